@@ -1,0 +1,18 @@
+//! The generic reconciler that succeeds an extension object, and everything else that a controller process needs.
+//!
+//! The data's way: [`run`] watches and decodes, [`reconcile`] carries out what [`decide`] decides by the bodies that
+//! [`patch`] builds. A kind is an [`extension::Extension`].
+
+pub mod admin;
+pub mod args;
+pub mod cluster;
+pub mod contract;
+pub mod decide;
+pub mod extension;
+pub mod metrics;
+pub mod objects;
+pub mod patch;
+pub mod reconcile;
+pub mod run;
+
+pub use run::main;

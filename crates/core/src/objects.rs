@@ -1,0 +1,236 @@
+//! What a process remembers of each object between two rounds. All of it may be lost at any time: it saves requests
+//! and paces retries, and decides nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+pub type Key = (String, String);
+
+/// The key of an object.
+pub fn key(object: &impl Resource) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// Memory of all objects of one kind.
+#[derive(Debug, Default)]
+pub struct Objects(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<Key, Entry>,
+    by_cluster: HashMap<String, HashSet<Key>>,
+    listing: HashSet<Key>,
+    queued: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    uid: String,
+    cluster: Option<String>,
+    queued: bool,
+    failures: u32,
+    written: Option<u64>,
+}
+
+impl Objects {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list begins.
+    pub fn list_began(&self) {
+        self.lock().listing.clear();
+    }
+
+    /// An object was listed or changed.
+    pub fn seen(&self, object: &impl Resource, cluster: Option<&str>) {
+        let (key, uid) = (key(object), object.meta().uid.clone().unwrap_or_default());
+        let mut inner = self.lock();
+        let known = inner.entries.get(&key).is_some_and(|entry| entry.uid == uid && entry.cluster.as_deref() == cluster);
+        if !known {
+            inner.forget(&key);
+            if let Some(cluster) = cluster {
+                inner.by_cluster.entry(cluster.to_owned()).or_default().insert(key.clone());
+            }
+            let entry = Entry { uid, cluster: cluster.map(str::to_owned), ..Entry::default() };
+            inner.entries.insert(key.clone(), entry);
+        }
+        inner.listing.insert(key);
+    }
+
+    /// The list is complete: what it did not hold is gone.
+    pub fn list_ended(&self) {
+        let mut inner = self.lock();
+        let listing = std::mem::take(&mut inner.listing);
+        let gone: Vec<Key> = inner.entries.keys().filter(|key| !listing.contains(*key)).cloned().collect();
+        gone.iter().for_each(|key| inner.forget(key));
+    }
+
+    /// An object was deleted.
+    pub fn gone(&self, object: &impl Resource) {
+        self.lock().forget(&key(object));
+    }
+
+    /// The objects that belong to a Cluster.
+    pub fn of_cluster(&self, cluster: &str) -> Vec<Key> {
+        self.lock().by_cluster.get(cluster).into_iter().flatten().cloned().collect()
+    }
+
+    /// An object waits for its round; returns how many do.
+    pub fn queued(&self, key: &Key) -> usize {
+        self.lock().set_queued(key, true)
+    }
+
+    /// The round of an object begins; returns how many still wait.
+    pub fn begun(&self, key: &Key) -> usize {
+        self.lock().set_queued(key, false)
+    }
+
+    /// Our last write returned this metadata.
+    pub fn written(&self, key: &Key, meta: &ObjectMeta) {
+        if let Some(entry) = self.lock().entries.get_mut(key) {
+            entry.written = version(meta);
+        }
+    }
+
+    /// Whether this is the object from before our last write, whose event is still to come. To act on it would only
+    /// end in a conflict.
+    pub fn is_outdated(&self, key: &Key, meta: &ObjectMeta) -> bool {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(key) else { return false };
+        let outdated = entry.written.zip(version(meta)).is_some_and(|(written, seen)| seen < written);
+        if !outdated {
+            entry.written = None;
+        }
+        outdated
+    }
+
+    /// A round failed; returns how long to wait before the next: doubling from 200 ms to 5 min.
+    pub fn failed(&self, key: &Key) -> Duration {
+        let mut inner = self.lock();
+        let failures = inner.entries.get_mut(key).map_or(0, |entry| {
+            let failures = entry.failures;
+            entry.failures = failures.saturating_add(1);
+            failures
+        });
+        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures)).min(LAST_RETRY)
+    }
+
+    /// A round went well.
+    pub fn succeeded(&self, key: &Key) {
+        if let Some(entry) = self.lock().entries.get_mut(key) {
+            entry.failures = 0;
+        }
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, key: &Key) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.queued = self.queued.saturating_sub(usize::from(entry.queued));
+        let Some(cluster) = entry.cluster else { return };
+        if let Some(keys) = self.by_cluster.get_mut(&cluster) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_cluster.remove(&cluster);
+            }
+        }
+    }
+
+    fn set_queued(&mut self, key: &Key, queued: bool) -> usize {
+        if let Some(entry) = self.entries.get_mut(key)
+            && std::mem::replace(&mut entry.queued, queued) != queued
+        {
+            self.queued = if queued { self.queued.saturating_add(1) } else { self.queued.saturating_sub(1) };
+        }
+        self.queued
+    }
+}
+
+/// Resource versions of one resource are comparable numbers.
+fn version(meta: &ObjectMeta) -> Option<u64> {
+    meta.resource_version.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(name: &str, uid: &str, version: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                namespace: Some("ns".into()),
+                name: Some(name.into()),
+                uid: Some(uid.into()),
+                resource_version: Some(version.into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_is_bounded_and_forgotten_on_success_and_disappearance() {
+        let objects = Objects::default();
+        let object = object("a", "1", "1");
+        let key = key(&object);
+        objects.seen(&object, Some("ns"));
+        assert_eq!(objects.failed(&key), FIRST_RETRY);
+        assert_eq!(objects.failed(&key), FIRST_RETRY * 2);
+        objects.succeeded(&key);
+        assert_eq!(objects.failed(&key), FIRST_RETRY);
+        (0..40).for_each(|_| {
+            objects.failed(&key);
+        });
+        assert_eq!(objects.failed(&key), LAST_RETRY);
+        objects.gone(&object);
+        objects.seen(&object, Some("ns"));
+        assert_eq!(objects.failed(&key), FIRST_RETRY);
+    }
+
+    #[test]
+    fn backoff_is_of_the_uid_not_of_the_name() {
+        let objects = Objects::default();
+        objects.seen(&object("a", "1", "1"), None);
+        objects.failed(&key(&object("a", "1", "1")));
+        objects.seen(&object("a", "2", "2"), None);
+        assert_eq!(objects.failed(&key(&object("a", "2", "2"))), FIRST_RETRY);
+    }
+
+    #[test]
+    fn an_event_from_before_our_write_is_outdated_until_the_writes_own_event_comes() {
+        let objects = Objects::default();
+        let (old, new) = (object("a", "1", "99"), object("a", "1", "100"));
+        let key = key(&old);
+        objects.seen(&old, None);
+        assert!(!objects.is_outdated(&key, &old.metadata));
+        objects.written(&key, &new.metadata);
+        assert!(objects.is_outdated(&key, &old.metadata));
+        assert!(!objects.is_outdated(&key, &new.metadata));
+    }
+
+    #[test]
+    fn a_new_list_forgets_what_it_does_not_hold() {
+        let objects = Objects::default();
+        objects.seen(&object("a", "1", "1"), Some("ns"));
+        objects.seen(&object("b", "2", "1"), Some("ns"));
+        assert_eq!(objects.of_cluster("ns").len(), 2);
+        assert_eq!(objects.queued(&key(&object("a", "1", "1"))), 1);
+        objects.list_began();
+        objects.seen(&object("b", "2", "1"), Some("ns"));
+        objects.list_ended();
+        assert_eq!(objects.of_cluster("ns"), vec![key(&object("b", "2", "1"))]);
+        assert_eq!(objects.begun(&key(&object("b", "2", "1"))), 0);
+    }
+}

@@ -1,0 +1,354 @@
+//! How a step is carried out: the thin shell around [`decide`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta, Request};
+use kube::api::{GetParams, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+use serde_json::{Map, Value};
+
+use crate::cluster::{Clusters, read_shoot};
+use crate::contract::{OperationType, State};
+use crate::decide::{self, Change, ClusterView, Object, Reason, Rules, ShootFacts, Step, Write, decide};
+use crate::extension::{Extension, Input, Invalid, Outcome};
+use crate::metrics::Metrics;
+use crate::objects::{Key, Objects, key};
+use crate::patch::{self, Report};
+
+/// How long one round may take, all requests and their retries included.
+const ROUND: Duration = Duration::from_secs(30);
+/// How often a round looks again after a conflict before it leaves the object to backoff.
+const TRIES: u32 = 5;
+/// Watches are not perfect: every object is looked at once in a while. That costs no request.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What all rounds of a process share.
+pub struct Context<K: Extension> {
+    /// For writes.
+    pub client: Client,
+    /// Served types.
+    pub types: Vec<String>,
+    /// The kind's own flags.
+    pub options: K::Options,
+    /// Who we are to the API server.
+    pub name: String,
+    /// The seed's Clusters.
+    pub clusters: Clusters,
+    /// What is remembered.
+    pub objects: Objects,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Why a round did not come to its end. It is tried again with backoff.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request failed.
+    #[error("the API server did not take the {target}: {source}")]
+    Request {
+        /// What was to be written or read.
+        target: &'static str,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// Somebody changed the object every time.
+    #[error("the object changed under each of {TRIES} attempts")]
+    Conflicts,
+    /// The API server is too slow, or gone.
+    #[error("not done within {} s", ROUND.as_secs())]
+    TimedOut,
+    /// A body could not be built.
+    #[error("cannot build a request: {0}")]
+    Body(#[from] serde_json::Error),
+}
+
+/// How one write ended.
+enum Written {
+    /// The object as the write left it.
+    Done(Box<ObjectMeta>),
+    /// Somebody was faster: decide again.
+    Conflict,
+    /// The object is gone, and with it everything to do.
+    Gone,
+}
+
+/// One round for one object.
+pub async fn reconcile<K: Extension>(
+    object: Arc<DeserializeGuard<K>>,
+    context: Arc<Context<K>>,
+) -> Result<Action, Error> {
+    let key = key(object.as_ref());
+    let metrics = &context.metrics;
+    set(&metrics.queued, context.objects.begun(&key));
+    let object = match &object.0 {
+        Ok(object) => object,
+        Err(invalid) => {
+            metrics.errors.with_label_values(&["undecodable"]).inc();
+            tracing::warn!(namespace = key.0, name = key.1, error = %invalid.error,
+                "this object cannot be read and is left alone: correct the field that the error names");
+            return Ok(Action::await_change());
+        }
+    };
+    if context.objects.is_outdated(&key, object.meta()) {
+        return Ok(Action::await_change());
+    }
+    metrics.in_flight.inc();
+    let round = tokio::time::timeout(ROUND, Round { context: &context, key: &key }.run(object)).await;
+    metrics.in_flight.dec();
+    let action = round.unwrap_or(Err(Error::TimedOut))?;
+    context.objects.succeeded(&key);
+    Ok(action)
+}
+
+/// What happens after a failed round.
+pub fn retry<K: Extension>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context<K>>) -> Action {
+    let key = key(object.as_ref());
+    let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
+    context.metrics.errors.with_label_values(&[reason]).inc();
+    let pause = context.objects.failed(&key);
+    tracing::warn!(namespace = key.0, name = key.1, error = error as &dyn std::error::Error,
+        "not done, tried again in {pause:?}");
+    Action::requeue(pause)
+}
+
+struct Round<'a, K: Extension> {
+    context: &'a Context<K>,
+    key: &'a Key,
+}
+
+impl<K: Extension> Round<'_, K> {
+    async fn run(&self, object: &K) -> Result<Action, Error> {
+        let mut fresh = None;
+        for _ in 0..TRIES {
+            let object = fresh.as_ref().unwrap_or(object);
+            let facts = object.cluster().map(|name| (name, self.context.clusters.get(name)));
+            let (cluster, facts) = match &facts {
+                None => (ClusterView::Unneeded, None),
+                Some((_, None)) => (ClusterView::Missing, None),
+                Some((_, Some(facts))) => (ClusterView::Known(facts), Some(facts)),
+            };
+            let rules = Rules { types: &self.context.types, finalizer: K::FINALIZER, reader: K::READER };
+            let view = Object { meta: object.meta(), base: object.base(), status: object.status() };
+            let (operation, writes) = match decide(view, cluster, &rules, Timestamp::now()) {
+                Step::Leave(reason) => return Ok(self.leave(object, reason)),
+                Step::RetryAt(due) => {
+                    let pause = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+                    // A little later than due, so that the decision does not find itself early.
+                    return Ok(Action::requeue(pause + Duration::from_millis(50)));
+                }
+                Step::Write { operation, writes } => (operation, writes),
+            };
+            match self.write(object, facts, operation, &writes).await? {
+                Written::Done(_) => return Ok(Action::requeue(LOOK_AGAIN)),
+                Written::Gone => return Ok(Action::await_change()),
+                Written::Conflict => match self.read().await? {
+                    Some(object) => fresh = Some(object),
+                    None => return Ok(Action::await_change()),
+                },
+            }
+        }
+        Err(Error::Conflicts)
+    }
+
+    fn leave(&self, object: &K, reason: Reason) -> Action {
+        tracing::debug!(namespace = self.key.0, name = self.key.1, ?reason, "nothing to do");
+        if reason != Reason::Foreign
+            && let Some(timestamp) = decide::unreadable_timestamp(object.meta())
+        {
+            tracing::warn!(namespace = self.key.0, name = self.key.1, timestamp,
+                "annotation gardener.cloud/timestamp is no RFC 3339 time and is not taken for a request");
+        }
+        Action::requeue(LOOK_AGAIN)
+    }
+
+    async fn write(
+        &self,
+        object: &K,
+        facts: Option<&ShootFacts>,
+        operation: OperationType,
+        writes: &[Write],
+    ) -> Result<Written, Error> {
+        let mut meta = Box::new(object.meta().clone());
+        let time = decide::update_time(&meta, Timestamp::now());
+        let mut ended = "Succeeded";
+        for write in writes {
+            let written = match write {
+                Write::Metadata(change) => self.patch_metadata(&meta, *change).await?,
+                Write::Status(state) => {
+                    let outcome = match state {
+                        State::Succeeded => self.outcome(object, facts, operation, time).await?,
+                        _ => Ok(Outcome::default()),
+                    };
+                    let mut report = Report { operation, state: *state, description: String::new(), time, error: None };
+                    let fields = match &outcome {
+                        Ok(outcome) => {
+                            report.description = describe::<K>(operation, *state);
+                            for secret in &outcome.secrets {
+                                self.apply(secret).await?;
+                            }
+                            outcome.status.clone()
+                        }
+                        Err(invalid) => {
+                            ended = "Error";
+                            tracing::warn!(namespace = self.key.0, name = self.key.1, error = %invalid,
+                                "{} failed: correct the field that the error names", operation.as_str());
+                            report.state = State::Error;
+                            report.description = format!("{} failed: {invalid}", operation.as_str());
+                            report.error = Some(invalid);
+                            Map::new()
+                        }
+                    };
+                    self.patch_status(&meta, &report, fields).await?
+                }
+            };
+            match written {
+                Written::Done(left) => meta = left,
+                other => return Ok(other),
+            }
+        }
+        self.account(&meta, operation, ended, writes);
+        Ok(Written::Done(meta))
+    }
+
+    /// What the kind reports; an inner error is the object's fault, an outer one the API server's.
+    async fn outcome(
+        &self,
+        object: &K,
+        facts: Option<&ShootFacts>,
+        operation: OperationType,
+        time: Timestamp,
+    ) -> Result<Result<Outcome, Invalid>, Error> {
+        if operation == OperationType::Migrate {
+            return Ok(Ok(Outcome { status: object.migrated(), secrets: Vec::new() }));
+        }
+        let mut shoot = Value::Null;
+        if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
+            let read = read_shoot(&self.context.client, cluster).await;
+            // A Cluster that went away just now is an ordinary failure: the next round waits for it.
+            shoot = failed("Cluster", read)?.unwrap_or_default();
+        }
+        let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
+        Ok(object.outcome(&Input {
+            options: &self.context.options,
+            time,
+            technical_id: technical_id.or(object.cluster()).unwrap_or_default(),
+            shoot: &shoot,
+        }))
+    }
+
+    fn account(&self, meta: &ObjectMeta, operation: OperationType, outcome: &str, writes: &[Write]) {
+        let metrics = &self.context.metrics;
+        metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
+        let reported = writes.iter().any(|write| matches!(write, Write::Status(State::Succeeded)));
+        if let (true, "Succeeded", Some(requested)) = (reported, outcome, decide::requested_at(meta)) {
+            let seconds = Timestamp::now().duration_since(requested).as_secs_f64();
+            metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
+        }
+        tracing::info!(namespace = self.key.0, name = self.key.1, "{} {outcome}", operation.as_str());
+    }
+
+    async fn patch_status(
+        &self,
+        meta: &ObjectMeta,
+        report: &Report<'_>,
+        fields: Map<String, Value>,
+    ) -> Result<Written, Error> {
+        let body = Patch::Merge(patch::status(meta, report, fields));
+        let request = self.request().patch_subresource("status", &self.key.1, &self.params(), &body);
+        self.send("status", request).await
+    }
+
+    async fn patch_metadata(&self, meta: &ObjectMeta, change: Change) -> Result<Written, Error> {
+        let operations = patch::metadata(meta, change, K::FINALIZER);
+        let body = Patch::Json::<()>(serde_json::from_value(operations)?);
+        let request = self.request().patch(&self.key.1, &self.params(), &body);
+        self.send("metadata", request).await
+    }
+
+    async fn apply(&self, secret: &Secret) -> Result<(), Error> {
+        let api = Api::<Secret>::namespaced(self.context.client.clone(), &self.key.0);
+        let params = PatchParams::apply(&self.context.name).force();
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        let applied = api.patch(name, &params, &Patch::Apply(secret)).await;
+        self.count("secret", if applied.is_ok() { "ok" } else { "failed" });
+        failed("Secret", applied).map(drop)
+    }
+
+    async fn read(&self) -> Result<Option<K>, Error> {
+        let request = self.request().get(&self.key.1, &GetParams::default());
+        let request = failed("object", request.map_err(kube::Error::BuildRequest))?;
+        match self.context.client.request::<K>(request).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            read => failed("object", read).map(Some),
+        }
+    }
+
+    async fn send(
+        &self,
+        target: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Written, Error> {
+        let request = failed(target, request.map_err(kube::Error::BuildRequest))?;
+        match self.context.client.request::<PartialObjectMeta<K>>(request).await {
+            Ok(object) => {
+                self.count(target, "ok");
+                self.context.objects.written(self.key, &object.metadata);
+                Ok(Written::Done(Box::new(object.metadata)))
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+            // 422 is what a failed test of a JSON patch answers.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
+                self.count(target, "conflict");
+                tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "somebody was faster");
+                Ok(Written::Conflict)
+            }
+            Err(error) => {
+                self.count(target, "failed");
+                failed(target, Err(error))
+            }
+        }
+    }
+
+    fn request(&self) -> Request {
+        let namespace = Some(self.key.0.as_str()).filter(|namespace| !namespace.is_empty());
+        Request::new(K::url_path(&(), namespace))
+    }
+
+    fn params(&self) -> PatchParams {
+        PatchParams { field_manager: Some(self.context.name.clone()), ..PatchParams::default() }
+    }
+
+    fn count(&self, target: &str, outcome: &str) {
+        self.context.metrics.writes.with_label_values(&[target, outcome]).inc();
+    }
+}
+
+/// The reference by which the work queue knows an object.
+pub(crate) fn reference<K: Extension>(key: &Key) -> ObjectRef<DeserializeGuard<K>> {
+    let reference = ObjectRef::new(&key.1);
+    if key.0.is_empty() { reference } else { reference.within(&key.0) }
+}
+
+pub(crate) fn set(gauge: &prometheus::IntGauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn failed<T>(target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error::Request { target, source: Box::new(source) })
+}
+
+fn describe<K: Extension>(operation: OperationType, state: State) -> String {
+    let kind = K::kind(&());
+    match (state, operation) {
+        (State::Succeeded, OperationType::Create) => format!("{kind} created: nothing was built, there is no cloud"),
+        (State::Succeeded, OperationType::Migrate) => format!("{kind} migrated: another seed may take over"),
+        (State::Succeeded, OperationType::Restore) => format!("{kind} restored from the state of another seed"),
+        (State::Succeeded, _) => format!("{kind} reconciled: nothing was built, there is no cloud"),
+        _ => format!("{} of {kind} is under way", operation.as_str()),
+    }
+}

@@ -1,0 +1,264 @@
+//! How a process starts, serves and stops.
+
+use std::fmt::Display;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+use futures::{Stream, StreamExt, stream};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, applier};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Config, ResourceExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Ready};
+use crate::args::Args;
+use crate::cluster::Clusters;
+use crate::extension::{Extension, Scoped};
+use crate::metrics::Metrics;
+use crate::objects::Objects;
+use crate::reconcile::{Context, reconcile, reference, retry, set};
+
+/// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The whole of a controller's `main`: flags from the command line, one line and exit code 1 for what keeps it from
+/// starting.
+#[must_use]
+pub fn main<K: Extension>() -> ExitCode {
+    let name = format!("mock-{}", K::kind(&()).to_lowercase());
+
+    let matches = Args::<K::Options>::command().name(name.clone()).get_matches();
+    let result = Args::from_arg_matches(&matches).map_err(|error| error.to_string()).and_then(|args| {
+        args.init_log()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(problem("cannot start the runtime", "look at the limits of processes and open files"))?;
+        runtime.block_on(serve::<K>(name.clone(), args))
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            #[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
+            {
+                eprintln!("{name}: {message}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(), String> {
+    let client = client(&args).await?;
+    let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
+    let ready = Ready::default();
+    if let Some(address) = args.admin_address {
+        let listener = admin::bind(address).await.map_err(problem(
+            &format!("cannot listen on --admin-address {address}"),
+            "choose a free port of this machine",
+        ))?;
+        tokio::spawn(admin::serve(listener, ready.clone(), metrics.clone()));
+    }
+    let stop = stop_on_signal().map_err(problem("cannot wait for signals", "report this"))?;
+    let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
+    tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
+    let context = Arc::new(Context::<K> {
+        client,
+        types,
+        options: args.kind,
+        name,
+        clusters: Clusters::default(),
+        objects: Objects::default(),
+        metrics,
+    });
+    run(context, args.namespace, args.concurrency, ready, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let hint = "give --kubeconfig FILE or KUBECONFIG a readable kubeconfig";
+            let error = |error: &dyn Display| format!("kubeconfig {}: {error}; {hint}", path.display());
+            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|e| error(&e))?;
+            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+                .await
+                .map_err(|e| error(&e))?
+        }
+        None => Config::incluster().map_err(problem(
+            "not in a Pod and no kubeconfig given",
+            "give --kubeconfig FILE or set KUBECONFIG",
+        ))?,
+    };
+    // Rounds are bounded as a whole and retried with backoff: a client that retries by itself would hide both.
+    config.default_retry = false;
+    Client::try_from(config).map_err(problem("cannot build a client", "check the kubeconfig's certificates"))
+}
+
+/// Serves until `stop`; returns when the rounds under way have ended, or after [`GRACE`].
+async fn run<K: Extension>(
+    context: Arc<Context<K>>,
+    namespace: Option<String>,
+    concurrency: u16,
+    ready: Ready,
+    stop: CancellationToken,
+) {
+    let (store, writer) = reflector::store::<DeserializeGuard<K>>();
+    let api = K::Scope::api::<DeserializeGuard<K>>(context.client.clone(), namespace.as_deref());
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
+        object.managed_fields_mut().clear();
+    });
+    let listed = store.clone();
+    let changes = reflector::reflector(writer, events).flat_map({
+        let (context, store) = (context.clone(), store.clone());
+        move |event| stream::iter(changed(&context, &store, event))
+    });
+    // Before the first list of Clusters an absent one says nothing, so no decision may be made.
+    let clusters = context.clone();
+    let changes = stream::once(async move {
+        if K::WATCHES_CLUSTERS {
+            clusters.clusters.listed().await;
+        }
+    })
+    .flat_map({
+        let mut changes = Some(changes);
+        move |()| stream::iter(changes.take()).flatten()
+    });
+    let clusters = stream::iter(K::WATCHES_CLUSTERS.then(|| cluster_changes(&context, namespace.as_deref()))).flatten();
+    let queue = stream::select(changes, clusters).take_until(stop.clone().cancelled_owned());
+    let config = controller::Config::default().concurrency(concurrency);
+    let rounds = applier(
+        |object, context| Box::pin(reconcile(object, context)),
+        retry,
+        context.clone(),
+        store,
+        Box::pin(queue),
+        config,
+    );
+    let rounds = rounds.for_each(async |outcome| match outcome {
+        Err(controller::Error::QueueError(error)) => {
+            context.metrics.errors.with_label_values(&["watch"]).inc();
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot watch, trying again");
+        }
+        Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
+        // Errors of rounds are reported where their retry is decided.
+        Ok(_) | Err(_) => {}
+    });
+    let announce = async {
+        if listed.wait_until_ready().await.is_ok() {
+            ready.set();
+            tracing::info!(objects = listed.len(), "ready");
+        }
+        std::future::pending::<()>().await;
+    };
+    // Not optional: rounds that wait for a first list that never comes do not end by themselves.
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = pin!(rounds) => {}
+        () = announce => {}
+        () = overdue => tracing::warn!("stopping although rounds are under way"),
+    }
+}
+
+type Changed<K> = Result<ObjectRef<DeserializeGuard<K>>, watcher::Error>;
+
+/// Keeps the memory of objects up with the watch; yields what to look at.
+fn changed<K: Extension>(
+    context: &Context<K>,
+    store: &Store<DeserializeGuard<K>>,
+    event: watcher::Result<watcher::Event<DeserializeGuard<K>>>,
+) -> Vec<Changed<K>> {
+    let seen = |object: &DeserializeGuard<K>| {
+        let cluster = object.0.as_ref().ok().and_then(Extension::cluster);
+        context.objects.seen(object, cluster);
+    };
+    let queue = |object: &DeserializeGuard<K>| {
+        set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
+        Ok(ObjectRef::from_obj(object))
+    };
+    match event {
+        Err(error) => vec![Err(error)],
+        Ok(watcher::Event::Apply(object)) => {
+            seen(&object);
+            vec![queue(&object)]
+        }
+        Ok(watcher::Event::Delete(object)) => {
+            context.objects.gone(&object);
+            Vec::new()
+        }
+        Ok(watcher::Event::Init) => {
+            context.objects.list_began();
+            Vec::new()
+        }
+        // The store shows listed objects only when the list is complete.
+        Ok(watcher::Event::InitApply(object)) => {
+            seen(&object);
+            Vec::new()
+        }
+        Ok(watcher::Event::InitDone) => {
+            context.objects.list_ended();
+            store.state().iter().map(|object| queue(object)).collect()
+        }
+    }
+}
+
+/// The objects of the Clusters that changed.
+fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) -> impl Stream<Item = Changed<K>> {
+    let context = context.clone();
+    let only = only.map(str::to_owned);
+    let (sender, receiver) = futures::channel::mpsc::unbounded();
+    tokio::spawn(async move {
+        let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
+        while let Some(names) = changes.next().await {
+            let items: Vec<Changed<K>> = match names {
+                Err(error) => vec![Err(error)],
+                Ok(names) => {
+                    let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
+                    keys.map(|key| Ok(reference::<K>(&key))).collect()
+                }
+            };
+            for item in items {
+                if sender.unbounded_send(item).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    receiver
+}
+
+/// The first SIGTERM or SIGINT asks to stop, the second ends the process at once.
+fn stop_on_signal() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            if first {
+                tracing::info!("stopping");
+                token.cancel();
+            } else {
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(stop)
+}
+
+/// One line for the reader: what was attempted, why it failed, what to do.
+fn problem<E: Display>(what: &str, remedy: &str) -> impl FnOnce(E) -> String {
+    let (what, remedy) = (what.to_owned(), remedy.to_owned());
+    move |error| format!("{what}: {error}; {remedy}")
+}

@@ -1,0 +1,32 @@
+use super::*;
+
+fn deployments(pool: Value) -> Vec<(String, i64, i64)> {
+    let pool: Pool = serde_json::from_value(pool).unwrap();
+    pool.machine_deployments("shoot--dev--a")
+        .map(|d| (d["name"].as_str().unwrap().to_owned(), d["minimum"].as_i64().unwrap(), d["maximum"].as_i64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn minimum_and_maximum_are_split_over_zones_and_the_first_take_the_rest() {
+    let pool = json!({ "name": "w", "minimum": 1, "maximum": 5, "zones": ["a", "b", "c"] });
+    let expected = [("shoot--dev--a-w-z1", 1, 2), ("shoot--dev--a-w-z2", 0, 2), ("shoot--dev--a-w-z3", 0, 1)];
+    assert_eq!(deployments(pool), expected.map(|(name, min, max)| (name.to_owned(), min, max)));
+}
+
+#[test]
+fn a_pool_without_zones_has_one_machine_deployment() {
+    let pool = json!({ "name": "w", "minimum": 2, "maximum": 3 });
+    assert_eq!(deployments(pool), [("shoot--dev--a-w-z1".to_owned(), 2, 3)]);
+}
+
+#[test]
+fn the_time_of_machine_deployments_increases_within_one_second() {
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    let mut worker = Worker::new("w", WorkerSpec::default());
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z")), time("2026-01-01T00:00:00Z"));
+    let last = Some(Time(time("2026-01-01T00:00:00Z")));
+    worker.status = Some(WorkerStatus { machine_deployments_last_update_time: last, ..WorkerStatus::default() });
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z")), time("2026-01-01T00:00:01Z"));
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z")), time("2026-01-01T00:00:09Z"));
+}

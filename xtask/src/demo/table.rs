@@ -1,0 +1,371 @@
+//! What the demo knows of each object, and the picture of it: pure, so that it can be tested.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use crate::standin::gardenlet::{Phase, Progress, Report};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, modifiers, presets};
+
+/// With more shoots, rows of single objects would only rush by.
+const SHOOTS_IN_DETAIL: usize = 3;
+
+/// What may be covered.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) columns: u16,
+    pub(super) rows: usize,
+}
+
+/// An object in a phase.
+struct Row {
+    phase: Phase,
+    kind: &'static str,
+    name: String,
+    spec_type: String,
+    state: State,
+}
+
+enum State {
+    Waiting(String),
+    Done(&'static str, Duration),
+    Stuck,
+}
+
+impl Row {
+    fn cells(&self) -> [Cell; 6] {
+        let (state, colour, took) = match &self.state {
+            State::Waiting(state) => (state.as_str(), Color::Yellow, String::new()),
+            State::Done(state, took) => (*state, Color::Green, duration(*took)),
+            State::Stuck => ("stuck", Color::Red, String::new()),
+        };
+        [
+            Cell::new(phase_name(self.phase)),
+            Cell::new(self.kind),
+            Cell::new(&self.name),
+            Cell::new(&self.spec_type),
+            Cell::new(state).fg(colour),
+            Cell::new(took).set_alignment(CellAlignment::Right),
+        ]
+    }
+}
+
+/// The sums of several rows.
+#[derive(Debug, Default, PartialEq)]
+struct Sums {
+    total: usize,
+    stuck: usize,
+    /// From request to ready, sorted.
+    times: Vec<Duration>,
+}
+
+impl Sums {
+    fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut sums = Self::default();
+        for row in rows {
+            sums.total += 1;
+            match row.state {
+                State::Waiting(_) => {}
+                State::Done(_, took) => sums.times.push(took),
+                State::Stuck => sums.stuck += 1,
+            }
+        }
+        sums.times.sort_unstable();
+        sums
+    }
+
+    fn ready(&self) -> usize {
+        self.times.len()
+    }
+
+    fn colour(&self) -> Color {
+        if self.stuck > 0 {
+            Color::Red
+        } else if self.ready() == self.total {
+            Color::Green
+        } else {
+            Color::Yellow
+        }
+    }
+
+    fn time(&self, percent: usize) -> String {
+        percentile(&self.times, percent).map(duration).unwrap_or_default()
+    }
+}
+
+/// The smallest of the sorted times that at least `percent` of all do not exceed.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+/// A duration as people say it.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match duration.as_millis() {
+        0 => format!("{:.1} ms", duration.as_secs_f64() * 1000.0),
+        millis @ 1..1000 => format!("{millis} ms"),
+        _ if seconds < 60 => format!("{:.1} s", duration.as_secs_f64()),
+        _ => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Create => "create",
+        Phase::Reconcile => "reconcile",
+        Phase::Hibernate => "hibernate",
+        Phase::Wake => "wake",
+        Phase::Migrate => "migrate",
+        Phase::Restore => "restore",
+        Phase::Delete => "delete",
+        Phase::ForceDelete => "force delete",
+    }
+}
+
+/// The namespace, kind and name of an object.
+type Key = (String, &'static str, String);
+
+/// Everything that was reported.
+pub(super) struct Board {
+    shoots: usize,
+    rows: Vec<Row>,
+    /// Where in `rows` an object of the present phase stands.
+    index: HashMap<Key, usize>,
+    phases: Vec<Phase>,
+    /// All objects there ever were.
+    objects: HashSet<Key>,
+}
+
+impl Board {
+    pub(super) fn new(shoots: usize) -> Self {
+        Self { shoots, rows: Vec::new(), index: HashMap::new(), phases: Vec::new(), objects: HashSet::new() }
+    }
+
+    /// Takes a report in; returns a line about it if the object is done or stuck.
+    pub(super) fn add(&mut self, report: Report) -> Option<String> {
+        let Report { phase, namespace, kind, name, spec_type, what } = report;
+        if self.phases.last() != Some(&phase) {
+            self.phases.push(phase);
+            self.index.clear();
+        }
+        let line = match &what {
+            Progress::Requested | Progress::State(_) => None,
+            Progress::Ready(took) => Some(("Succeeded", duration(*took))),
+            Progress::Gone(took) => Some(("gone", duration(*took))),
+            Progress::Stuck(rule) => Some(("STUCK", rule.clone())),
+        };
+        let line = line.map(|(state, more)| {
+            let object = format!("{namespace}/{name} ({spec_type})");
+            format!("{:<9} {kind:<21} {object:<60} {state:<9} {more}", phase_name(phase))
+        });
+        let state = match what {
+            Progress::Requested => State::Waiting("requested".to_owned()),
+            Progress::State(state) => State::Waiting(state),
+            Progress::Ready(took) => State::Done("Succeeded", took),
+            Progress::Gone(took) => State::Done("gone", took),
+            Progress::Stuck(_) => State::Stuck,
+        };
+        let key = (namespace, kind, name);
+        if let Some(row) = self.index.get(&key).and_then(|index| self.rows.get_mut(*index)) {
+            row.state = state;
+        } else {
+            let (namespace, _, name) = &key;
+            let name = if self.shoots > 1 { format!("{namespace}/{name}") } else { name.clone() };
+            self.rows.push(Row { phase, kind, name, spec_type, state });
+            self.objects.insert(key.clone());
+            self.index.insert(key, self.rows.len() - 1);
+        }
+        line
+    }
+
+    /// The kinds of which an object is stuck, else those of which one is not done.
+    pub(super) fn stuck(&self) -> Vec<&'static str> {
+        let kinds = |which: fn(&State) -> bool| {
+            let mut kinds: Vec<_> = self.rows.iter().filter(|row| which(&row.state)).map(|row| row.kind).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            kinds
+        };
+        let stuck = kinds(|state| matches!(state, State::Stuck));
+        if stuck.is_empty() { kinds(|state| matches!(state, State::Waiting(_))) } else { stuck }
+    }
+
+    /// All of it in less than a line.
+    pub(super) fn summary(&self) -> String {
+        let sums = Sums::of(&self.rows);
+        let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let times = match sums.ready() {
+            0 => String::new(),
+            _ => format!(", p50 {}, max {}", sums.time(50), sums.time(100)),
+        };
+        let (objects, phases) = (count(self.objects.len(), "object"), count(self.phases.len(), "phase"));
+        format!("{objects}, {phases}: {} of {} ready{times}", sums.ready(), sums.total)
+    }
+
+    /// A table that fits: of everything if there is room, else with the earlier phases in one line each, else with
+    /// one line a kind.
+    pub(super) fn picture(&self, size: Size, coloured: bool) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let detailed = self.shoots <= SHOOTS_IN_DETAIL;
+        let candidates = [
+            detailed.then(|| self.objects_table(&[])),
+            detailed.then(|| self.objects_table(self.earlier_phases())),
+            Some(self.kinds_table(&[])),
+            Some(self.kinds_table(self.earlier_phases())),
+        ];
+        let mut picture = String::new();
+        for mut table in candidates.into_iter().flatten() {
+            table.set_width(size.columns);
+            if coloured {
+                table.enforce_styling();
+            } else {
+                table.force_no_tty();
+            }
+            picture = table.to_string();
+            if picture.lines().count() <= size.rows {
+                return picture;
+            }
+        }
+        // A terminal this small shows the end of it, where the work goes on.
+        let lines: Vec<_> = picture.lines().collect();
+        lines.get(lines.len().saturating_sub(size.rows)..).unwrap_or_default().join("\n")
+    }
+
+    fn earlier_phases(&self) -> &[Phase] {
+        self.phases.split_last().map(|(_, earlier)| earlier).unwrap_or_default()
+    }
+
+    fn of_phase(&self, phase: Phase) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.phase == phase)
+    }
+
+    fn objects_table(&self, in_short: &[Phase]) -> Table {
+        let mut table = table(&["phase", "kind", "name", "type", "state", "time"]);
+        for phase in &self.phases {
+            if in_short.contains(phase) {
+                let sums = Sums::of(self.of_phase(*phase));
+                table.add_row([
+                    Cell::new(phase_name(*phase)),
+                    Cell::new(format!("{} objects", sums.total)),
+                    Cell::new(""),
+                    Cell::new(""),
+                    Cell::new(format!("{} ready", sums.ready())).fg(sums.colour()),
+                    Cell::new(format!("max {}", sums.time(100))).set_alignment(CellAlignment::Right),
+                ]);
+            } else {
+                table.add_rows(self.of_phase(*phase).map(Row::cells));
+            }
+        }
+        table
+    }
+
+    fn kinds_table(&self, in_short: &[Phase]) -> Table {
+        let mut table = table(&["phase", "kind", "total", "ready", "p50", "p99", "max"]);
+        let mut add = |phase: Phase, kind: &str, sums: &Sums| {
+            let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+            table.add_row([
+                Cell::new(phase_name(phase)),
+                Cell::new(kind),
+                right(sums.total.to_string()),
+                right(sums.ready().to_string()).fg(sums.colour()),
+                right(sums.time(50)),
+                right(sums.time(99)),
+                right(sums.time(100)),
+            ]);
+        };
+        for phase in &self.phases {
+            if in_short.contains(phase) {
+                add(*phase, "all", &Sums::of(self.of_phase(*phase)));
+                continue;
+            }
+            let mut kinds = Vec::new();
+            for row in self.of_phase(*phase) {
+                if !kinds.contains(&row.kind) {
+                    kinds.push(row.kind);
+                }
+            }
+            for kind in kinds {
+                add(*phase, kind, &Sums::of(self.of_phase(*phase).filter(|row| row.kind == kind)));
+            }
+        }
+        table
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).apply_modifier(modifiers::UTF8_ROUND_CORNERS);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(phase: Phase, namespace: &str, kind: &'static str, what: Progress) -> Report {
+        let (namespace, name, spec_type) = (namespace.to_owned(), "foo".to_owned(), "mock".to_owned());
+        Report { phase, namespace, kind, name, spec_type, what }
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn percentiles_are_times_that_were_measured() {
+        let times: Vec<_> = (1..=200).map(millis).collect();
+        assert_eq!([50, 99, 100].map(|percent| percentile(&times, percent)), [100, 198, 200].map(|t| Some(millis(t))));
+        assert_eq!(percentile(&[millis(7)], 50), Some(millis(7)));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let read = [Duration::from_micros(420), millis(12), millis(2149), millis(125_000)].map(duration);
+        assert_eq!(read, ["0.4 ms", "12 ms", "2.1 s", "2 min 5 s"]);
+    }
+
+    #[test]
+    fn an_object_has_a_row_for_each_phase() {
+        let mut board = Board::new(1);
+        assert_eq!(board.add(report(Phase::Create, "ns", "Worker", Progress::Requested)), None);
+        assert_eq!(board.stuck(), ["Worker"]);
+        let line = board.add(report(Phase::Create, "ns", "Worker", Progress::Ready(millis(12)))).unwrap();
+        assert!(line.starts_with("create    Worker") && line.ends_with("Succeeded 12 ms"), "{line}");
+        board.add(report(Phase::Delete, "ns", "Worker", Progress::Requested));
+        board.add(report(Phase::Delete, "ns", "Worker", Progress::Gone(millis(40))));
+        assert_eq!(board.summary(), "1 object, 2 phases: 2 of 2 ready, p50 12 ms, max 40 ms");
+        assert!(board.stuck().is_empty());
+
+        let picture = board.picture(Size { columns: 100, rows: 30 }, false);
+        let rows: Vec<_> = picture.lines().filter(|line| line.contains("Worker")).collect();
+        assert_eq!(rows.len(), 2, "{picture}");
+        assert!(rows[0].contains("create") && rows[0].contains("foo") && rows[1].contains("gone"), "{picture}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_summed_up() {
+        let mut board = Board::new(100);
+        for shoot in 0..100 {
+            for kind in ["Infrastructure", "Network"] {
+                board.add(report(Phase::Create, &format!("ns-{shoot}"), kind, Progress::Ready(millis(shoot + 1))));
+            }
+        }
+        board.add(report(Phase::Reconcile, "ns-1", "Network", Progress::Stuck("a rule".to_owned())));
+        let picture = board.picture(Size { columns: 100, rows: 30 }, false);
+        let create: Vec<_> = picture.lines().filter(|line| line.contains("create")).collect();
+        assert_eq!(create.len(), 2, "{picture}");
+        for cell in ["100", "50 ms", "99 ms", "100 ms"] {
+            assert!(create[0].contains(cell), "{picture}");
+        }
+        let small = board.picture(Size { columns: 100, rows: 6 }, false);
+        assert!(small.lines().count() <= 6 && small.contains("all"), "{small}");
+        assert!(board.picture(Size { columns: 100, rows: 3 }, false).lines().count() <= 3);
+        assert_eq!(board.stuck(), ["Network"]);
+    }
+}

@@ -1,0 +1,39 @@
+//! `cargo xtask`: the chores of this workspace, each a subcommand with a module of its own.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
+
+mod cargo;
+mod demo;
+mod kinds;
+mod run;
+mod signals;
+mod standin;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The chores of this workspace
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+enum Xtask {
+    /// Play the life of mock shoots on a real API server, and watch every extension object succeed
+    Demo(demo::Args),
+    /// Run the controllers in the foreground against the current kubeconfig
+    Run(run::Args),
+    /// Everything that must pass
+    Test(test::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Xtask::parse() {
+        Xtask::Demo(args) => demo::run(args).await,
+        Xtask::Run(args) => run::run(args).await,
+        Xtask::Test(args) => Ok(test::run(&args)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

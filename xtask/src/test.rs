@@ -1,0 +1,225 @@
+//! `cargo xtask test`: everything that must pass, from nothing.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use comfy_table::{Cell, Color, Table, presets};
+use mock_testbed::assets::Assets;
+
+use crate::{cargo, demo::duration};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what needs the test bed
+    #[arg(long)]
+    fast: bool,
+    /// Fail also when something could not run for want of something on this machine
+    #[arg(long)]
+    require_all: bool,
+}
+
+/// How a step ended.
+enum Outcome {
+    /// It passed; the text says more where there is more to say.
+    Passed(String),
+    Failed(String),
+    /// Why it did not run, and the remedy.
+    NotRun(String),
+}
+
+use Outcome::{Failed, NotRun, Passed};
+
+/// What was run, one after the other.
+struct Steps(Vec<(&'static str, Outcome, Duration)>);
+
+impl Steps {
+    /// Runs a step; returns whether it passed.
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> bool {
+        println!("\n── {name}");
+        let started = Instant::now();
+        let outcome = step().unwrap_or_else(|error| Failed(format!("{error:#}")));
+        let took = started.elapsed();
+        match &outcome {
+            Passed(_) => println!("── {name}: passed in {}", duration(took)),
+            Failed(why) => println!("── {name}: FAILED after {}: {why}", duration(took)),
+            NotRun(why) => println!("── {name}: not run: {why}"),
+        }
+        let passed = matches!(outcome, Passed(_));
+        self.0.push((name, outcome, took));
+        passed
+    }
+
+    fn any(&self, which: impl Fn(&Outcome) -> bool) -> bool {
+        self.0.iter().any(|(_, outcome, _)| which(outcome))
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["step", "result", "time", ""]);
+        for (name, outcome, took) in &self.0 {
+            let (result, colour, text) = match outcome {
+                Passed(text) => ("passed", Color::Green, text),
+                Failed(text) => ("FAILED", Color::Red, text),
+                NotRun(text) => ("not run", Color::Yellow, text),
+            };
+            table.add_row([Cell::new(name), Cell::new(result).fg(colour), Cell::new(duration(*took)), Cell::new(text)]);
+        }
+        table
+    }
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let started = Instant::now();
+    let mut steps = Steps(Vec::new());
+    every_step(&mut steps, args.fast);
+
+    let failed = steps.any(|outcome| matches!(outcome, Failed(_)));
+    let incomplete = steps.any(|outcome| matches!(outcome, NotRun(_)));
+    let verdict = match (failed, incomplete) {
+        (true, _) => "FAILED",
+        (false, true) if args.require_all => "FAILED: not everything could run, and --require-all asks for everything",
+        (false, true) => "passed, as far as it could run",
+        (false, false) => "passed",
+    };
+    println!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
+    if failed || (incomplete && args.require_all) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The cheapest first.
+fn every_step(steps: &mut Steps, fast: bool) {
+    steps.run("formatting", || component("fmt", "rustfmt", || cargo_step(&["fmt", "--all", "--check"], &[])));
+    steps.run("one TLS provider", one_tls_provider);
+    steps.run("clippy", || {
+        let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        component("clippy", "clippy", || cargo_step(&arguments, &[]))
+    });
+    let built = steps.run("building", || cargo_step(&["test", "--workspace", "--no-run"], &[]));
+    if !built {
+        // Every further step would only say the same again.
+        return;
+    }
+    steps.run("unit and property tests", || tests(&["--lib", "--bins"]));
+    steps.run("documentation examples", || tests(&["--doc"]));
+    steps.run("documentation", || cargo_step(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-Dwarnings")]));
+    if fast {
+        return;
+    }
+    let located = steps.run("etcd and kube-apiserver", || {
+        Ok(match Assets::locate(&|step| println!("{step}")) {
+            Ok(assets) => Passed(assets.kube_apiserver.display().to_string()),
+            // Each of these errors is about the machine, and ends with the remedy.
+            Err(error) => NotRun(error.to_string()),
+        })
+    });
+    let with_bed = |step: fn() -> Result<Outcome>| {
+        move || if located { step() } else { Ok(NotRun("there is no etcd and kube-apiserver: see above".to_owned())) }
+    };
+    steps.run("test-bed tests", with_bed(|| tests(&["--test", "*"])));
+    steps.run("demo", with_bed(demo));
+}
+
+/// Runs a step that needs a component of the toolchain which not every installation has.
+fn component(subcommand: &str, component: &str, step: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
+    let probe = cargo::command().args([subcommand, "--version"]).output().context("cannot start cargo")?;
+    if probe.status.success() {
+        step()
+    } else {
+        Ok(NotRun(format!("there is no cargo {subcommand}: `rustup component add {component}`")))
+    }
+}
+
+fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
+    println!("$ cargo {}", arguments.join(" "));
+    let mut command = cargo::command();
+    let status = command.args(arguments).envs(variables.iter().copied()).status().context("cannot start cargo")?;
+    Ok(if status.success() { Passed(String::new()) } else { Failed(format!("cargo ended with {status}")) })
+}
+
+/// Two providers in one process make rustls panic at the first connection, which no compiler finds.
+fn one_tls_provider() -> Result<Outcome> {
+    let arguments = ["tree", "--workspace", "--target", "all", "--invert", "aws-lc-sys"];
+    println!("$ cargo {}", arguments.join(" "));
+    let output = cargo::command().args(arguments).output().context("cannot start cargo")?;
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !tree.trim().is_empty() {
+        print!("{tree}");
+        return Ok(Failed("aws-lc-rs is linked beside ring: take the feature away that brings it".to_owned()));
+    }
+    if output.status.success() || errors.contains("did not match any packages") {
+        return Ok(Passed(String::new()));
+    }
+    Ok(Failed(errors.trim().to_owned()))
+}
+
+/// Runs tests of the whole workspace, and counts them.
+fn tests(which: &[&str]) -> Result<Outcome> {
+    let mut command = cargo::command();
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(which);
+    println!("$ cargo test --workspace --no-fail-fast {}", which.join(" "));
+    let (ended_well, lines) = shown(&mut command, |line| line.starts_with("test result:"))?;
+    let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
+    let (passed, failed) = (count("passed"), count("failed"));
+    Ok(if ended_well {
+        Passed(format!("{passed} passed"))
+    } else {
+        Failed(format!("{failed} failed, {passed} passed"))
+    })
+}
+
+/// The number before a word in cargo's `test result: ok. 3 passed; 0 failed; …`.
+fn counted(line: &str, what: &str) -> u64 {
+    let words: Vec<_> = line.split([' ', ';']).collect();
+    let position = words.iter().position(|word| *word == what).and_then(|position| position.checked_sub(1));
+    position.and_then(|position| words.get(position)).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The demo with all its phases, its output in a pipe.
+fn demo() -> Result<Outcome> {
+    println!("$ cargo xtask demo --full");
+    let mut command = Command::new(env::current_exe()?);
+    // The demo runs cargo by itself; what it must not inherit is the same.
+    let (ended_well, lines) = shown(command.args(["demo", "--full"]), |line| line.contains(" phases: "))?;
+    let summary = lines.into_iter().next_back().unwrap_or_default();
+    Ok(if ended_well { Passed(summary) } else { Failed("see above".to_owned()) })
+}
+
+/// Runs a command and shows its output as it comes; returns whether it ended well, and the lines to be kept.
+fn shown(command: &mut Command, keep: impl Fn(&str) -> bool) -> Result<(bool, Vec<String>)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
+    let mut kept = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|output| output.split(b'\n')) {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if keep(&line) {
+            kept.push(line.into_owned());
+        }
+    }
+    Ok((child.wait()?.success(), kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_results_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
+    }
+
+    #[test]
+    fn what_did_not_run_is_listed_with_the_reason() {
+        let mut steps = Steps(Vec::new());
+        assert!(!steps.run("a step", || Ok(NotRun("no tool: get it".to_owned()))));
+        assert!(!steps.run("another", || anyhow::bail!("broken")));
+        let table = steps.table().to_string();
+        assert!(table.contains("not run") && table.contains("no tool: get it") && table.contains("broken"), "{table}");
+    }
+}
