@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mock_testbed::shoot::{Landscape, ShootPlan};
-use crate::standin::gardenlet::{Gardenlet, Phase};
 use anyhow::{Context as _, Result, bail};
 use futures::{TryStreamExt as _, stream};
 use mock_testbed::{
     assets::Assets,
     bed::{Options, TestBed},
+    gardenlet::{Gardenlet, Phase},
+    shoot::{Landscape, ShootPlan},
 };
 use tokio::sync::mpsc;
 
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     // What can be wrong on this machine or in the manifests comes before what takes minutes.
     let mut plans = args.plans()?;
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
-    let programs: Vec<_> = kinds::ALL.iter().map(|k| (*k, PathBuf::from("/tmp/fake.py"))).collect();
+    let programs = cargo::build(kinds::ALL, false)?;
 
     let started = Instant::now();
     let mut interrupts = Interrupts::listen()?;
@@ -152,7 +152,7 @@ async fn session(
         return result;
     }
     if let Err(error) = &result {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", crate::text(error));
     }
     println!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
     loop {

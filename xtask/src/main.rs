@@ -6,7 +6,6 @@ mod demo;
 mod kinds;
 mod run;
 mod signals;
-mod standin;
 mod test;
 
 use std::process::ExitCode;
@@ -33,7 +32,30 @@ async fn main() -> ExitCode {
         Xtask::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", text(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error with its causes. Most of the test bed's errors say themselves what their cause said.
+pub(crate) fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = text + colon + &cause;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let error = anyhow!("no room").context("cannot write: no room").context("cannot start");
+        assert_eq!(super::text(&error), "cannot start: cannot write: no room");
+    }
 }

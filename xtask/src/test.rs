@@ -42,7 +42,7 @@ impl Steps {
     fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> bool {
         println!("\n── {name}");
         let started = Instant::now();
-        let outcome = step().unwrap_or_else(|error| Failed(format!("{error:#}")));
+        let outcome = step().unwrap_or_else(|error| Failed(crate::text(&error)));
         let took = started.elapsed();
         match &outcome {
             Passed(_) => println!("── {name}: passed in {}", duration(took)),
@@ -183,7 +183,6 @@ fn counted(line: &str, what: &str) -> u64 {
 fn demo() -> Result<Outcome> {
     println!("$ cargo xtask demo --full");
     let mut command = Command::new(env::current_exe()?);
-    // The demo runs cargo by itself; what it must not inherit is the same.
     let (ended_well, lines) = shown(command.args(["demo", "--full"]), |line| line.contains(" phases: "))?;
     let summary = lines.into_iter().next_back().unwrap_or_default();
     Ok(if ended_well { Passed(summary) } else { Failed("see above".to_owned()) })

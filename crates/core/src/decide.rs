@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::contract::{OPERATION_ANNOTATION, OperationAnnotation, OperationType, State, Status, TIMESTAMP_ANNOTATION};
 use crate::contract::{LastOperation, whole_seconds};
+use crate::contract::{OPERATION_ANNOTATION, OperationAnnotation, OperationType, State, Status, TIMESTAMP_ANNOTATION};
 use crate::extension::{Base, Reader};
 
 /// How long an operation that ended in Error or Failed rests before it is tried again: one of gardenlet's polls.

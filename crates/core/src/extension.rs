@@ -30,6 +30,10 @@ pub trait Extension:
     const READER: Reader = Reader::Polls;
     /// Whether objects of this kind can belong to a Cluster. Without, Clusters are not watched.
     const WATCHES_CLUSTERS: bool = true;
+    /// Whether any object of this kind wants the Cluster's Shoot.
+    const READS_SHOOT: bool = false;
+    /// Whether an outcome can hold Secrets.
+    const WRITES_SECRETS: bool = false;
 
     /// `spec.type` and `spec.class`.
     fn base(&self) -> &Base;
@@ -42,9 +46,9 @@ pub trait Extension:
         self.meta().namespace.as_deref()
     }
 
-    /// Whether [`outcome`](Self::outcome) wants the Cluster's Shoot, which costs a read.
+    /// Whether [`outcome`](Self::outcome) wants the Cluster's Shoot for this object, which costs a read.
     fn reads_shoot(&self) -> bool {
-        false
+        Self::READS_SHOOT
     }
 
     /// What a provider would have reported after creating, reconciling or restoring the object.
@@ -94,10 +98,8 @@ pub struct Input<'a, O> {
 impl<O> Input<'_, O> {
     /// The Shoot as far as `T` knows it.
     pub fn shoot<T: DeserializeOwned>(&self) -> Result<T, Invalid> {
-        T::deserialize(self.shoot).map_err(|error| Invalid {
-            field: "spec.shoot of the Cluster".to_owned(),
-            problem: error.to_string(),
-        })
+        T::deserialize(self.shoot)
+            .map_err(|error| Invalid { field: "spec.shoot of the Cluster".to_owned(), problem: error.to_string() })
     }
 }
 

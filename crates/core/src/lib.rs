@@ -12,6 +12,7 @@ pub mod extension;
 pub mod metrics;
 pub mod objects;
 pub mod patch;
+pub mod rbac;
 pub mod reconcile;
 pub mod run;
 

@@ -38,10 +38,7 @@ impl Metrics {
             queued: IntGauge::new("mock_queue_length", "Objects that wait for their round")?,
             in_flight: IntGauge::new("mock_reconciles_in_flight", "Rounds under way")?,
             errors: IntCounterVec::new(Opts::new("mock_errors_total", "Things that went wrong"), &["reason"])?,
-            writes: IntCounterVec::new(
-                Opts::new("mock_writes_total", "Requests that write"),
-                &["target", "outcome"],
-            )?,
+            writes: IntCounterVec::new(Opts::new("mock_writes_total", "Requests that write"), &["target", "outcome"])?,
             registry,
         };
         let registry = &metrics.registry;

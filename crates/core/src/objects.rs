@@ -55,7 +55,8 @@ impl Objects {
     pub fn seen(&self, object: &impl Resource, cluster: Option<&str>) {
         let (key, uid) = (key(object), object.meta().uid.clone().unwrap_or_default());
         let mut inner = self.lock();
-        let known = inner.entries.get(&key).is_some_and(|entry| entry.uid == uid && entry.cluster.as_deref() == cluster);
+        let known =
+            inner.entries.get(&key).is_some_and(|entry| entry.uid == uid && entry.cluster.as_deref() == cluster);
         if !known {
             inner.forget(&key);
             if let Some(cluster) = cluster {

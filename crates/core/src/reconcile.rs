@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta, Request};
 use kube::api::{GetParams, Patch, PatchParams};
+use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta, Request};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
@@ -111,8 +111,12 @@ pub fn retry<K: Extension>(object: Arc<DeserializeGuard<K>>, error: &Error, cont
     let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
     context.metrics.errors.with_label_values(&[reason]).inc();
     let pause = context.objects.failed(&key);
-    tracing::warn!(namespace = key.0, name = key.1, error = error as &dyn std::error::Error,
-        "not done, tried again in {pause:?}");
+    tracing::warn!(
+        namespace = key.0,
+        name = key.1,
+        error = error as &dyn std::error::Error,
+        "not done, tried again in {pause:?}"
+    );
     Action::requeue(pause)
 }
 
@@ -160,8 +164,12 @@ impl<K: Extension> Round<'_, K> {
         if reason != Reason::Foreign
             && let Some(timestamp) = decide::unreadable_timestamp(object.meta())
         {
-            tracing::warn!(namespace = self.key.0, name = self.key.1, timestamp,
-                "annotation gardener.cloud/timestamp is no RFC 3339 time and is not taken for a request");
+            tracing::warn!(
+                namespace = self.key.0,
+                name = self.key.1,
+                timestamp,
+                "annotation gardener.cloud/timestamp is no RFC 3339 time and is not taken for a request"
+            );
         }
         Action::requeue(LOOK_AGAIN)
     }

@@ -92,10 +92,8 @@ async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
                 .await
                 .map_err(|e| error(&e))?
         }
-        None => Config::incluster().map_err(problem(
-            "not in a Pod and no kubeconfig given",
-            "give --kubeconfig FILE or set KUBECONFIG",
-        ))?,
+        None => Config::incluster()
+            .map_err(problem("not in a Pod and no kubeconfig given", "give --kubeconfig FILE or set KUBECONFIG"))?,
     };
     // Rounds are bounded as a whole and retried with backoff: a client that retries by itself would hide both.
     config.default_retry = false;

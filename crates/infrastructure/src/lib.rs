@@ -88,6 +88,7 @@ impl Extension for Infrastructure {
     type Options = Options;
     const FINALIZER: &'static str = "extensions.gardener.cloud/infrastructure";
     const TYPES: &'static [&'static str] = &["mock"];
+    const READS_SHOOT: bool = true;
 
     fn base(&self) -> &Base {
         &self.spec.base
@@ -95,10 +96,6 @@ impl Extension for Infrastructure {
 
     fn status(&self) -> Option<&Status> {
         self.status.as_ref().map(|status| &status.common)
-    }
-
-    fn reads_shoot(&self) -> bool {
-        true
     }
 
     fn outcome(&self, input: &Input<'_, Options>) -> Result<Outcome, Invalid> {
@@ -140,15 +137,11 @@ fn networks(shoot: &Shoot, reported: &[String], defaults: &[IpNet]) -> Result<Ne
     let mut networks = Networks::default();
     for family in families {
         let is_family = |cidr: &&String| cidr.parse::<IpNet>().is_ok_and(|net| name(net.addr()) == family);
-        let one = |asked: &Option<String>, known: &[String]| {
-            asked.iter().chain(known).find(is_family).cloned()
-        };
+        let one = |asked: &Option<String>, known: &[String]| asked.iter().chain(known).find(is_family).cloned();
         networks.pods.extend(one(&spec.pods, &known.pods));
         networks.services.extend(one(&spec.services, &known.services));
         let nodes = one(&spec.nodes, &known.nodes).or_else(|| reported.iter().find(is_family).cloned());
-        let nodes = nodes.or_else(|| {
-            defaults.iter().find(|net| name(net.addr()) == family).map(ToString::to_string)
-        });
+        let nodes = nodes.or_else(|| defaults.iter().find(|net| name(net.addr()) == family).map(ToString::to_string));
         networks.nodes.push(nodes.ok_or_else(|| Invalid {
             field: "spec.shoot.spec.networking.ipFamilies of the Cluster".to_owned(),
             problem: format!("{family} has no network of machines: set spec.networking.nodes or --default-nodes"),

@@ -58,6 +58,7 @@ impl Extension for OperatingSystemConfig {
     // The one finalizer of Gardener's that is plural [extensions/pkg/controller/operatingsystemconfig/reconciler.go].
     const FINALIZER: &'static str = "extensions.gardener.cloud/operatingsystemconfigs";
     const TYPES: &'static [&'static str] = &["mockos"];
+    const WRITES_SECRETS: bool = true;
 
     fn base(&self) -> &Base {
         &self.spec.base

@@ -44,6 +44,15 @@ pub(crate) fn set_default(value: &mut Value, path: &str, new: impl Into<Value>) 
     }
 }
 
+/// Takes the field at a path of objects away.
+pub(crate) fn remove(value: &mut Value, path: &str) {
+    let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
+    let pointer = if parent.is_empty() { String::new() } else { format!("/{}", parent.replace('.', "/")) };
+    if let Some(fields) = value.pointer_mut(&pointer).and_then(Value::as_object_mut) {
+        fields.remove(field);
+    }
+}
+
 fn set_at<'a>(value: &mut Value, mut path: impl Iterator<Item = &'a str>, new: Value) {
     let Some(step) = path.next() else {
         *value = new;

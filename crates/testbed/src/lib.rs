@@ -4,6 +4,8 @@
 pub mod assets;
 pub mod audit;
 pub mod bed;
+pub mod conformance;
+pub mod gardenlet;
 pub mod janitor;
 mod json;
 pub mod readiness;

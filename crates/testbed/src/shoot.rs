@@ -12,6 +12,7 @@ use std::{
 use mock_core::contract::{GROUP, VERSION, whole_seconds};
 use serde_json::{Value, json};
 
+pub(crate) use self::objects::CLOUD_CONFIG;
 use crate::json::{get, list, set, text};
 
 /// The file with the `CloudProfile`, beside that of the Shoot.
@@ -253,7 +254,7 @@ impl ShootPlan {
             "kind": "Secret",
             "metadata": {"name": objects::CLOUDPROVIDER, "namespace": self.namespace},
             "type": "Opaque",
-            "stringData": {"user": "nobody"},
+            "data": {"user": "bm9ib2R5"},
         })]
     }
 

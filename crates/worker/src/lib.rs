@@ -93,6 +93,7 @@ impl Extension for Worker {
     type Options = NoOptions;
     const FINALIZER: &'static str = "extensions.gardener.cloud/worker";
     const TYPES: &'static [&'static str] = &["mock"];
+    const READS_SHOOT: bool = true;
 
     fn base(&self) -> &Base {
         &self.spec.base

@@ -3,7 +3,9 @@ use super::*;
 fn deployments(pool: Value) -> Vec<(String, i64, i64)> {
     let pool: Pool = serde_json::from_value(pool).unwrap();
     pool.machine_deployments("shoot--dev--a")
-        .map(|d| (d["name"].as_str().unwrap().to_owned(), d["minimum"].as_i64().unwrap(), d["maximum"].as_i64().unwrap()))
+        .map(|d| {
+            (d["name"].as_str().unwrap().to_owned(), d["minimum"].as_i64().unwrap(), d["maximum"].as_i64().unwrap())
+        })
         .collect()
 }
 

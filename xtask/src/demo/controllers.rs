@@ -131,7 +131,7 @@ impl<'a> Controllers<'a> {
 fn last_lines(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     let shown = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
-    shown.iter().flat_map(|line| ["  ", line, "\n"]).collect()
+    shown.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// If another process takes the port first, the controller ends and is started with the next one.
@@ -152,7 +152,7 @@ async fn is_ready(address: &str) -> std::io::Result<bool> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer.split(' ').nth(1) == Some("200"))
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     fn only_the_last_lines_of_a_log_are_shown() {
         let log = (1..=20).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
         let shown = last_lines(&log);
-        assert!(shown.starts_with("  line 9\n") && shown.ends_with("  line 20\n"), "{shown}");
+        assert!(shown.starts_with("  line 9\n") && shown.ends_with("  line 20"), "{shown}");
         assert_eq!(last_lines(""), "");
     }
 }

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use crate::standin::gardenlet::Report;
 use crossterm::{
     cursor, queue, terminal,
     terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate},
 };
+use mock_testbed::gardenlet::Report;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{MissedTickBehavior, interval},

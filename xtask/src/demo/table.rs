@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::standin::gardenlet::{Phase, Progress, Report};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, modifiers, presets};
+use mock_testbed::gardenlet::{Phase, Progress, Report};
 
 /// With more shoots, rows of single objects would only rush by.
 const SHOOTS_IN_DETAIL: usize = 3;
@@ -25,11 +25,13 @@ struct Row {
     name: String,
     spec_type: String,
     state: State,
+    /// The time of what is done: a phase may ask an object for two things, as migration does.
+    spent: Duration,
 }
 
 enum State {
     Waiting(String),
-    Done(&'static str, Duration),
+    Done(&'static str),
     Stuck,
 }
 
@@ -37,11 +39,11 @@ impl Row {
     fn cells(&self) -> [Cell; 6] {
         let (state, colour, took) = match &self.state {
             State::Waiting(state) => (state.as_str(), Color::Yellow, String::new()),
-            State::Done(state, took) => (*state, Color::Green, duration(*took)),
+            State::Done(state) => (*state, Color::Green, duration(self.spent)),
             State::Stuck => ("stuck", Color::Red, String::new()),
         };
         [
-            Cell::new(phase_name(self.phase)),
+            Cell::new(self.phase.as_str()),
             Cell::new(self.kind),
             Cell::new(&self.name),
             Cell::new(&self.spec_type),
@@ -67,7 +69,7 @@ impl Sums {
             sums.total += 1;
             match row.state {
                 State::Waiting(_) => {}
-                State::Done(_, took) => sums.times.push(took),
+                State::Done(_) => sums.times.push(row.spent),
                 State::Stuck => sums.stuck += 1,
             }
         }
@@ -111,19 +113,6 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Create => "create",
-        Phase::Reconcile => "reconcile",
-        Phase::Hibernate => "hibernate",
-        Phase::Wake => "wake",
-        Phase::Migrate => "migrate",
-        Phase::Restore => "restore",
-        Phase::Delete => "delete",
-        Phase::ForceDelete => "force delete",
-    }
-}
-
 /// The namespace, kind and name of an object.
 type Key = (String, &'static str, String);
 
@@ -156,24 +145,26 @@ impl Board {
             Progress::Gone(took) => Some(("gone", duration(*took))),
             Progress::Stuck(rule) => Some(("STUCK", rule.clone())),
         };
+        // What varies in length comes last.
         let line = line.map(|(state, more)| {
             let object = format!("{namespace}/{name} ({spec_type})");
-            format!("{:<9} {kind:<21} {object:<60} {state:<9} {more}", phase_name(phase))
+            format!("{:<9} {kind:<21} {state:<9} {more:>7}  {object}", phase.as_str())
         });
-        let state = match what {
-            Progress::Requested => State::Waiting("requested".to_owned()),
-            Progress::State(state) => State::Waiting(state),
-            Progress::Ready(took) => State::Done("Succeeded", took),
-            Progress::Gone(took) => State::Done("gone", took),
-            Progress::Stuck(_) => State::Stuck,
+        let (state, took) = match what {
+            Progress::Requested => (State::Waiting("requested".to_owned()), Duration::ZERO),
+            Progress::State(state) => (State::Waiting(state), Duration::ZERO),
+            Progress::Ready(took) => (State::Done("Succeeded"), took),
+            Progress::Gone(took) => (State::Done("gone"), took),
+            Progress::Stuck(_) => (State::Stuck, Duration::ZERO),
         };
         let key = (namespace, kind, name);
         if let Some(row) = self.index.get(&key).and_then(|index| self.rows.get_mut(*index)) {
             row.state = state;
+            row.spent += took;
         } else {
             let (namespace, _, name) = &key;
             let name = if self.shoots > 1 { format!("{namespace}/{name}") } else { name.clone() };
-            self.rows.push(Row { phase, kind, name, spec_type, state });
+            self.rows.push(Row { phase, kind, name, spec_type, state, spent: took });
             self.objects.insert(key.clone());
             self.index.insert(key, self.rows.len() - 1);
         }
@@ -249,7 +240,7 @@ impl Board {
             if in_short.contains(phase) {
                 let sums = Sums::of(self.of_phase(*phase));
                 table.add_row([
-                    Cell::new(phase_name(*phase)),
+                    Cell::new(phase.as_str()),
                     Cell::new(format!("{} objects", sums.total)),
                     Cell::new(""),
                     Cell::new(""),
@@ -268,7 +259,7 @@ impl Board {
         let mut add = |phase: Phase, kind: &str, sums: &Sums| {
             let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
             table.add_row([
-                Cell::new(phase_name(phase)),
+                Cell::new(phase.as_str()),
                 Cell::new(kind),
                 right(sums.total.to_string()),
                 right(sums.ready().to_string()).fg(sums.colour()),
@@ -336,7 +327,7 @@ mod tests {
         assert_eq!(board.add(report(Phase::Create, "ns", "Worker", Progress::Requested)), None);
         assert_eq!(board.stuck(), ["Worker"]);
         let line = board.add(report(Phase::Create, "ns", "Worker", Progress::Ready(millis(12)))).unwrap();
-        assert!(line.starts_with("create    Worker") && line.ends_with("Succeeded 12 ms"), "{line}");
+        assert_eq!(line, "create    Worker                Succeeded   12 ms  ns/foo (mock)");
         board.add(report(Phase::Delete, "ns", "Worker", Progress::Requested));
         board.add(report(Phase::Delete, "ns", "Worker", Progress::Gone(millis(40))));
         assert_eq!(board.summary(), "1 object, 2 phases: 2 of 2 ready, p50 12 ms, max 40 ms");

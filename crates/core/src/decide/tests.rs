@@ -1,0 +1,305 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::extension::Invalid;
+use crate::patch::{self, Report};
+
+const FINALIZER: &str = "extensions.gardener.cloud/test";
+const NOW: &str = "2026-08-20T10:15:30.7Z";
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// An object as data, so that patches can be applied to it.
+#[derive(Clone, Debug)]
+struct Model {
+    meta: ObjectMeta,
+    base: Base,
+    status: Option<Status>,
+}
+
+impl Model {
+    fn new(operation: Option<&str>, status: Value) -> Self {
+        let annotations: BTreeMap<_, _> =
+            operation.map(|operation| (OPERATION_ANNOTATION.to_owned(), operation.to_owned())).into_iter().collect();
+        Self {
+            meta: ObjectMeta {
+                uid: Some("u".into()),
+                resource_version: Some("1".into()),
+                generation: Some(1),
+                annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            base: Base { provider: "mock".into(), class: None },
+            status: serde_json::from_value(status).unwrap(),
+        }
+    }
+
+    fn held(mut self) -> Self {
+        self.meta.finalizers = Some(vec![FINALIZER.into()]);
+        self
+    }
+
+    fn deleted(mut self) -> Self {
+        self.meta.deletion_timestamp = Some(Time(time(NOW)));
+        self
+    }
+
+    fn asked_at(mut self, timestamp: &str) -> Self {
+        self.meta.annotations.as_mut().unwrap().insert(TIMESTAMP_ANNOTATION.into(), timestamp.into());
+        self
+    }
+
+    fn next(&self, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
+        let rules = Rules { types: &["mock".to_owned()], finalizer: FINALIZER, reader };
+        decide(Object { meta: &self.meta, base: &self.base, status: self.status.as_ref() }, cluster, &rules, now)
+    }
+
+    fn step(&self) -> Step {
+        self.next(ClusterView::Known(&ShootFacts::default()), Reader::Polls, time(NOW))
+    }
+
+    /// Carries a step out with the very bodies that go over the wire.
+    fn apply(&mut self, step: &Step, now: Timestamp) {
+        let Step::Write { operation, writes } = step else { return };
+        for write in writes {
+            match write {
+                Write::Status(state) => {
+                    let report = Report {
+                        operation: *operation,
+                        state: *state,
+                        description: "d".into(),
+                        time: update_time(&self.meta, now),
+                        error: None::<&Invalid>,
+                    };
+                    let body = patch::status(&self.meta, &report, serde_json::Map::new());
+                    let mut status = json!(self.status.clone().unwrap_or_default());
+                    for (key, value) in body["status"].as_object().unwrap() {
+                        status[key] = value.clone();
+                    }
+                    self.status = Some(serde_json::from_value(status).unwrap());
+                }
+                Write::Metadata(change) => {
+                    let body = patch::metadata(&self.meta, *change, FINALIZER);
+                    let mut document = json!({ "metadata": self.meta });
+                    apply_json_patch(&mut document, &body);
+                    self.meta = serde_json::from_value(document["metadata"].clone()).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// The three operations that our patches use.
+fn apply_json_patch(document: &mut Value, patch: &Value) {
+    for operation in patch.as_array().unwrap() {
+        let path = operation["path"].as_str().unwrap();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        let key = key.replace("~1", "/").replace("~0", "~");
+        match operation["op"].as_str().unwrap() {
+            "test" => assert_eq!(document.pointer(path), Some(&operation["value"]), "{path}"),
+            "remove" => match document.pointer_mut(parent).unwrap() {
+                Value::Object(fields) => drop(fields.remove(&key).unwrap()),
+                Value::Array(items) => drop(items.remove(key.parse().unwrap())),
+                other => panic!("{other}"),
+            },
+            "add" => match document.pointer_mut(parent).unwrap() {
+                Value::Object(fields) => drop(fields.insert(key, operation["value"].clone())),
+                Value::Array(items) => items.push(operation["value"].clone()),
+                other => panic!("{other}"),
+            },
+            other => panic!("{other}"),
+        }
+    }
+}
+
+fn status(operation: &str, state: &str) -> Value {
+    let last = json!({ "type": operation, "state": state, "lastUpdateTime": "2026-08-20T10:15:30Z" });
+    json!({ "observedGeneration": 1, "lastOperation": last })
+}
+
+const DROP_ADD: Change = Change { drop_operation: true, finalizer: Finalizer::Add };
+const DROP: Change = Change { drop_operation: true, finalizer: Finalizer::Keep };
+const DROP_REMOVE: Change = Change { drop_operation: true, finalizer: Finalizer::Remove };
+const ADD: Change = Change { drop_operation: false, finalizer: Finalizer::Add };
+const REMOVE: Change = Change { drop_operation: false, finalizer: Finalizer::Remove };
+const SUCCEEDED: Write = Write::Status(State::Succeeded);
+const PROCESSING: Write = Write::Status(State::Processing);
+
+fn writes(operation: OperationType, writes: &[Write]) -> Step {
+    Step::Write { operation, writes: writes.to_vec() }
+}
+
+#[test]
+fn each_situation_has_its_step() {
+    use OperationType::{Create, Delete, Migrate, Reconcile, Restore};
+    let done = status("Reconcile", "Succeeded");
+    let migrated = status("Migrate", "Succeeded");
+    let request = Some("reconcile");
+    for (situation, object, expected) in [
+        ("create", Model::new(request, Value::Null), writes(Create, &[SUCCEEDED, Write::Metadata(DROP_ADD)])),
+        ("bare create", Model::new(None, Value::Null), writes(Create, &[SUCCEEDED, Write::Metadata(ADD)])),
+        ("reconcile", Model::new(request, done.clone()).held(), writes(Reconcile, &[SUCCEEDED, Write::Metadata(DROP)])),
+        ("rest", Model::new(None, done.clone()).held(), Step::Leave(Reason::Done)),
+        ("lost finalizer", Model::new(None, done.clone()), writes(Reconcile, &[Write::Metadata(ADD)])),
+        ("same second", Model::new(None, done.clone()).held().asked_at(NOW), Step::Leave(Reason::Done)),
+        (
+            "newer timestamp",
+            Model::new(None, done.clone()).held().asked_at("2026-08-20T10:15:31Z"),
+            writes(Reconcile, &[SUCCEEDED]),
+        ),
+        ("unreadable", Model::new(None, done.clone()).held().asked_at("soon"), Step::Leave(Reason::Done)),
+        ("half a create", Model::new(None, status("Create", "Processing")).held(), writes(Create, &[SUCCEEDED])),
+        ("error", Model::new(None, status("Create", "Error")).held(), Step::RetryAt(time("2026-08-20T10:15:40Z"))),
+        ("wait", Model::new(Some("wait-for-state"), Value::Null).deleted(), Step::Leave(Reason::WaitsForState)),
+        (
+            "migrate",
+            Model::new(Some("migrate"), done.clone()).held(),
+            writes(Migrate, &[SUCCEEDED, Write::Metadata(DROP_REMOVE)]),
+        ),
+        (
+            "migrate beats deletion",
+            Model::new(Some("migrate"), done.clone()).held().deleted(),
+            writes(Migrate, &[SUCCEEDED, Write::Metadata(DROP_REMOVE)]),
+        ),
+        (
+            "half a migrate",
+            Model::new(Some("migrate"), migrated.clone()).held(),
+            writes(Migrate, &[Write::Metadata(DROP_REMOVE)]),
+        ),
+        (
+            "half a migrate without annotation",
+            Model::new(None, migrated.clone()).held(),
+            writes(Migrate, &[Write::Metadata(REMOVE)]),
+        ),
+        ("reconcile after migrate", Model::new(request, migrated.clone()), Step::Leave(Reason::Migrated)),
+        ("deletion after migrate", Model::new(None, migrated.clone()).deleted(), Step::Leave(Reason::Migrated)),
+        (
+            "restore after migrate",
+            Model::new(Some("restore"), migrated),
+            writes(Restore, &[SUCCEEDED, Write::Metadata(DROP_ADD)]),
+        ),
+        ("delete", Model::new(request, done.clone()).held().deleted(), writes(Delete, &[Write::Metadata(REMOVE)])),
+        ("deleted", Model::new(None, done).deleted(), Step::Leave(Reason::Released)),
+    ] {
+        assert_eq!(object.step(), expected, "{situation}");
+    }
+}
+
+#[test]
+fn a_watching_reader_sees_the_annotation_go_then_processing_then_success() {
+    let next = |object: &Model| object.next(ClusterView::Unneeded, Reader::Watches, time(NOW));
+    let create = Model::new(Some("reconcile"), Value::Null);
+    let expected = writes(OperationType::Create, &[Write::Metadata(DROP_ADD), PROCESSING, SUCCEEDED]);
+    assert_eq!(next(&create), expected);
+    let migrate = Model::new(Some("migrate"), status("Create", "Succeeded")).held();
+    let expected = writes(OperationType::Migrate, &[PROCESSING, SUCCEEDED, Write::Metadata(DROP_REMOVE)]);
+    assert_eq!(next(&migrate), expected);
+    let half = Model::new(None, status("Create", "Processing")).held();
+    assert_eq!(next(&half), writes(OperationType::Create, &[SUCCEEDED]));
+}
+
+#[test]
+fn the_cluster_decides_first_where_it_has_a_say() {
+    let failed = ShootFacts { failed: true, ..ShootFacts::default() };
+    let forced = ShootFacts { failed: true, force_deleted: true, ..ShootFacts::default() };
+    let next = |object: &Model, cluster| object.next(cluster, Reader::Polls, time(NOW));
+    let create = Model::new(Some("reconcile"), Value::Null);
+    assert_eq!(next(&create, ClusterView::Missing), Step::Leave(Reason::WaitsForCluster));
+    assert_eq!(next(&create, ClusterView::Known(&failed)), Step::Leave(Reason::ShootFailed));
+    let deleted = Model::new(Some("wait-for-state"), Value::Null).held().deleted();
+    let release = writes(OperationType::Delete, &[Write::Metadata(REMOVE)]);
+    assert_eq!(next(&deleted, ClusterView::Known(&forced)), release);
+    assert_eq!(next(&Model::new(None, Value::Null).held().deleted(), ClusterView::Missing), release);
+}
+
+#[test]
+fn foreign_types_and_classes_are_not_ours() {
+    let types = ["mock".to_owned()];
+    let ours = |provider: &str, class: Option<&str>| {
+        is_ours(&Base { provider: provider.into(), class: class.map(Into::into) }, &types)
+    };
+    assert!(ours("mock", None) && ours("mock", Some("")) && ours("mock", Some("shoot")));
+    assert!(
+        !ours("Mock", None) && !ours("mock2", None) && !ours("mock", Some("seed")) && !ours("mock", Some("garden"))
+    );
+}
+
+prop_compose! {
+    fn any_object()(
+        operation in prop::option::of(prop::sample::select(vec!["reconcile", "migrate", "restore", "wait-for-state", "keepalive", ""])),
+        kind in prop::sample::select(vec!["Create", "Reconcile", "Delete", "Migrate", "Restore", "LiveMigrate"]),
+        state in prop::sample::select(vec!["Processing", "Succeeded", "Error", "Failed", "Pending", "Aborted", "New"]),
+        has_status in any::<bool>(),
+        has_operation in any::<bool>(),
+        observed in prop::option::of(0_i64..3),
+        error in any::<bool>(),
+        timestamp in prop::option::of(prop::sample::select(vec!["2026-08-20T10:15:29.9Z", "2026-08-20T10:15:30.9Z", "2026-08-20T10:15:33Z", "x"])),
+        held in any::<bool>(),
+        other in any::<bool>(),
+        deleted in any::<bool>(),
+    ) -> Model {
+        let mut value = json!({ "observedGeneration": observed });
+        if has_operation {
+            value["lastOperation"] = status(kind, state)["lastOperation"].clone();
+        }
+        if error {
+            value["lastError"] = json!({ "description": "old" });
+        }
+        let mut object = Model::new(operation, if has_status { value } else { Value::Null });
+        if held { object = object.held(); }
+        if other { object.meta.finalizers.get_or_insert_default().insert(0, "t.example.org/other".into()); }
+        if deleted { object = object.deleted(); }
+        if let Some(timestamp) = timestamp { object = object.asked_at(timestamp); }
+        object
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_object_comes_to_rest_in_at_most_three_steps(
+        start in any_object(), reader in prop::sample::select(vec![Reader::Polls, Reader::Watches]),
+    ) {
+        let mut object = start.clone();
+        let mut now = time(NOW);
+        let facts = ShootFacts::default();
+        let mut steps = 0;
+        loop {
+            match object.next(ClusterView::Known(&facts), reader, now) {
+                Step::Leave(_) => break,
+                Step::RetryAt(due) => { prop_assert!(due > now); now = due; }
+                step @ Step::Write { .. } => { steps += 1; object.apply(&step, now); }
+            }
+            prop_assert!(steps <= 3, "{object:?}");
+        }
+        prop_assert_eq!(object.meta.generation, start.meta.generation);
+        prop_assert_eq!(annotation(&object.meta, TIMESTAMP_ANNOTATION), annotation(&start.meta, TIMESTAMP_ANNOTATION));
+        let others = |object: &Model| object.meta.finalizers.iter().flatten().filter(|name| *name != FINALIZER).count();
+        prop_assert_eq!(others(&object), others(&start));
+    }
+
+    #[test]
+    fn a_request_that_is_served_is_ready_by_gardenlets_rule(start in any_object()) {
+        let mut object = start;
+        object.meta.deletion_timestamp = None;
+        let asked = annotation(&object.meta, OPERATION_ANNOTATION).map(str::to_owned);
+        let now = time(NOW);
+        if let step @ Step::Write { .. } = object.step() {
+            object.apply(&step, now);
+            let status = object.status.clone().unwrap();
+            let last = status.last_operation.unwrap();
+            if !matches!(asked.as_deref(), Some("reconcile" | "restore")) || last.operation == OperationType::Migrate { return Ok(()); }
+            prop_assert_eq!(last.state, State::Succeeded);
+            prop_assert_eq!(last.progress, 100);
+            prop_assert!(status.last_error.is_none_or(|error| error.is_null()));
+            prop_assert_eq!(status.observed_generation, object.meta.generation);
+            prop_assert_eq!(annotation(&object.meta, OPERATION_ANNOTATION), None);
+            prop_assert!(requested_at(&object.meta).is_none_or(|asked| whole_seconds(asked) <= last.last_update_time.0));
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! What gardener-apiserver fills in and refuses before gardenlet sees a Shoot.
 
-use semver::Version;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -76,7 +75,7 @@ pub(super) fn identify(shoot: &mut Value) {
 }
 
 pub(super) fn sha256_hex(data: &str) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(data).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn check_references(shoot: &Manifest, cloudprofile: &Manifest, seed: &Manifest) -> Result<(), ManifestError> {
@@ -219,5 +218,10 @@ fn choose_version(wanted: Option<&str>, candidates: &[Value]) -> Option<String> 
         }
     };
     let versions = candidates.iter().filter(matches).filter_map(|candidate| text(candidate, "version"));
-    versions.max_by_key(|version| Version::parse(version).ok()).map(str::to_owned)
+    versions.max_by_key(|version| numbers(version)).map(str::to_owned)
+}
+
+/// By what versions are ordered; those of a `CloudProfile` that are worth a default have nothing but numbers.
+fn numbers(version: &str) -> Vec<u64> {
+    version.split(['.', '-', '+']).map_while(|number| number.parse().ok()).collect()
 }

@@ -13,8 +13,8 @@ use crate::json::{get, list, set, text, without_nulls};
 /// The Secret with the copy of the credentials.
 pub(super) const CLOUDPROVIDER: &str = "cloudprovider";
 
-/// Key of the user data in the Secret of an OperatingSystemConfig
-/// [pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go].
+/// Key of the user data in the Secret of an OperatingSystemConfig.
+// [pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go].
 pub(crate) const CLOUD_CONFIG: &str = "cloud_config";
 
 /// Base64 of a public key that nobody has the private one of.
@@ -61,7 +61,7 @@ fn secret_ref(plan: &ShootPlan) -> Value {
     json!({"name": CLOUDPROVIDER, "namespace": plan.namespace})
 }
 
-/// [pkg/component/extensions/infrastructure/infrastructure.go]
+// [pkg/component/extensions/infrastructure/infrastructure.go]
 fn infrastructure(plan: &ShootPlan) -> Value {
     json!({
         "type": get(&plan.shoot, "spec.provider.type"),
@@ -72,7 +72,7 @@ fn infrastructure(plan: &ShootPlan) -> Value {
     })
 }
 
-/// [pkg/component/extensions/controlplane/controlplane.go]
+// [pkg/component/extensions/controlplane/controlplane.go]
 fn control_plane(plan: &ShootPlan) -> Value {
     json!({
         "type": get(&plan.shoot, "spec.provider.type"),
@@ -83,7 +83,7 @@ fn control_plane(plan: &ShootPlan) -> Value {
     })
 }
 
-/// [pkg/component/extensions/network/network.go]
+// [pkg/component/extensions/network/network.go]
 fn network(plan: &ShootPlan) -> Value {
     json!({
         "type": get(&plan.shoot, "spec.networking.type"),
@@ -94,7 +94,7 @@ fn network(plan: &ShootPlan) -> Value {
     })
 }
 
-/// [pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go]; units and files are samples.
+// [pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go]; units and files are samples.
 fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> Value {
     let is_reconcile = purpose == "reconcile";
     let unit = if is_reconcile { "kubelet.service" } else { "gardener-node-init.service" };
@@ -135,7 +135,7 @@ fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> V
     spec
 }
 
-/// [pkg/component/extensions/worker/worker.go]
+// [pkg/component/extensions/worker/worker.go]
 fn worker_spec(plan: &ShootPlan, workers: &[Value]) -> Value {
     json!({
         "type": get(&plan.shoot, "spec.provider.type"),
@@ -198,7 +198,7 @@ fn autoscaler_options(options: &Value) -> Value {
     options
 }
 
-/// [pkg/utils/gardener/shoot.go]
+// [pkg/utils/gardener/shoot.go]
 fn node_labels(plan: &ShootPlan, worker: &Value, key: &str) -> Value {
     let name = text(worker, "name").unwrap_or_default();
     let mut labels: Map<String, Value> = get(worker, "labels").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -225,7 +225,7 @@ fn node_labels(plan: &ShootPlan, worker: &Value, key: &str) -> Value {
 
 /// The name of a pool's Secret for gardener-node-agent, from which those of its `OperatingSystemConfig`s are made. Of
 /// pools whose machines are replaced, it changes with everything that needs new machines
-/// [pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go].
+// [pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go].
 fn key(plan: &ShootPlan, worker: &Value) -> String {
     let field = |path| text(worker, path).unwrap_or_default();
     let name = field("name");
@@ -255,7 +255,7 @@ fn key(plan: &ShootPlan, worker: &Value) -> String {
     format!("gardener-node-agent-{name}-{}", hash.get(..16).unwrap_or_default())
 }
 
-/// [pkg/utils/gardener/shoot.go]
+// [pkg/utils/gardener/shoot.go]
 fn kubelet_data(config: &Value) -> Vec<String> {
     let joined = |part: &Value, fields: &[&str], unset: &str| {
         fields.iter().map(|field| text(part, field).unwrap_or(unset)).collect::<Vec<_>>().join("-")

@@ -1,0 +1,35 @@
+//! What a controller may do on the seed: exactly the requests that it makes.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use crate::contract::GROUP;
+use crate::extension::Extension;
+
+/// The rules of the ClusterRole of one kind's controller.
+#[must_use]
+pub fn rules<K: Extension>() -> Vec<PolicyRule> {
+    let plural = K::plural(&()).into_owned();
+    let mut rules = vec![
+        // `get` looks again after a conflict.
+        rule(GROUP, &plural, &["get", "list", "watch", "patch"]),
+        rule(GROUP, &format!("{plural}/status"), &["patch"]),
+    ];
+    if K::WATCHES_CLUSTERS {
+        let verbs: &[&str] = if K::READS_SHOOT { &["get", "list", "watch"] } else { &["list", "watch"] };
+        rules.push(rule(GROUP, "clusters", verbs));
+    }
+    if K::WRITES_SECRETS {
+        // `patch` alone applies to a Secret that is there, `create` makes one that is not.
+        rules.push(rule("", "secrets", &["create", "patch"]));
+    }
+    rules
+}
+
+fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        verbs: verbs.iter().map(ToString::to_string).collect(),
+        ..PolicyRule::default()
+    }
+}

@@ -1,0 +1,110 @@
+//! The conformance suite of the extension contract: every rule that can be seen from outside, for any kind, against a
+//! real API server and the real binary.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use mock_core::extension::Extension;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::assets::Assets;
+use crate::bed::{Options, TestBed};
+
+mod ground;
+mod restarts;
+mod rules;
+mod schema;
+
+use ground::{Controller, Suite};
+pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
+
+/// How long one rule may take; a rule that hangs is a rule that is broken.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What the suite has to know of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// The controller.
+    pub binary: &'static str,
+    /// A valid spec; the suite sets its type.
+    pub spec: fn() -> Value,
+    /// Secrets that one outcome of that spec holds: one request more each.
+    pub secrets: usize,
+    /// Rules of the kind alone.
+    pub rules: &'static [Rule],
+}
+
+/// A rule of the contract: its name, and what has to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The rule, as a sentence without spaces.
+    pub name: &'static str,
+    /// Proves it.
+    pub holds: fn(Ground) -> Proof,
+}
+
+/// A proof under way.
+pub type Proof = std::pin::Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
+
+/// The `main` of a kind's conformance test: runs the rules like `cargo test` does, with its arguments.
+#[must_use]
+pub fn main<K: Extension>(subject: Subject) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let rules: Vec<Rule> = rules::ALL.iter().chain(restarts::ALL).chain(subject.rules).copied().collect();
+    if arguments.list {
+        let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
+        return exit_code(&libtest_mimic::run(&arguments, trials.collect()));
+    }
+    match run::<K>(&arguments, subject, rules) {
+        Ok(code) => code,
+        Err(failed) => {
+            #[expect(clippy::print_stderr, reason = "the suite is a program")]
+            {
+                eprintln!("{}", failed.message().unwrap_or_default());
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<K: Extension>(arguments: &Arguments, subject: Subject, rules: Vec<Rule>) -> Result<ExitCode, Failed> {
+    #[expect(clippy::print_stderr, reason = "building the control plane takes minutes")]
+    let assets = Assets::locate(&|line| eprintln!("{line}"))?;
+    let runtime = Runtime::new()?;
+    let user = format!("mock-{}", K::kind(&()).to_lowercase());
+    let suite = runtime.block_on(async {
+        let options = Options { users: vec![user.clone()], ..Options::default() };
+        let bed = TestBed::start(&assets, options).await?;
+        bed.grant(&user, mock_core::rbac::rules::<K>()).await?;
+        Suite::new::<K>(bed, user, subject)
+    })?;
+    let suite = Arc::new(suite);
+    let runtime = Arc::new(runtime);
+    let shared = runtime.block_on(async { Controller::start(&suite, &[]) })?;
+    let trial = |rule: Rule| {
+        let (suite, runtime) = (suite.clone(), runtime.clone());
+        Trial::test(rule.name, move || {
+            runtime.block_on(async {
+                let proof = async { (rule.holds)(Ground::new(suite, rule.name).await?).await };
+                tokio::time::timeout(PATIENCE, proof).await.map_err(|_| "the rule did not come to an end")?
+            })
+        })
+    };
+    let conclusion = libtest_mimic::run(arguments, rules.iter().copied().map(trial).collect());
+    let mut code = exit_code(&conclusion);
+    // Looks back at all requests, so it comes last, and only after all rules have made theirs.
+    if conclusion.num_filtered_out == 0 && !conclusion.has_failed() {
+        let suite = suite.clone();
+        let trial = Trial::test("rbac_allows_exactly_the_requests_that_are_made", move || schema::rbac::<K>(&suite));
+        code = exit_code(&libtest_mimic::run(arguments, vec![trial]));
+    }
+    drop(shared);
+    Ok(code)
+}
+
+fn exit_code(conclusion: &Conclusion) -> ExitCode {
+    if conclusion.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

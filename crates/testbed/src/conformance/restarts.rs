@@ -1,0 +1,230 @@
+//! Rules about processes: killed at any moment, started again, and run twice beside each other.
+
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use mock_core::contract::OPERATION_ANNOTATION;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::ground::{Controller, annotation, asking, json_patch_merge, last};
+use super::{Ground, Rule, ensure};
+use crate::readiness;
+use crate::rules;
+
+pub(super) const ALL: &[Rule] = rules![
+    a_killed_process_loses_nothing,
+    a_second_process_does_no_harm,
+    a_request_from_before_the_start_is_served,
+    an_undecodable_sibling_stops_nobody_and_is_named_in_the_log,
+    readiness_follows_the_first_list_and_sigterm_ends_the_process,
+    sigterm_ends_a_process_whose_api_server_never_answered,
+    a_bad_start_is_one_line_and_exit_code_1,
+    one_namespace_can_be_served_alone,
+];
+
+const OBJECTS: usize = 12;
+
+async fn a_killed_process_loses_nothing(ground: Ground) -> Result<(), Failed> {
+    let own = "killed";
+    let mut controller = ground.controller(own)?;
+    for operation in ["reconcile", "reconcile", "migrate", "restore"] {
+        let (done, names) = (done(operation), names());
+        for name in &names {
+            ask(&ground, name, own, operation).await?;
+        }
+        // Killed somewhere in the middle of each operation, again and again.
+        for killed_at in 0..OBJECTS / 2 {
+            let reached = |object: &Value| !object.is_null() && last(object).ends_with("/Succeeded");
+            if let Some(name) = names.get(killed_at * 2) {
+                ground.until(name, "a first success", reached).await?;
+            }
+            controller.kill().await?;
+            controller = ground.controller(own)?;
+        }
+        for name in &names {
+            ground.until(name, operation, |object| done(&ground, object)).await?;
+        }
+    }
+    for name in names() {
+        ground.delete(&name).await?;
+        controller.kill().await?;
+        controller = ground.controller(own)?;
+    }
+    for name in names() {
+        ground.until_gone(&name).await?;
+    }
+    Ok(())
+}
+
+async fn a_second_process_does_no_harm(ground: Ground) -> Result<(), Failed> {
+    let own = "twice";
+    let _controllers = [ground.controller(own)?, ground.controller(own)?];
+    for operation in ["reconcile", "reconcile", "migrate", "restore"] {
+        let done = done(operation);
+        for name in names() {
+            ask(&ground, &name, own, operation).await?;
+        }
+        for name in names() {
+            ground.until(&name, operation, |object| done(&ground, object)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn a_request_from_before_the_start_is_served(ground: Ground) -> Result<(), Failed> {
+    let own = "early";
+    for name in names() {
+        ask(&ground, &name, own, "reconcile").await?;
+    }
+    let _controller = ground.controller(own)?;
+    for name in names() {
+        let object = ground.until_ready(&name).await?;
+        ensure(last(&object) == "Create/Succeeded", last(&object))?;
+    }
+    Ok(())
+}
+
+async fn an_undecodable_sibling_stops_nobody_and_is_named_in_the_log(ground: Ground) -> Result<(), Failed> {
+    let own = "beside";
+    ask(&ground, "undecodable", own, "wait-for-state").await?;
+    // The CRDs leave the size of this number open, Gardener's types and ours do not.
+    let last = json!({ "type": "Create", "state": "Processing", "progress": 99_999_999_999_i64,
+        "description": "x", "lastUpdateTime": "2026-01-01T00:00:00Z" });
+    let before = ground.patch_status("undecodable", json!({ "lastOperation": last })).await?;
+    for name in names() {
+        ask(&ground, &name, own, "reconcile").await?;
+    }
+    let _controller = ground.controller(own)?;
+    for name in names() {
+        ground.until_ready(&name).await?;
+    }
+    ground.unchanged("undecodable", &before, "it cannot be read").await?;
+    let log = std::fs::read_to_string(ground.suite.log())?;
+    let named = log.lines().any(|line| line.contains("undecodable") && line.contains("99999999999"));
+    ensure(named, "the log names neither the object nor the value")
+}
+
+async fn readiness_follows_the_first_list_and_sigterm_ends_the_process(ground: Ground) -> Result<(), Failed> {
+    let port = free_port()?;
+    let address = format!("127.0.0.1:{port}");
+    let mut controller = Controller::start(&ground.suite, &["--type", "admin", "--admin-address", &address])?;
+    until(async || matches!(http_get(&address, "/readyz").await, Ok(answer) if answer.contains("200 OK"))).await?;
+    ask(&ground, "a", "admin", "reconcile").await?;
+    ground.until_ready("a").await?;
+    let counted = r#"mock_reconciles_total{operation="Create",outcome="Succeeded"} 1"#;
+    until(async || matches!(http_get(&address, "/metrics").await, Ok(answer) if answer.contains(counted))).await?;
+    ensure(http_get(&address, "/healthz").await?.contains("200 OK"), "not healthy")?;
+    ensure(controller.terminate().await?.success(), "SIGTERM is no failure")
+}
+
+async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) -> Result<(), Failed> {
+    // Accepts connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("127.0.0.1:{}", free_port()?);
+    let path = ground.suite.bed.dir().join("silent.kubeconfig");
+    let server = format!("http://{}", silent.local_addr()?);
+    std::fs::write(&path, kubeconfig(&server).to_string())?;
+    let mut controller = Controller::bare(
+        &ground.suite,
+        &["--kubeconfig", path.to_str().ok_or("not UTF-8")?, "--admin-address", &address],
+    )?;
+    until(async || matches!(http_get(&address, "/healthz").await, Ok(answer) if answer.contains("200 OK"))).await?;
+    ensure(http_get(&address, "/readyz").await?.contains("503"), "ready without a list")?;
+    controller.terminate().await.map(drop)
+}
+
+async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), Failed> {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let taken = taken.local_addr()?.to_string();
+    let good = ground.suite.bed.kubeconfig_for(&ground.suite.user)?;
+    let good = good.to_str().ok_or("not UTF-8")?;
+    for (arguments, named) in [
+        (vec!["--kubeconfig", "/nowhere/kubeconfig"], "/nowhere/kubeconfig"),
+        (vec![], "KUBECONFIG"),
+        (vec!["--kubeconfig", good, "--admin-address", &taken], "--admin-address"),
+        (vec!["--kubeconfig", good, "--log-level", "=!"], "--log-level"),
+    ] {
+        let output = tokio::process::Command::new(ground.suite.subject.binary)
+            .args(&arguments)
+            .env_remove("KUBECONFIG")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .output()
+            .await?;
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(output.status.code() == Some(1), format!("{arguments:?}: {:?}", output.status))?;
+        ensure(message.lines().count() == 1 && message.contains(named), format!("{arguments:?}: {message}"))?;
+    }
+    Ok(())
+}
+
+async fn one_namespace_can_be_served_alone(ground: Ground) -> Result<(), Failed> {
+    let own = "alone";
+    let _controller = Controller::start(&ground.suite, &["--type", own, "--namespace", &ground.namespace])?;
+    let other = Ground::new(ground.suite.clone(), "elsewhere").await?;
+    ask(&other, "a", own, "reconcile").await?;
+    let before = other.get("a").await?;
+    ask(&ground, "a", own, "reconcile").await?;
+    ground.until_ready("a").await?;
+    ask(&ground, "b", own, "reconcile").await?;
+    ground.until_ready("b").await?;
+    ensure(before == other.get("a").await?, "an object of another namespace was written")
+}
+
+fn names() -> Vec<String> {
+    (0..OBJECTS).map(|index| format!("o{index}")).collect()
+}
+
+async fn ask(ground: &Ground, name: &str, own: &str, operation: &str) -> Result<(), Failed> {
+    if ground.get(name).await?.is_null() {
+        let mut patch = asking(operation);
+        json_patch_merge(&mut patch, &json!({ "spec": { "type": own } }));
+        ground.create(name, patch).await?;
+    } else {
+        ground.ask(name, operation).await?;
+    }
+    Ok(())
+}
+
+fn done(operation: &'static str) -> impl Fn(&Ground, &Value) -> bool {
+    move |ground, object| match operation {
+        "migrate" => {
+            readiness::check_migrated(object).is_ok()
+                && !ground.holds(object)
+                && annotation(object, OPERATION_ANNOTATION).is_none()
+        }
+        _ => readiness::check(object, None).is_ok() && ground.holds(object),
+    }
+}
+
+fn free_port() -> Result<u16, Failed> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn kubeconfig(server: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "u", "user": {} }],
+    })
+}
+
+async fn until(holds: impl AsyncFn() -> bool) -> Result<(), Failed> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        ensure(tokio::time::Instant::now() < deadline, "the admin port never said so")?;
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    Ok(())
+}
+
+async fn http_get(address: &str, path: &str) -> Result<String, Failed> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

@@ -1,0 +1,110 @@
+//! What we write, held against what the API server knows: the CRD's schema, and the requests that were really made.
+
+use std::collections::BTreeSet;
+
+use clap::Parser;
+use k8s_openapi::jiff::Timestamp;
+use libtest_mimic::Failed;
+use mock_core::args::Args;
+use mock_core::contract::{OperationType, State};
+use mock_core::extension::{Extension, Input, Invalid};
+use mock_core::patch::{Report, status};
+use serde_json::{Value, json};
+
+use super::ensure;
+use super::ground::Suite;
+
+/// Every path of every status that the kind writes is in the CRD, with that type.
+pub(super) fn written_paths_exist<K: Extension>(object: &Value, schema: &Value) -> Result<(), Failed> {
+    let object: K = serde_json::from_value(object.clone())?;
+    let options = Args::<K::Options>::try_parse_from(["mock"])?.kind;
+    let input = Input { options: &options, time: Timestamp::now(), technical_id: "shoot--t--a", shoot: &json!({}) };
+    let invalid = Invalid { field: "f".to_owned(), problem: "p".to_owned() };
+    let outcome = object.outcome(&input).map_err(|invalid| invalid.to_string())?;
+    for (state, error, fields) in [
+        (State::Succeeded, None, outcome.status),
+        (State::Succeeded, None, object.migrated()),
+        (State::Error, Some(&invalid), serde_json::Map::new()),
+    ] {
+        let report = Report {
+            operation: OperationType::Create,
+            state,
+            description: "d".to_owned(),
+            time: Timestamp::now(),
+            error,
+        };
+        let written = status(object.meta(), &report, fields);
+        walk("status", written.get("status").unwrap_or(&Value::Null), schema)?;
+    }
+    Ok(())
+}
+
+fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {
+    let expected = schema.get("type").and_then(Value::as_str).unwrap_or("object");
+    let fits = match value {
+        // Null removes.
+        Value::Null => true,
+        Value::Bool(_) => expected == "boolean",
+        Value::Number(_) => matches!(expected, "integer" | "number"),
+        Value::String(_) => expected == "string",
+        Value::Array(_) => expected == "array",
+        Value::Object(_) => expected == "object",
+    };
+    ensure(fits, format!("{path} is written as {value}, the CRD wants {expected}"))?;
+    match value {
+        Value::Array(items) => {
+            let schema = schema.get("items").unwrap_or(&Value::Null);
+            items.iter().try_for_each(|item| walk(&format!("{path}[]"), item, schema))
+        }
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            let open = schema.get("x-kubernetes-preserve-unknown-fields").is_some();
+            let known = schema.get("properties").and_then(|known| known.get(name));
+            match known.or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object())) {
+                Some(schema) => walk(&format!("{path}.{name}"), value, schema),
+                None => ensure(open, format!("{path}.{name} is not in the CRD: the API server drops it")),
+            }
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The ClusterRole allows what was requested (or the rules above would have failed) and nothing else.
+pub(super) fn rbac<K: Extension>(suite: &Suite) -> Result<(), Failed> {
+    let audit = suite.bed.audit().ok_or("there is no audit log")?;
+    let ours = audit.requests(|request| request.user == suite.user && request.code < 400)?;
+    let mut made: BTreeSet<(String, String)> = ours
+        .into_iter()
+        .filter(|request| !request.resource.is_empty())
+        .map(|request| {
+            let resource = if request.subresource.is_empty() {
+                request.resource
+            } else {
+                format!("{}/{}", request.resource, request.subresource)
+            };
+            (resource, request.verb)
+        })
+        .collect();
+    // A request is logged when it ends, and a watch is still open: the list before it stands for it.
+    let watches =
+        made.iter().filter(|(_, verb)| verb == "list").map(|(resource, _)| (resource.clone(), "watch".to_owned()));
+    let watches: Vec<_> = watches.collect();
+    made.extend(watches);
+    // An apply that makes a Secret is logged as patch, and authorized as create as well.
+    if made.contains(&("secrets".to_owned(), "patch".to_owned())) {
+        made.insert(("secrets".to_owned(), "create".to_owned()));
+    }
+    let allowed: BTreeSet<(String, String)> = mock_core::rbac::rules::<K>()
+        .into_iter()
+        .flat_map(|rule| {
+            let resources = rule.resources.unwrap_or_default();
+            let verbs = rule.verbs;
+            resources
+                .into_iter()
+                .flat_map(move |resource| verbs.clone().into_iter().map(move |verb| (resource.clone(), verb)))
+        })
+        .collect();
+    let idle: Vec<_> = allowed.difference(&made).collect();
+    let beyond: Vec<_> = made.difference(&allowed).collect();
+    ensure(idle.is_empty(), format!("allowed, but never requested: {idle:?}"))?;
+    ensure(beyond.is_empty(), format!("requested, but not allowed: {beyond:?}"))
+}
