@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// gardenlet does not wait between the two [pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go].
+/// gardenlet does not wait between the two (`pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go`).
 async fn migrate_and_immediate_deletion_lets_go(ground: Ground) -> Result<(), Failed> {
     ground.create_annotated("a", "reconcile").await?;
     ground.until_ready("a").await?;

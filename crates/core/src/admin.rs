@@ -26,7 +26,7 @@ impl Ready {
         self.0.store(true, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

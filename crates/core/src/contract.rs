@@ -59,7 +59,7 @@ impl OperationAnnotation {
     }
 }
 
-/// `lastOperation.type` [pkg/apis/core/v1beta1/types_common.go].
+/// `lastOperation.type` (`pkg/apis/core/v1beta1/types_common.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OperationType {
     /// The first reconciliation.
@@ -92,7 +92,7 @@ impl OperationType {
     }
 }
 
-/// `lastOperation.state` [pkg/apis/core/v1beta1/types_common.go].
+/// `lastOperation.state` (`pkg/apis/core/v1beta1/types_common.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Under way.
@@ -112,7 +112,7 @@ pub enum State {
     Other,
 }
 
-/// `lastError.codes`; gardenlet copies them to the Shoot [pkg/apis/core/v1beta1/types_common.go].
+/// `lastError.codes`; gardenlet copies them to the Shoot (`pkg/apis/core/v1beta1/types_common.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorCode {
     /// The object or its Cluster holds a value that cannot be used. Not retryable: the Shoot goes to Failed at once.

@@ -217,7 +217,7 @@ pub fn unreadable_timestamp(meta: &ObjectMeta) -> Option<&str> {
 }
 
 /// Whether type and class make an object ours: exactly, as the Go library compares
-/// [extensions/pkg/predicate/default.go].
+/// (`extensions/pkg/predicate/default.go`).
 #[must_use]
 pub fn is_ours(base: &Base, types: &[String]) -> bool {
     matches!(base.class.as_deref(), None | Some("" | "shoot")) && types.contains(&base.provider)
@@ -249,7 +249,7 @@ impl Object<'_> {
 
     /// Whether the object wants to be served although no annotation says so: gardenlet leaves it out where its cache
     /// still showed one, and does not annotate every kind on every deploy
-    /// [pkg/component/extensions/infrastructure/infrastructure.go].
+    /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
     fn wants_service(&self) -> bool {
         let Some(Status { observed_generation, last_operation: Some(last), last_error }) = self.status else {
             return true;
@@ -263,7 +263,7 @@ impl Object<'_> {
     }
 }
 
-/// The operation that was begun and has to be ended as what it was begun [pkg/api/core/v1beta1/helper/common.go].
+/// The operation that was begun and has to be ended as what it was begun (`pkg/api/core/v1beta1/helper/common.go`).
 fn unfinished(last: Option<&LastOperation>) -> Option<OperationType> {
     let last = last.filter(|last| last.state != State::Succeeded)?;
     matches!(last.operation, OperationType::Create | OperationType::Migrate | OperationType::Restore)

@@ -67,11 +67,11 @@ pub enum Reader {
     /// the status goes first, so that no moment shows an old success without a request.
     Polls,
     /// It watches, ignores the object while it is annotated and notices only a change of `lastOperation`: the
-    /// annotation goes first, then Processing, then Succeeded [pkg/controllerutils/predicate/predicate.go].
+    /// annotation goes first, then Processing, then Succeeded (`pkg/controllerutils/predicate/predicate.go`).
     Watches,
 }
 
-/// The fields of `spec` that decide whether an object is ours [pkg/apis/extensions/v1alpha1/types_defaults.go].
+/// The fields of `spec` that decide whether an object is ours (`pkg/apis/extensions/v1alpha1/types_defaults.go`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(default)]
 pub struct Base {

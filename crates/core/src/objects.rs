@@ -73,7 +73,9 @@ impl Objects {
         let mut inner = self.lock();
         let listing = std::mem::take(&mut inner.listing);
         let gone: Vec<Key> = inner.entries.keys().filter(|key| !listing.contains(*key)).cloned().collect();
-        gone.iter().for_each(|key| inner.forget(key));
+        for key in &gone {
+            inner.forget(key);
+        }
     }
 
     /// An object was deleted.

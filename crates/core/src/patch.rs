@@ -79,9 +79,9 @@ pub fn metadata(meta: &ObjectMeta, change: Change, finalizer: &str) -> Value {
         Finalizer::Add => patch.push(json!({ "op": "add", "path": "/metadata/finalizers/-", "value": finalizer })),
         Finalizer::Remove => {
             if let Some(index) = held.iter().position(|name| name == finalizer) {
-                let path = format!("/metadata/finalizers/{index}");
-                patch.push(json!({ "op": "test", "path": path, "value": finalizer }));
-                patch.push(json!({ "op": "remove", "path": path }));
+                let ours = format!("/metadata/finalizers/{index}");
+                patch.push(json!({ "op": "test", "path": ours, "value": finalizer }));
+                patch.push(json!({ "op": "remove", "path": ours }));
             }
         }
     }

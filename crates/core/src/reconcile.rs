@@ -1,4 +1,4 @@
-//! How a step is carried out: the thin shell around [`decide`].
+//! How a step is carried out: the thin shell around [`mod@decide`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +106,7 @@ pub async fn reconcile<K: Extension>(
 }
 
 /// What happens after a failed round.
+#[expect(clippy::needless_pass_by_value, reason = "kube calls it with these")]
 pub fn retry<K: Extension>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context<K>>) -> Action {
     let key = key(object.as_ref());
     let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };

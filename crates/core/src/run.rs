@@ -156,15 +156,19 @@ async fn run<K: Extension>(
         }
         std::future::pending::<()>().await;
     };
-    // Not optional: rounds that wait for a first list that never comes do not end by themselves.
+    // Not optional: the applier waits for a first list even when it is told to stop before one came. There is nothing
+    // under way then, and nothing to wait for.
     let overdue = async {
         stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
+        if ready.get() {
+            tokio::time::sleep(GRACE).await;
+            tracing::warn!("stopping although rounds are under way");
+        }
     };
     tokio::select! {
         () = pin!(rounds) => {}
         () = announce => {}
-        () = overdue => tracing::warn!("stopping although rounds are under way"),
+        () = overdue => {}
     }
 }
 

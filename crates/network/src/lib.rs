@@ -16,7 +16,7 @@ pub struct NetworkSpec {
     #[serde(flatten)]
     pub base: Base,
     /// IPv4, IPv6 or both; gardenlet reads them back when a shoot moves to dual-stack
-    /// [pkg/gardenlet/operation/botanist/dualstackmigration.go].
+    /// (`pkg/gardenlet/operation/botanist/dualstackmigration.go`).
     pub ip_families: Option<Vec<String>>,
 }
 

@@ -12,7 +12,7 @@ use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Key of the user data in its Secret [pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go].
+/// Key of the user data in its Secret (`pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go`).
 const CLOUD_CONFIG: &str = "cloud_config";
 
 /// What is read of an OperatingSystemConfig.

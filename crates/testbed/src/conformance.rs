@@ -58,7 +58,7 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));
     }
-    match run::<K>(&arguments, subject, rules) {
+    match run::<K>(&arguments, subject, &rules) {
         Ok(code) => code,
         Err(failed) => {
             #[expect(clippy::print_stderr, reason = "the suite is a program")]
@@ -70,7 +70,7 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     }
 }
 
-fn run<K: Extension>(arguments: &Arguments, subject: Subject, rules: Vec<Rule>) -> Result<ExitCode, Failed> {
+fn run<K: Extension>(arguments: &Arguments, subject: Subject, rules: &[Rule]) -> Result<ExitCode, Failed> {
     #[expect(clippy::print_stderr, reason = "building the control plane takes minutes")]
     let assets = Assets::locate(&|line| eprintln!("{line}"))?;
     let runtime = Runtime::new()?;

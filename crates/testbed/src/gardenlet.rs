@@ -184,7 +184,7 @@ impl Gardenlet {
     }
 
     /// Reads the object and creates it, or changes it by one merge patch of what differs: spec, labels, and with an
-    /// operation its annotation and the timestamp [pkg/controllerutils/patch.go]. As in Gardener, a patch that was
+    /// operation its annotation and the timestamp (`pkg/controllerutils/patch.go`). As in Gardener, a patch that was
     /// computed while the same request was still standing does not hold the operation.
     pub async fn deploy(&self, object: &Value, operation: Option<&str>) -> kube::Result<DynamicObject> {
         let target = Target::of(&self.client, object);
@@ -224,14 +224,14 @@ impl Gardenlet {
 
     /// Waits until a Worker that was just written has reported its machine deployments; `before` is
     /// `status.machineDeploymentsLastUpdateTime` as it was before. gardenlet does so before
-    /// [`wait_ready`](Self::wait_ready), unless the Shoot is hibernated [pkg/component/extensions/worker/worker.go].
+    /// [`wait_ready`](Self::wait_ready), unless the Shoot is hibernated (`pkg/component/extensions/worker/worker.go`).
     pub async fn wait_machine_deployments(&self, written: &DynamicObject, before: Option<&str>) -> Result<(), Stuck> {
         let object = written_value(written)?;
         let mut step = Step::start(self, None, &object).await;
         step.wait(|now| machine_deployments(now, before)).await.map(drop)
     }
 
-    /// Asks for an object to be let go; one that is not there is fine [pkg/extensions/customresources.go].
+    /// Asks for an object to be let go; one that is not there is fine (`pkg/extensions/customresources.go`).
     pub async fn migrate(&self, object: &Value) -> kube::Result<()> {
         let target = Target::of(&self.client, object);
         let mut patch = json!({});
@@ -245,7 +245,7 @@ impl Gardenlet {
     }
 
     /// Deploys an object that came from another seed: first with `wait-for-state`, then its state, unless there is
-    /// some, then the request itself [pkg/extensions/customresources.go].
+    /// some, then the request itself (`pkg/extensions/customresources.go`).
     pub async fn restore(&self, object: &Value, state: Option<Value>) -> kube::Result<DynamicObject> {
         self.restore_saved(object, state.map(|state| json!({"state": state})).as_ref()).await
     }
@@ -265,7 +265,7 @@ impl Gardenlet {
     }
 
     /// Confirms the deletion of an object and deletes it; one that is not there is fine
-    /// [pkg/extensions/customresources.go].
+    /// (`pkg/extensions/customresources.go`).
     pub async fn delete(&self, object: &Value) -> kube::Result<()> {
         let target = Target::of(&self.client, object);
         let mut patch = json!({});

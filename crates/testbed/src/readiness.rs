@@ -14,7 +14,7 @@ pub enum NotReady {
     /// It is not there.
     #[error("the object does not exist")]
     Absent,
-    /// gardenlet compares the annotation byte for byte with what it wrote [pkg/extensions/customresources.go].
+    /// gardenlet compares the annotation byte for byte with what it wrote (`pkg/extensions/customresources.go`).
     #[error("gardener.cloud/timestamp must be {expected:?} as gardenlet wrote it, but is {found:?}")]
     Timestamp {
         /// What gardenlet wrote.
@@ -58,7 +58,7 @@ pub enum NotReady {
         /// When the status was written.
         updated: String,
     },
-    /// The Worker's machine deployments were never reported [pkg/component/extensions/worker/worker.go].
+    /// The Worker's machine deployments were never reported (`pkg/component/extensions/worker/worker.go`).
     #[error("status.machineDeploymentsLastUpdateTime must be present")]
     NoMachineDeployments,
     /// The Worker's machine deployments were not reported since the request.
@@ -74,8 +74,8 @@ pub enum NotReady {
     NotMigrated(String),
 }
 
-/// Whether an object is ready. The rule is that of [pkg/utils/kubernetes/health/extensions.go], preceded by the
-/// comparison of the timestamp with the one that was written [pkg/extensions/customresources.go].
+/// Whether an object is ready. The rule is that of (`pkg/utils/kubernetes/health/extensions.go`), preceded by the
+/// comparison of the timestamp with the one that was written (`pkg/extensions/customresources.go`).
 pub fn check(object: &Value, expected_timestamp: Option<&str>) -> Result<(), NotReady> {
     let timestamp = annotation(object, TIMESTAMP_ANNOTATION);
     if let Some(expected) = expected_timestamp
@@ -119,7 +119,7 @@ fn check_last_error(object: &Value) -> Result<(), NotReady> {
 }
 
 /// Whether a Worker has reported its machine deployments since it was written; `before` is the time that stood there
-/// then. gardenlet asks this before [`check`], and not of hibernated Shoots [pkg/component/extensions/worker/worker.go].
+/// then. gardenlet asks this before [`check`], and not of hibernated Shoots (`pkg/component/extensions/worker/worker.go`).
 pub fn check_machine_deployments(object: &Value, before: Option<&str>) -> Result<(), NotReady> {
     let parse = |time: &str| time.parse::<Timestamp>().ok().map(whole_seconds);
     let previous = before.and_then(parse);
@@ -142,7 +142,7 @@ pub fn check_machine_deployments(object: &Value, before: Option<&str>) -> Result
 }
 
 /// Whether an object has let go of its resources for another seed to take over. Annotations, generation and lastError
-/// are not looked at [pkg/extensions/customresources.go].
+/// are not looked at (`pkg/extensions/customresources.go`).
 pub fn check_migrated(object: &Value) -> Result<(), NotReady> {
     let last = |field| text(object, field).unwrap_or("nothing");
     match (last("status.lastOperation.type"), last("status.lastOperation.state")) {

@@ -129,7 +129,7 @@ pub struct Planned {
     /// The object without annotations.
     pub object: Value,
     /// Whether every reconciliation of the Shoot asks for one of the object. Of Infrastructure it does not
-    /// [pkg/component/extensions/infrastructure/infrastructure.go].
+    /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
     pub operation_always: bool,
 }
 
@@ -139,7 +139,7 @@ pub struct Planned {
 pub struct ShootState(BTreeMap<(String, String, Option<String>), Value>);
 
 impl ShootState {
-    /// Keeps the state of an object, if it has any [pkg/utils/gardener/shootstate/shootstate.go].
+    /// Keeps the state of an object, if it has any (`pkg/utils/gardener/shootstate/shootstate.go`).
     pub fn save(&mut self, object: &Value) {
         let mut saved = json!({});
         if let Some(state) = get(object, "status.state") {
@@ -214,7 +214,7 @@ impl ShootPlan {
         &self.state
     }
 
-    /// The Cluster, which carries complete copies of Shoot, `CloudProfile` and Seed [pkg/extensions/cluster.go].
+    /// The Cluster, which carries complete copies of Shoot, `CloudProfile` and Seed (`pkg/extensions/cluster.go`).
     #[must_use]
     pub fn cluster(&self) -> Value {
         json!({
@@ -226,7 +226,7 @@ impl ShootPlan {
     }
 
     /// The namespace of the Shoot's control plane, with the labels by which Gardener recognises it
-    /// [pkg/gardenlet/operation/botanist/namespaces.go].
+    /// (`pkg/gardenlet/operation/botanist/namespaces.go`).
     #[must_use]
     pub fn namespace_object(&self) -> Value {
         json!({

@@ -1,5 +1,5 @@
 //! The hash by which gardenlet tells whether a pool that is updated in place is up to date. It must be gardenlet's
-//! own value to the letter [pkg/utils/gardener/shoot.go, CalculateWorkerPoolHashForInPlaceUpdate].
+//! own value to the letter (`pkg/utils/gardener/shoot.go`, `CalculateWorkerPoolHashForInPlaceUpdate`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mock_core::extension::Invalid;
@@ -114,7 +114,7 @@ fn minor_version(index: usize, pool: &Pool) -> Result<String, Invalid> {
 
 impl Rotation {
     /// A pool whose rollout is pending still has the credentials of its own last rotation
-    /// [pkg/api/core/v1beta1/helper, LastInitiationTimeForWorkerPool].
+    /// (`pkg/api/core/v1beta1/helper`, `LastInitiationTimeForWorkerPool`).
     fn initiated(&self, pool: &str) -> Option<&Time> {
         let pending = self.pending_workers_rollouts.iter().flatten().find(|pending| pending.name == pool);
         pending.map_or(self.last_initiation_time.as_ref(), |pending| pending.last_initiation_time.as_ref())
@@ -151,5 +151,5 @@ impl Eviction {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text).iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -26,7 +26,7 @@ pub struct WorkerSpec {
     pub pools: Vec<Pool>,
 }
 
-/// A group of equal machines [pkg/apis/extensions/v1alpha1/types_worker.go].
+/// A group of equal machines (`pkg/apis/extensions/v1alpha1/types_worker.go`).
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Pool {
@@ -46,7 +46,7 @@ pub struct Pool {
     pub machine_image: MachineImage,
     /// Parts of it make machines roll.
     pub kubelet_config: Option<in_place::KubeletConfig>,
-    /// AutoRollingUpdate (or absent), AutoInPlaceUpdate, ManualInPlaceUpdate.
+    /// `AutoRollingUpdate` (or absent), `AutoInPlaceUpdate`, `ManualInPlaceUpdate`.
     pub update_strategy: Option<String>,
     /// Settings that are mapped to machine deployments.
     pub machine_controller_manager: Option<MachineControllerManager>,
@@ -122,7 +122,7 @@ impl Extension for Worker {
     }
 
     /// gardenlet saves the machines itself and refuses a state of the extension's beside them
-    /// [pkg/extensions/customresources.go].
+    /// (`pkg/extensions/customresources.go`).
     fn migrated(&self) -> Map<String, Value> {
         Map::from_iter([("state".to_owned(), Value::Null)])
     }
@@ -130,7 +130,7 @@ impl Extension for Worker {
 
 impl Worker {
     /// Later than the last one by a second at least: gardenlet compares whole seconds and waits for a later one
-    /// [pkg/component/extensions/worker/worker.go].
+    /// (`pkg/component/extensions/worker/worker.go`).
     fn report_time(&self, now: Timestamp) -> Timestamp {
         let last = self.status.as_ref().and_then(|status| status.machine_deployments_last_update_time.as_ref());
         let next = last.and_then(|last| last.0.checked_add(SignedDuration::from_secs(1)).ok());
@@ -160,7 +160,7 @@ impl Pool {
     }
 
     /// One machine deployment for each zone, with the names of provider-local
-    /// [pkg/provider-local/controller/worker/machines.go]; the region stands in where there are no zones.
+    /// (`pkg/provider-local/controller/worker/machines.go`); the region stands in where there are no zones.
     fn machine_deployments(&self, technical_id: &str) -> impl Iterator<Item = Value> {
         let zones = self.zones.as_ref().map_or(1, |zones| zones.len().max(1));
         let preserve = self.machine_controller_manager.as_ref();
@@ -181,7 +181,7 @@ impl Pool {
     }
 }
 
-/// A zone's share: the first zones take what does not divide [extensions/pkg/controller/worker/machines.go].
+/// A zone's share: the first zones take what does not divide (`extensions/pkg/controller/worker/machines.go`).
 fn share(size: i64, zone: usize, zones: usize) -> i64 {
     let (zone, zones) = (i64::try_from(zone).unwrap_or(i64::MAX), i64::try_from(zones).unwrap_or(i64::MAX));
     let rest = i64::from(zone < size.checked_rem(zones).unwrap_or_default());

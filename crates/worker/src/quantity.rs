@@ -1,5 +1,5 @@
 //! Kubernetes quantities in the form in which Go prints them, which goes into hashes
-//! [k8s.io/apimachinery/pkg/api/resource].
+//! (`k8s.io/apimachinery/pkg/api/resource`).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
 //! Worker keeps the extension contract.
+#![expect(clippy::indexing_slicing, reason = "a test")]
 
 use std::process::ExitCode;
 

@@ -96,8 +96,8 @@ impl Model {
 }
 
 /// The three operations that our patches use.
-fn apply_json_patch(document: &mut Value, patch: &Value) {
-    for operation in patch.as_array().unwrap() {
+fn apply_json_patch(document: &mut Value, operations: &Value) {
+    for operation in operations.as_array().unwrap() {
         let path = operation["path"].as_str().unwrap();
         let (parent, key) = path.rsplit_once('/').unwrap();
         let key = key.replace("~1", "/").replace("~0", "~");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -38,6 +39,10 @@ pub(super) struct Suite {
 }
 
 impl Suite {
+    fn crd(&self) -> String {
+        format!("{}.{}", self.resource.plural, self.resource.group)
+    }
+
     /// Where the controllers of this suite log to.
     pub(super) fn log(&self) -> PathBuf {
         self.bed.dir().join(format!("{}.log", self.user))
@@ -192,6 +197,24 @@ impl Ground {
     pub async fn patch_status(&self, name: &str, status: Value) -> Result<Value, Failed> {
         let patch = Patch::Merge(json!({ "status": status }));
         Ok(json!(self.api().patch_status(name, &PatchParams::default(), &patch).await?))
+    }
+
+    /// Lets numbers into `lastOperation.progress` that neither Gardener's types nor ours can hold.
+    pub(super) async fn loosen_progress(&self) -> Result<(), Failed> {
+        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastOperation/properties";
+        let operation = json!({ "op": "replace", "path": format!("{path}/progress/format"), "value": "int64" });
+        let patch = Patch::Json::<()>(serde_json::from_value(json!([operation]))?);
+        let crds = Api::<CustomResourceDefinition>::all(self.suite.client.clone());
+        crds.patch(&self.suite.crd(), &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The schema of the kind's status.
+    pub(super) async fn status_schema(&self) -> Result<Value, Failed> {
+        let crds = Api::<CustomResourceDefinition>::all(self.suite.client.clone());
+        let crd = json!(crds.get(&self.suite.crd()).await?);
+        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+        Ok(crd.pointer(path).cloned().ok_or("the CRD has no status")?)
     }
 
     /// gardenlet's deletion: confirmed, with a fresh timestamp.

@@ -428,15 +428,7 @@ async fn a_request_patched_in_between_is_never_erased(ground: Ground) -> Result<
 
 async fn written_status_paths_exist_in_the_crd(ground: Ground) -> Result<(), Failed> {
     let object = ready(&ground).await?;
-    let crds =
-        kube::Api::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>::all(
-            ground.suite.client.clone(),
-        );
-    let name = format!("{}.{}", ground.suite.resource.plural, ground.suite.resource.group);
-    let crd = json!(crds.get(&name).await?);
-    let schema =
-        crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status").ok_or("the CRD has no status")?;
-    (ground.suite.schema)(&object, schema)
+    (ground.suite.schema)(&object, &ground.status_schema().await?)
 }
 
 async fn spec_is_never_touched(ground: Ground) -> Result<(), Failed> {

@@ -54,7 +54,7 @@ const ALL: &[&str] = &["Infrastructure", "ControlPlane", "OperatingSystemConfig"
 const DELETION_ORDER: [&[&str]; 5] =
     [&["Network"], &["Worker"], &["OperatingSystemConfig"], &["ControlPlane"], &["Infrastructure"]];
 
-/// What is migrated first, and all at once [pkg/gardenlet/operation/botanist/migration.go].
+/// What is migrated first, and all at once (`pkg/gardenlet/operation/botanist/migration.go`).
 const MIGRATED_FIRST: &[&str] = &["Network", "OperatingSystemConfig", "Worker"];
 
 struct Flow<'a> {
@@ -133,7 +133,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Of all kinds but Infrastructure every reconciliation asks; of Infrastructure the Shoot's tasks decide, or a last
-    /// operation that is no good [pkg/component/extensions/infrastructure/infrastructure.go].
+    /// operation that is no good (`pkg/component/extensions/infrastructure/infrastructure.go`).
     fn must_annotate(&self, planned: &Planned, before: &Value) -> bool {
         let is_task = matches!(self.phase, Phase::Create | Phase::Reconcile);
         if planned.operation_always || is_task {
@@ -147,7 +147,7 @@ impl<'a> Flow<'a> {
         text(last, "state") != Some("Succeeded") || is_outdated
     }
 
-    /// What gardenlet takes over from the Infrastructure [pkg/gardenlet/operation/botanist/infrastructure.go].
+    /// What gardenlet takes over from the Infrastructure (`pkg/gardenlet/operation/botanist/infrastructure.go`).
     async fn learn_infrastructure(&mut self, object: &Value) -> Result<(), Stuck> {
         self.plan.infrastructure_status = get(object, "status.providerStatus").cloned();
         let shoot = &mut self.plan.shoot;
@@ -201,7 +201,7 @@ impl<'a> Flow<'a> {
         Ok(name.to_owned())
     }
 
-    /// After a restore the state has served [pkg/component/extensions/worker/worker.go].
+    /// After a restore the state has served (`pkg/component/extensions/worker/worker.go`).
     async fn clear_state(&self, step: &Step<'_>, object: &Value) -> Result<(), Stuck> {
         if get(object, "status.state").is_none() {
             return Ok(());

@@ -60,7 +60,7 @@ pub(super) fn apply(shoot: &Manifest, cloudprofile: &Manifest, seed: &Manifest) 
 }
 
 /// Names and identifiers that follow from the Shoot's own name: the technical ID is that of the control plane's
-/// namespace in the seed [pkg/utils/gardener/shoot.go]. Uids are derived, so that they are the same in every run.
+/// namespace in the seed (`pkg/utils/gardener/shoot.go`). Uids are derived, so that they are the same in every run.
 pub(super) fn identify(shoot: &mut Value) {
     let namespace = text(shoot, "metadata.namespace").unwrap_or_default();
     let project = namespace.strip_prefix(PROJECT_NAMESPACE_PREFIX).unwrap_or(namespace);
