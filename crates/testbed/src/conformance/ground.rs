@@ -201,8 +201,8 @@ impl Ground {
 
     /// Lets numbers into `lastOperation.progress` that neither Gardener's types nor ours can hold.
     pub(super) async fn loosen_progress(&self) -> Result<(), Failed> {
-        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastOperation/properties";
-        let operation = json!({ "op": "replace", "path": format!("{path}/progress/format"), "value": "int64" });
+        let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastOperation/properties";
+        let operation = json!({ "op": "replace", "path": format!("{fields}/progress/format"), "value": "int64" });
         let patch = Patch::Json::<()>(serde_json::from_value(json!([operation]))?);
         let crds = Api::<CustomResourceDefinition>::all(self.suite.client.clone());
         crds.patch(&self.suite.crd(), &PatchParams::default(), &patch).await?;
