@@ -119,7 +119,8 @@ impl Clusters {
     }
 
     fn put(&self, cluster: &DeserializeGuard<Cluster>) -> Option<String> {
-        let (name, facts) = (cluster.name_any(), facts(cluster)?);
+        let name = cluster.name_any();
+        let Some(facts) = facts(cluster) else { return self.remove(&name) };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let changed = known.get(&name) != Some(&facts);
         if changed {

@@ -6,7 +6,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Reg
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Rounds that had something to do, by `operation` and `outcome` (Succeeded, Error, failed).
+    /// Rounds that had something to do, by `operation` and `outcome` (Succeeded, Error).
     pub reconciles: IntCounterVec,
     /// Seconds from gardenlet's timestamp to Succeeded, by `operation`.
     pub duration: HistogramVec,

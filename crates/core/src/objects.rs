@@ -3,13 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Resource;
 use kube::core::ObjectMeta;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+// gardenlet waits three minutes for most kinds: an outage must not cost an object much more than it lasted.
+const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 pub type Key = (String, String);
@@ -38,6 +39,7 @@ struct Entry {
     cluster: Option<String>,
     queued: bool,
     failures: u32,
+    retry_at: Option<Instant>,
     written: Option<u64>,
 }
 
@@ -49,6 +51,12 @@ impl Objects {
     /// A list begins.
     pub fn list_began(&self) {
         self.lock().listing.clear();
+    }
+
+    /// An object is in the list.
+    pub fn listed(&self, object: &impl Resource, cluster: Option<&str>) {
+        self.seen(object, cluster);
+        self.lock().listing.insert(key(object));
     }
 
     /// An object was listed or changed.
@@ -63,9 +71,8 @@ impl Objects {
                 inner.by_cluster.entry(cluster.to_owned()).or_default().insert(key.clone());
             }
             let entry = Entry { uid, cluster: cluster.map(str::to_owned), ..Entry::default() };
-            inner.entries.insert(key.clone(), entry);
+            inner.entries.insert(key, entry);
         }
-        inner.listing.insert(key);
     }
 
     /// The list is complete: what it did not hold is gone.
@@ -108,30 +115,36 @@ impl Objects {
     /// Whether this is the object from before our last write, whose event is still to come. To act on it would only
     /// end in a conflict.
     pub fn is_outdated(&self, key: &Key, meta: &ObjectMeta) -> bool {
-        let mut inner = self.lock();
-        let Some(entry) = inner.entries.get_mut(key) else { return false };
-        let outdated = entry.written.zip(version(meta)).is_some_and(|(written, seen)| seen < written);
-        if !outdated {
-            entry.written = None;
-        }
-        outdated
+        let inner = self.lock();
+        let Some(entry) = inner.entries.get(key) else { return false };
+        entry.written.zip(version(meta)).is_some_and(|(written, seen)| seen < written)
     }
 
-    /// A round failed; returns how long to wait before the next: doubling from 200 ms to 5 min.
+    /// How long to wait with this object after a failed round. Only the event of our own last write waits: it would
+    /// else start the next round at once and so defeat the backoff. What others change is looked at at once.
+    pub fn pause(&self, key: &Key, meta: &ObjectMeta) -> Option<Duration> {
+        let inner = self.lock();
+        let entry = inner.entries.get(key)?;
+        let own = entry.written.is_some() && entry.written == version(meta);
+        let pause = entry.retry_at?.checked_duration_since(Instant::now())?;
+        own.then_some(pause)
+    }
+
+    /// A round failed; returns how long to wait before the next: doubling from 200 ms to 30 s.
     pub fn failed(&self, key: &Key) -> Duration {
         let mut inner = self.lock();
-        let failures = inner.entries.get_mut(key).map_or(0, |entry| {
-            let failures = entry.failures;
-            entry.failures = failures.saturating_add(1);
-            failures
-        });
-        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures)).min(LAST_RETRY)
+        let Some(entry) = inner.entries.get_mut(key) else { return FIRST_RETRY };
+        let pause = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(entry.failures)).min(LAST_RETRY);
+        entry.failures = entry.failures.saturating_add(1);
+        entry.retry_at = Instant::now().checked_add(pause);
+        pause
     }
 
     /// A round went well.
     pub fn succeeded(&self, key: &Key) {
         if let Some(entry) = self.lock().entries.get_mut(key) {
             entry.failures = 0;
+            entry.retry_at = None;
         }
     }
 }
@@ -224,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failure_the_event_of_our_own_write_waits_and_that_of_others_does_not() {
+        let objects = Objects::default();
+        let (own, others) = (object("a", "1", "100"), object("a", "1", "101"));
+        let key = key(&own);
+        objects.seen(&own, None);
+        objects.written(&key, &own.metadata);
+        assert_eq!(objects.pause(&key, &own.metadata), None);
+        objects.failed(&key);
+        assert!(objects.pause(&key, &own.metadata).is_some_and(|pause| pause <= FIRST_RETRY));
+        assert_eq!(objects.pause(&key, &others.metadata), None);
+        objects.succeeded(&key);
+        assert_eq!(objects.pause(&key, &own.metadata), None);
+    }
+
+    #[test]
     fn a_new_list_forgets_what_it_does_not_hold() {
         let objects = Objects::default();
         objects.seen(&object("a", "1", "1"), Some("ns"));
@@ -231,7 +259,7 @@ mod tests {
         assert_eq!(objects.of_cluster("ns").len(), 2);
         assert_eq!(objects.queued(&key(&object("a", "1", "1"))), 1);
         objects.list_began();
-        objects.seen(&object("b", "2", "1"), Some("ns"));
+        objects.listed(&object("b", "2", "1"), Some("ns"));
         objects.list_ended();
         assert_eq!(objects.of_cluster("ns"), vec![key(&object("b", "2", "1"))]);
         assert_eq!(objects.begun(&key(&object("b", "2", "1"))), 0);

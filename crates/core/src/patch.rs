@@ -67,14 +67,19 @@ pub fn metadata(meta: &ObjectMeta, change: Change, finalizer: &str) -> Value {
         }
         patch.push(json!({ "op": "remove", "path": pointer(OPERATION_ANNOTATION) }));
     }
+    let unchanged = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version });
     let held = meta.finalizers.as_deref().unwrap_or_default();
     match change.finalizer {
         Finalizer::Keep => {}
         // A list cannot be appended to where there is none, and a new list must not replace one of somebody else's.
         Finalizer::Add if held.is_empty() => {
-            let version = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version });
-            patch.insert(0, version);
+            patch.push(unchanged);
             patch.push(json!({ "op": "add", "path": "/metadata/finalizers", "value": [finalizer] }));
+        }
+        // The test of the request keeps two processes from both appending; without one the version has to.
+        Finalizer::Add if !change.drop_operation => {
+            patch.push(unchanged);
+            patch.push(json!({ "op": "add", "path": "/metadata/finalizers/-", "value": finalizer }));
         }
         Finalizer::Add => patch.push(json!({ "op": "add", "path": "/metadata/finalizers/-", "value": finalizer })),
         Finalizer::Remove => {

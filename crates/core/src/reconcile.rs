@@ -59,6 +59,9 @@ pub enum Error {
     /// Somebody changed the object every time.
     #[error("the object changed under each of {TRIES} attempts")]
     Conflicts,
+    /// It went away since the watch showed it.
+    #[error("the Cluster is gone")]
+    ClusterGone,
     /// The API server is too slow, or gone.
     #[error("not done within {} s", ROUND.as_secs())]
     TimedOut,
@@ -71,8 +74,13 @@ pub enum Error {
 enum Written {
     /// The object as the write left it.
     Done(Box<ObjectMeta>),
-    /// Somebody was faster: decide again.
-    Conflict,
+    /// The write does not fit the object as it is now: decide again, unless it is still the same object.
+    Conflict {
+        /// The version that the write was made for.
+        version: Option<String>,
+        /// What the API server said.
+        refusal: Error,
+    },
     /// The object is gone, and with it everything to do.
     Gone,
 }
@@ -96,6 +104,9 @@ pub async fn reconcile<K: Extension>(
     };
     if context.objects.is_outdated(&key, object.meta()) {
         return Ok(Action::await_change());
+    }
+    if let Some(pause) = context.objects.pause(&key, object.meta()) {
+        return Ok(Action::requeue(pause));
     }
     metrics.in_flight.inc();
     let round = tokio::time::timeout(ROUND, Round { context: &context, key: &key }.run(object)).await;
@@ -151,7 +162,9 @@ impl<K: Extension> Round<'_, K> {
             match self.write(object, facts, operation, &writes).await? {
                 Written::Done(_) => return Ok(Action::requeue(LOOK_AGAIN)),
                 Written::Gone => return Ok(Action::await_change()),
-                Written::Conflict => match self.read().await? {
+                Written::Conflict { version, refusal } => match self.read().await? {
+                    // Nobody was faster: the API server, or a webhook of its, does not want this write.
+                    Some(object) if object.meta().resource_version == version => return Err(refusal),
                     Some(object) => fresh = Some(object),
                     None => return Ok(Action::await_change()),
                 },
@@ -220,7 +233,7 @@ impl<K: Extension> Round<'_, K> {
                 other => return Ok(other),
             }
         }
-        self.account(&meta, operation, ended, writes);
+        self.account(object.meta(), operation, ended, writes);
         Ok(Written::Done(meta))
     }
 
@@ -238,8 +251,8 @@ impl<K: Extension> Round<'_, K> {
         let mut shoot = Value::Null;
         if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
             let read = read_shoot(&self.context.client, cluster).await;
-            // A Cluster that went away just now is an ordinary failure: the next round waits for it.
-            shoot = failed("Cluster", read)?.unwrap_or_default();
+            // No error of the object's: the next round waits for the Cluster.
+            shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
         }
         let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
         Ok(object.outcome(&Input {
@@ -253,8 +266,9 @@ impl<K: Extension> Round<'_, K> {
     fn account(&self, meta: &ObjectMeta, operation: OperationType, outcome: &str, writes: &[Write]) {
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
-        let reported = writes.iter().any(|write| matches!(write, Write::Status(State::Succeeded)));
-        if let (true, "Succeeded", Some(requested)) = (reported, outcome, decide::requested_at(meta)) {
+        // Without the annotation the timestamp may be that of a request served long ago.
+        let asked = writes.iter().any(|write| matches!(write, Write::Metadata(change) if change.drop_operation));
+        if let (true, "Succeeded", Some(requested)) = (asked, outcome, decide::requested_at(meta)) {
             let seconds = Timestamp::now().duration_since(requested).as_secs_f64();
             metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
         }
@@ -269,14 +283,14 @@ impl<K: Extension> Round<'_, K> {
     ) -> Result<Written, Error> {
         let body = Patch::Merge(patch::status(meta, report, fields));
         let request = self.request().patch_subresource("status", &self.key.1, &self.params(), &body);
-        self.send("status", request).await
+        self.send("status", meta, request).await
     }
 
     async fn patch_metadata(&self, meta: &ObjectMeta, change: Change) -> Result<Written, Error> {
         let operations = patch::metadata(meta, change, K::FINALIZER);
         let body = Patch::Json::<()>(serde_json::from_value(operations)?);
         let request = self.request().patch(&self.key.1, &self.params(), &body);
-        self.send("metadata", request).await
+        self.send("metadata", meta, request).await
     }
 
     async fn apply(&self, secret: &Secret) -> Result<(), Error> {
@@ -300,6 +314,7 @@ impl<K: Extension> Round<'_, K> {
     async fn send(
         &self,
         target: &'static str,
+        meta: &ObjectMeta,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Written, Error> {
         let request = failed(target, request.map_err(kube::Error::BuildRequest))?;
@@ -310,11 +325,12 @@ impl<K: Extension> Round<'_, K> {
                 Ok(Written::Done(Box::new(object.metadata)))
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
-            // 422 is what a failed test of a JSON patch answers.
+            // 422 is what a failed test of a JSON patch answers, but a validation does as well.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
                 self.count(target, "conflict");
-                tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "somebody was faster");
-                Ok(Written::Conflict)
+                tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "does not fit any more");
+                let refusal = Error::Request { target, source: Box::new(kube::Error::Api(status)) };
+                Ok(Written::Conflict { version: meta.resource_version.clone(), refusal })
             }
             Err(error) => {
                 self.count(target, "failed");

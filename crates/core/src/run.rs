@@ -40,7 +40,10 @@ pub fn main<K: Extension>() -> ExitCode {
             .enable_all()
             .build()
             .map_err(problem("cannot start the runtime", "look at the limits of processes and open files"))?;
-        runtime.block_on(serve::<K>(name.clone(), args))
+        let result = runtime.block_on(serve::<K>(name.clone(), args));
+        // A name that is being resolved would else be waited for.
+        runtime.shutdown_background();
+        result
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,6 +100,8 @@ async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
     };
     // Rounds are bounded as a whole and retried with backoff: a client that retries by itself would hide both.
     config.default_retry = false;
+    // A peer that takes a request and never answers is noticed; longer than a watch may be idle.
+    config.read_timeout = Some(Duration::from_secs(300));
     Client::try_from(config).map_err(problem("cannot build a client", "check the kubeconfig's certificates"))
 }
 
@@ -110,7 +115,8 @@ async fn run<K: Extension>(
 ) {
     let (store, writer) = reflector::store::<DeserializeGuard<K>>();
     let api = K::Scope::api::<DeserializeGuard<K>>(context.client.clone(), namespace.as_deref());
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
+    // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
+    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
         object.managed_fields_mut().clear();
     });
     let listed = store.clone();
@@ -180,10 +186,7 @@ fn changed<K: Extension>(
     store: &Store<DeserializeGuard<K>>,
     event: watcher::Result<watcher::Event<DeserializeGuard<K>>>,
 ) -> Vec<Changed<K>> {
-    let seen = |object: &DeserializeGuard<K>| {
-        let cluster = object.0.as_ref().ok().and_then(Extension::cluster);
-        context.objects.seen(object, cluster);
-    };
+    let cluster = |object: &DeserializeGuard<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
     let queue = |object: &DeserializeGuard<K>| {
         set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
         Ok(ObjectRef::from_obj(object))
@@ -191,7 +194,7 @@ fn changed<K: Extension>(
     match event {
         Err(error) => vec![Err(error)],
         Ok(watcher::Event::Apply(object)) => {
-            seen(&object);
+            context.objects.seen(&object, cluster(&object).as_deref());
             vec![queue(&object)]
         }
         Ok(watcher::Event::Delete(object)) => {
@@ -204,7 +207,7 @@ fn changed<K: Extension>(
         }
         // The store shows listed objects only when the list is complete.
         Ok(watcher::Event::InitApply(object)) => {
-            seen(&object);
+            context.objects.listed(&object, cluster(&object).as_deref());
             Vec::new()
         }
         Ok(watcher::Event::InitDone) => {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
 use libtest_mimic::Failed;
 use mock_core::contract::OPERATION_ANNOTATION;
 use serde_json::{Value, json};
@@ -21,6 +24,7 @@ pub(super) const ALL: &[Rule] = rules![
     sigterm_ends_a_process_whose_api_server_never_answered,
     a_bad_start_is_one_line_and_exit_code_1,
     one_namespace_can_be_served_alone,
+    a_refused_write_is_told_and_tried_again_with_backoff,
 ];
 
 const OBJECTS: usize = 12;
@@ -177,6 +181,69 @@ async fn one_namespace_can_be_served_alone(ground: Ground) -> Result<(), Failed>
     ask(&ground, "b", own, "reconcile").await?;
     ground.until_ready("b").await?;
     ensure(before == other.get("a").await?, "an object of another namespace was written")
+}
+
+async fn a_refused_write_is_told_and_tried_again_with_backoff(ground: Ground) -> Result<(), Failed> {
+    let refusal = Refusal::begin(&ground).await?;
+    let began = tokio::time::Instant::now();
+    ground.create("a", json!({ "metadata": { "labels": { "refused": "yes" } } })).await?;
+    // Each round writes the status and is refused the metadata. The event of our own status write must not start the
+    // next round before its time: 200 ms, then 400 ms.
+    let rounds = |_: &Value| ground.writes("a").is_ok_and(|writes| writes >= 6 + 3 * ground.suite.subject.secrets);
+    ground.until("a", "a third round", rounds).await?;
+    ensure(began.elapsed() >= Duration::from_millis(600), "three rounds without a pause")?;
+    let log = std::fs::read_to_string(ground.suite.log())?;
+    ensure(log.contains("refused for a test"), "the log does not give the reason")?;
+    refusal.end().await?;
+    ground.until("a", "our finalizer", |object| ground.holds(object)).await.map(drop)
+}
+
+/// An admission policy that refuses our updates of labelled objects, but not of their status.
+struct Refusal {
+    policies: Api<ValidatingAdmissionPolicy>,
+    bindings: Api<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Refusal {
+    const NAME: &str = "refused";
+
+    async fn begin(ground: &Ground) -> Result<Self, Failed> {
+        let client = &ground.suite.client;
+        let refusal = Self { policies: Api::all(client.clone()), bindings: Api::all(client.clone()) };
+        let resource = &ground.suite.resource;
+        let policy = json!({
+            "metadata": { "name": Self::NAME },
+            "spec": {
+                "matchConstraints": { "resourceRules": [{ "apiGroups": [resource.group],
+                    "apiVersions": [resource.version], "operations": ["UPDATE"], "resources": [resource.plural] }] },
+                "validations": [{ "message": "refused for a test",
+                    "expression": format!("!('refused' in object.metadata.?labels.orValue({{}})) || \
+                        request.userInfo.username != '{}'", ground.suite.user) }],
+            },
+        });
+        let binding = json!({
+            "metadata": { "name": Self::NAME },
+            "spec": { "policyName": Self::NAME, "validationActions": ["Deny"] },
+        });
+        refusal.policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+        refusal.bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+        // A policy comes into force a moment after it was made.
+        ground.create("probe", json!({ "metadata": { "labels": { "refused": "yes" } } })).await?;
+        let mut probed = 0;
+        while !std::fs::read_to_string(ground.suite.log())?.contains("refused for a test") {
+            ensure(probed < 1000, "the policy never came into force")?;
+            probed += 1;
+            ground.ask("probe", "reconcile").await?;
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        Ok(refusal)
+    }
+
+    async fn end(self) -> Result<(), Failed> {
+        self.bindings.delete(Self::NAME, &DeleteParams::default()).await?;
+        self.policies.delete(Self::NAME, &DeleteParams::default()).await?;
+        Ok(())
+    }
 }
 
 fn names() -> Vec<String> {
