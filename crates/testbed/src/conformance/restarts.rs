@@ -186,7 +186,9 @@ async fn one_namespace_can_be_served_alone(ground: Ground) -> Result<(), Failed>
 async fn a_refused_write_is_told_and_tried_again_with_backoff(ground: Ground) -> Result<(), Failed> {
     let refusal = Refusal::begin(&ground).await?;
     let began = tokio::time::Instant::now();
-    ground.create("a", json!({ "metadata": { "labels": { "refused": "yes" } } })).await?;
+    let mut patch = asking("reconcile");
+    json_patch_merge(&mut patch, &json!({ "metadata": { "labels": { "refused": "yes" } } }));
+    ground.create("a", patch).await?;
     // Each round writes the status and is refused the metadata. The event of our own status write must not start the
     // next round before its time: 200 ms, then 400 ms.
     let rounds = |_: &Value| ground.writes("a").is_ok_and(|writes| writes >= 6 + 3 * ground.suite.subject.secrets);
@@ -216,7 +218,7 @@ impl Refusal {
             "spec": {
                 "matchConstraints": { "resourceRules": [{ "apiGroups": [resource.group],
                     "apiVersions": [resource.version], "operations": ["UPDATE"], "resources": [resource.plural] }] },
-                "validations": [{ "message": "refused for a test",
+                "validations": [{ "message": "refused for a test", "reason": "Invalid",
                     "expression": format!("!('refused' in object.metadata.?labels.orValue({{}})) || \
                         request.userInfo.username != '{}'", ground.suite.user) }],
             },
