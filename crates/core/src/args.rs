@@ -11,11 +11,11 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 #[derive(Debug, Parser)]
 #[command(version, about = "Succeeds extension objects of one kind and creates nothing", long_about = None)]
 pub struct Args<O: clap::Args> {
-    /// Kubeconfig of the seed; by default that of the Pod
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    /// Kubeconfig of the seed [default: KUBECONFIG, else ~/.kube/config, else the Pod's service account]
+    #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Value of spec.type that is served; may be repeated [default: the kind's mock type]
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub types: Vec<String>,
     /// How many objects are worked on at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
@@ -24,7 +24,8 @@ pub struct Args<O: clap::Args> {
     #[arg(long)]
     pub namespace: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,kube=debug
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    // The libraries below say what we say better: which object, and that it is tried again.
+    #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off,kube_runtime=warn", value_name = "FILTER")]
     pub log_level: String,
     /// How it is logged [default: text on a terminal, json otherwise]
     #[arg(long)]

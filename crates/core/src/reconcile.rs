@@ -174,7 +174,12 @@ impl<K: Extension> Round<'_, K> {
     }
 
     fn leave(&self, object: &K, reason: Reason) -> Action {
-        tracing::debug!(namespace = self.key.0, name = self.key.1, ?reason, "nothing to do");
+        let (namespace, name) = (&self.key.0, &self.key.1);
+        if reason == Reason::WaitsForCluster {
+            tracing::info!(namespace, name, "waits for its Cluster");
+        } else {
+            tracing::debug!(namespace, name, ?reason, "nothing to do");
+        }
         if reason != Reason::Foreign
             && let Some(timestamp) = decide::unreadable_timestamp(object.meta())
         {

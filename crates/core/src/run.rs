@@ -95,8 +95,9 @@ async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
                 .await
                 .map_err(|e| error(&e))?
         }
-        None => Config::incluster()
-            .map_err(problem("not in a Pod and no kubeconfig given", "give --kubeconfig FILE or set KUBECONFIG"))?,
+        None => Config::infer()
+            .await
+            .map_err(problem("no API server to talk to", "give --kubeconfig FILE or set KUBECONFIG"))?,
     };
     // Rounds are bounded as a whole and retried with backoff: a client that retries by itself would hide both.
     config.default_retry = false;

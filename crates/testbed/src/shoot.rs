@@ -28,8 +28,10 @@ const GARDEN_API_VERSION: &str = "core.gardener.cloud/v1beta1";
 #[non_exhaustive]
 pub enum ManifestError {
     /// A file could not be read.
-    #[error("cannot read {}: {source}; give the right path", .file.display())]
+    #[error("cannot read the {kind} in {}: {source}; put it there or give --{} FILE", .file.display(), .kind.to_lowercase())]
     Read {
+        /// What was looked for.
+        kind: &'static str,
         /// The file.
         file: PathBuf,
         /// What the operating system said.
@@ -297,7 +299,7 @@ struct Manifest {
 impl Manifest {
     fn read(file: &Path, kind: &'static str) -> Result<Self, ManifestError> {
         let content =
-            fs::read_to_string(file).map_err(|source| ManifestError::Read { file: file.to_owned(), source })?;
+            fs::read_to_string(file).map_err(|source| ManifestError::Read { kind, file: file.to_owned(), source })?;
         let documents: Vec<Value> = serde_saphyr::from_multiple(&content)
             .map_err(|error| ManifestError::Syntax { file: file.to_owned(), reason: error.to_string() })?;
         let kinds = |document: &Value| {

@@ -160,6 +160,7 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
         let output = tokio::process::Command::new(ground.suite.subject.binary)
             .args(&arguments)
             .env_remove("KUBECONFIG")
+            .env("HOME", ground.suite.bed.dir())
             .env_remove("KUBERNETES_SERVICE_HOST")
             .output()
             .await?;
