@@ -93,12 +93,14 @@ pub async fn reconcile<K: Extension>(
     let key = key(object.as_ref());
     let metrics = &context.metrics;
     set(&metrics.queued, context.objects.begun(&key));
+    let round = Round { context: &context, key: &key };
     let object = match &object.0 {
         Ok(object) => object,
         Err(invalid) => {
             metrics.errors.with_label_values(&["undecodable"]).inc();
-            tracing::warn!(namespace = key.0, name = key.1, error = %invalid.error,
-                "this object cannot be read and is left alone: correct the field that the error names");
+            let field = tokio::time::timeout(ROUND, round.undecodable_field()).await.unwrap_or_default();
+            tracing::warn!(namespace = key.0, name = key.1, field, error = %invalid.error,
+                "this object cannot be read and is left alone: correct the field");
             return Ok(Action::await_change());
         }
     };
@@ -109,9 +111,9 @@ pub async fn reconcile<K: Extension>(
         return Ok(Action::requeue(pause));
     }
     metrics.in_flight.inc();
-    let round = tokio::time::timeout(ROUND, Round { context: &context, key: &key }.run(object)).await;
+    let ended = tokio::time::timeout(ROUND, round.run(object)).await;
     metrics.in_flight.dec();
-    let action = round.unwrap_or(Err(Error::TimedOut))?;
+    let action = ended.unwrap_or(Err(Error::TimedOut))?;
     context.objects.succeeded(&key);
     Ok(action)
 }
@@ -305,6 +307,14 @@ impl<K: Extension> Round<'_, K> {
         let applied = api.patch(name, &params, &Patch::Apply(secret)).await;
         self.count("secret", if applied.is_ok() { "ok" } else { "failed" });
         failed("Secret", applied).map(drop)
+    }
+
+    /// Path of the field that keeps the object from being decoded, which the watch does not tell; empty if the object
+    /// cannot be read again or has been mended.
+    async fn undecodable_field(&self) -> String {
+        let Ok(request) = self.request().get(&self.key.1, &GetParams::default()) else { return String::new() };
+        let Ok(object) = self.context.client.request::<Value>(request).await else { return String::new() };
+        serde_path_to_error::deserialize::<_, K>(object).err().map(|error| error.path().to_string()).unwrap_or_default()
     }
 
     async fn read(&self) -> Result<Option<K>, Error> {
