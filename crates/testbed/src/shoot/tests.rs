@@ -141,5 +141,5 @@ fn errors_name_file_object_field_and_remedy() {
         assert!(message.contains(expected) && message.contains("shoot.yaml"), "{to:?}: {message}");
     }
     let missing = Landscape::load(Path::new("/nowhere/shoot.yaml"), None, None).unwrap_err().to_string();
-    assert!(missing.starts_with("cannot read /nowhere/shoot.yaml"), "{missing}");
+    assert!(missing.starts_with("cannot read the Shoot in /nowhere/shoot.yaml"), "{missing}");
 }
