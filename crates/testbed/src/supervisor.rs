@@ -19,8 +19,10 @@ use std::{
 use tokio::process::{Child, Command};
 
 /// Kills the group `$1` and removes the folder `$2` at the end of its input. It does so again while the folder is not
-/// empty: a child that was being spawned may have joined the group late, or have written one more file.
+/// empty: a child that was being spawned may have joined the group late, or have written one more file. Signals meant for
+/// the parent, such as one sent to all its children, do not end it: only the end of its input does.
 const GUARD: &str = r#"
+trap '' HUP INT TERM
 cat >/dev/null
 for attempt in 1 2 3 4 5; do
     kill -s KILL -- "-$1" 2>/dev/null
@@ -103,6 +105,22 @@ mod tests {
         supervisor.stop().await.unwrap();
         assert!(!folder.exists());
         assert!(!child.wait().await.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn a_signal_to_the_guard_does_not_keep_it_from_its_duty() {
+        let supervisor = Supervisor::start().unwrap();
+        let folder = supervisor.folder().to_owned();
+        // The trap is set before the shell starts its first command.
+        let guard = supervisor.guard.id().unwrap();
+        let children = format!("/proc/{guard}/task/{guard}/children");
+        while std::fs::read_to_string(&children).unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let guard = rustix::process::Pid::from_raw(guard.cast_signed()).unwrap();
+        rustix::process::kill_process(guard, rustix::process::Signal::INT).unwrap();
+        supervisor.stop().await.unwrap();
+        assert!(!folder.exists());
     }
 
     #[tokio::test]
