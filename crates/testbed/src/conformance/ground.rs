@@ -312,6 +312,13 @@ impl Ground {
         Ok(ours.len())
     }
 
+    /// Fails unless exactly that many write requests have come since `before`, also after everything is at rest.
+    pub async fn has_cost(&self, name: &str, before: usize, expected: usize) -> Result<(), Failed> {
+        self.barrier().await?;
+        let writes = self.writes(name)?.saturating_sub(before);
+        ensure(writes == expected, format!("{writes} writes instead of {expected}"))
+    }
+
     /// A further controller for this ground alone, serving `types`.
     pub(super) fn controller(&self, types: &str) -> Result<Controller, Failed> {
         Controller::start(&self.suite, &["--type", types])
