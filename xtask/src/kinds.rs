@@ -1,29 +1,49 @@
 //! The kinds that have a controller: the one list that every chore goes by.
 
 use crossterm::style::Color;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use mock_core::{extension::Extension, rbac};
 
 /// A kind with a controller of its own, the binary of the package of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     /// The kind in lower case: its folder below `crates`.
     pub(crate) name: &'static str,
     /// The colour of its lines where the output of several controllers is mixed.
     pub(crate) colour: Color,
+    /// Values of `spec.type` that its controller serves by default.
+    pub(crate) types: &'static [&'static str],
+    pascal_case: fn() -> String,
+    rules: fn() -> Vec<PolicyRule>,
 }
 
 /// All kinds, in the order in which gardenlet creates them.
 pub(crate) const ALL: &[Kind] = &[
-    Kind { name: "infrastructure", colour: Color::Cyan },
-    Kind { name: "controlplane", colour: Color::Magenta },
-    Kind { name: "operatingsystemconfig", colour: Color::Yellow },
-    Kind { name: "network", colour: Color::Blue },
-    Kind { name: "worker", colour: Color::Green },
+    Kind::of::<mock_infrastructure::Infrastructure>("infrastructure", Color::Cyan),
+    Kind::of::<mock_controlplane::ControlPlane>("controlplane", Color::Magenta),
+    Kind::of::<mock_operatingsystemconfig::OperatingSystemConfig>("operatingsystemconfig", Color::Yellow),
+    Kind::of::<mock_network::Network>("network", Color::Blue),
+    Kind::of::<mock_worker::Worker>("worker", Color::Green),
 ];
 
 impl Kind {
-    /// The name of the package and of its binary.
+    const fn of<K: Extension>(name: &'static str, colour: Color) -> Self {
+        Self { name, colour, types: K::TYPES, pascal_case: || K::kind(&()).into_owned(), rules: rbac::rules::<K> }
+    }
+
+    /// The name of the package, of its binary and of everything that is deployed of it.
     pub(crate) fn package(self) -> String {
         format!("mock-{}", self.name)
+    }
+
+    /// The kind as Kubernetes writes it, such as `ControlPlane`.
+    pub(crate) fn kind(self) -> String {
+        (self.pascal_case)()
+    }
+
+    /// What its controller may do on the seed.
+    pub(crate) fn rules(self) -> Vec<PolicyRule> {
+        (self.rules)()
     }
 
     /// The kind of a name as Kubernetes writes it, such as `ControlPlane`, or as people type it.
@@ -40,6 +60,14 @@ impl Kind {
     }
 }
 
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kind {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +76,12 @@ mod tests {
     fn kinds_are_found_in_any_spelling_and_the_error_lists_them() {
         assert_eq!(Kind::find("OperatingSystemConfig").unwrap().package(), "mock-operatingsystemconfig");
         assert!(Kind::parse("bastille").unwrap_err().ends_with("network, worker"));
+    }
+
+    #[test]
+    fn names_are_the_kinds_in_lower_case() {
+        for kind in ALL {
+            assert_eq!(kind.kind().to_lowercase(), kind.name);
+        }
     }
 }

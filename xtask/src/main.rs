@@ -2,8 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
 mod cargo;
+mod chart;
 mod demo;
 mod kinds;
+mod manifests;
 mod run;
 mod signals;
 mod test;
@@ -18,6 +20,8 @@ use clap::Parser;
 enum Xtask {
     /// Play the life of mock shoots on a real API server, and watch every extension object succeed
     Demo(demo::Args),
+    /// Render what registers the controllers with Gardener
+    Manifests(manifests::Args),
     /// Run the controllers in the foreground against the current kubeconfig
     Run(run::Args),
     /// Everything that must pass
@@ -28,6 +32,7 @@ enum Xtask {
 async fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Demo(args) => demo::run(args).await,
+        Xtask::Manifests(args) => manifests::run(&args),
         Xtask::Run(args) => run::run(args).await,
         Xtask::Test(args) => Ok(test::run(&args)),
     };

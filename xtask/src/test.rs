@@ -106,6 +106,7 @@ fn every_step(steps: &mut Steps, fast: bool) {
     steps.run("unit and property tests", || tests(&["--lib", "--bins"]));
     steps.run("documentation examples", || tests(&["--doc"]));
     steps.run("documentation", || cargo_step(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-Dwarnings")]));
+    steps.run("manifests", || xtask(&["manifests", "--check"], |_| false));
     if fast {
         return;
     }
@@ -120,7 +121,7 @@ fn every_step(steps: &mut Steps, fast: bool) {
         move || if located { step() } else { Ok(NotRun("there is no etcd and kube-apiserver: see above".to_owned())) }
     };
     steps.run("test-bed tests", with_bed(|| tests(&["--test", "*"])));
-    steps.run("demo", with_bed(demo));
+    steps.run("demo", with_bed(|| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
@@ -179,11 +180,11 @@ fn counted(line: &str, what: &str) -> u64 {
     position.and_then(|position| words.get(position)).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// The demo with all its phases, its output in a pipe.
-fn demo() -> Result<Outcome> {
-    println!("$ cargo xtask demo --full");
+/// Another chore, its output in a pipe; its last line to be kept says how it went.
+fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
+    println!("$ cargo xtask {}", arguments.join(" "));
     let mut command = Command::new(env::current_exe()?);
-    let (ended_well, lines) = shown(command.args(["demo", "--full"]), |line| line.contains(" phases: "))?;
+    let (ended_well, lines) = shown(command.args(arguments), keep)?;
     let summary = lines.into_iter().next_back().unwrap_or_default();
     Ok(if ended_well { Passed(summary) } else { Failed("see above".to_owned()) })
 }

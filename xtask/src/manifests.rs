@@ -1,0 +1,150 @@
+//! `cargo xtask manifests`: what an operator applies to register the controllers, rendered into `deploy`.
+
+mod files;
+mod render;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value};
+
+use self::{
+    files::Files,
+    render::{Chart, Policy, Release},
+};
+use crate::{
+    cargo, chart,
+    kinds::{self, Kind},
+};
+
+/// Where the manifests of all kinds are, one file a kind.
+const REGISTRATIONS: &str = "controllerregistrations";
+const EXTENSIONS: &str = "extensions";
+
+/// Instead of a registry that nobody named; the domain exists nowhere.
+const NO_REGISTRY: &str = "registry.example/gardener-mock";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing, and fail if a file is not as it would be rendered
+    #[arg(long)]
+    check: bool,
+    /// Where images and chart are pulled from, with a prefix if there is one, as given to `images --push` [default: the
+    /// images are on the nodes already]
+    #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    registry: Option<String>,
+    /// Tag of the images and of the chart
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// Only the files of these kinds, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Kind::parse)]
+    only: Vec<Kind>,
+    /// Let each ControllerDeployment name the chart in the registry instead of holding it
+    #[arg(long, requires = "registry")]
+    oci: bool,
+    /// When Gardener installs a controller on a seed
+    #[arg(long, value_enum, default_value_t = Policy::OnDemand)]
+    policy: Policy,
+    /// Type that a kind's controller is registered for and serves, instead of its default; may be repeated
+    #[arg(long = "type", value_name = "KIND=TYPE", value_parser = kind_and_type)]
+    types: Vec<(Kind, String)>,
+    /// Values of the chart for all controllers, such as replicas, heartbeat and probes; see deploy/chart/values.yaml
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// Folder that is written to
+    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let chart_folder = cargo::root().join("deploy/chart");
+    let mut stale = Files::at(chart_folder.join("rbac")).settle(rules()?, args.check)?;
+
+    let archive = chart::package(&chart_folder)?;
+    let registry = args.registry.as_deref();
+    let reference = render::chart_reference(registry.unwrap_or(NO_REGISTRY), &args.tag);
+    let chart = if args.oci { Chart::Oci(reference.clone()) } else { Chart::Raw(archive) };
+    let values = values(args)?;
+
+    let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let mut registrations = Vec::new();
+    let mut extensions = Vec::new();
+    for kind in kinds {
+        let release = Release {
+            kind: *kind,
+            types: types(*kind, &args.types),
+            policy: args.policy,
+            tag: &args.tag,
+            values: &values,
+        };
+        let file = format!("{}.yaml", kind.package());
+        registrations.push((file.clone(), render::registration(&release, registry, &chart)?));
+        extensions.push((file, render::extension(&release, registry.unwrap_or(NO_REGISTRY), &reference)?));
+    }
+    let output = cargo::root().join(&args.output);
+    let combined: Vec<_> = registrations.iter().map(|(_, text)| text.as_str()).collect();
+    let combined = vec![(format!("{REGISTRATIONS}.yaml"), combined.join("---\n"))];
+    // A part of the kinds is no reason to take the others' files away.
+    let all = args.only.is_empty();
+    for (folder, files) in [(REGISTRATIONS, registrations), (EXTENSIONS, extensions)] {
+        let folder = Files::at(output.join(folder));
+        let folder = if all { folder } else { folder.beside_others() };
+        stale.extend(folder.settle(files, args.check)?);
+    }
+    if all {
+        stale.extend(Files::at(output).beside_others().settle(combined, args.check)?);
+    }
+
+    if args.check && !stale.is_empty() {
+        let stale: Vec<_> = stale.iter().map(|path| path.display().to_string()).collect();
+        bail!("not as rendered: {}: run `cargo xtask manifests` with the same flags", stale.join(", "));
+    }
+    for path in stale {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rules of each kind's ClusterRole, which the chart puts in.
+fn rules() -> Result<Vec<(String, String)>> {
+    kinds::ALL.iter().map(|kind| Ok((format!("{}.yaml", kind.name), render::yaml(&kind.rules())?))).collect()
+}
+
+fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
+    let own: Vec<_> = given.iter().filter(|(of, _)| *of == kind).map(|(_, value)| value.clone()).collect();
+    if own.is_empty() { kind.types.iter().map(ToString::to_string).collect() } else { own }
+}
+
+fn values(args: &Args) -> Result<Map<String, Value>> {
+    let Some(path) = &args.values else { return Ok(Map::new()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
+    let values: Map<String, Value> = serde_saphyr::from_str(&text)
+        .with_context(|| format!("--values {} is no map of the chart's values", path.display()))?;
+    for (key, instead) in [("kind", "--only"), ("types", "--type"), ("image", "--registry and --tag")] {
+        ensure!(!values.contains_key(key), "--values {}: {key} is set by {instead}", path.display());
+    }
+    Ok(values)
+}
+
+fn kind_and_type(text: &str) -> Result<(Kind, String), String> {
+    let (kind, value) = text.split_once('=').ok_or("must be KIND=TYPE, such as worker=local")?;
+    if value.is_empty() {
+        return Err("the type is empty: give one, such as worker=local".to_owned());
+    }
+    Ok((Kind::parse(kind)?, value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_a_kind_replace_its_own_as_they_do_for_its_controller() {
+        let given = ["worker=local", "worker=aws", "Network=calico"].map(|text| kind_and_type(text).unwrap());
+        let of = |name| types(Kind::find(name).unwrap(), &given);
+        assert_eq!(of("worker"), ["local", "aws"]);
+        assert_eq!(of("network"), ["calico"]);
+        assert_eq!(of("operatingsystemconfig"), ["mockos"]);
+        assert!(kind_and_type("worker").is_err() && kind_and_type("worker=").is_err() && kind_and_type("x=y").is_err());
+    }
+}

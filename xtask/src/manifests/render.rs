@@ -1,0 +1,291 @@
+//! The manifests as text: pure functions of what was asked for.
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use k8s_openapi::ByteString;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{chart, kinds::Kind};
+
+/// First line of every file.
+const ORIGIN: &str = "# Rendered by `cargo xtask manifests`: change what it renders, not this file.\n";
+
+/// Level of the Pod security standards that Gardener enforces on the namespace of the installation
+/// (`docs/extensions/registration.md`).
+const POD_SECURITY: (&str, &str) = ("security.gardener.cloud/pod-security-enforce", "restricted");
+
+/// When Gardener installs a controller (`pkg/apis/core/v1beta1/types_controllerregistration.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(super) enum Policy {
+    /// As soon as a Seed or a Shoot on it needs it
+    OnDemand,
+    /// On every seed
+    Always,
+    /// On every seed, but gone while the seed is being deleted and has no Shoot
+    AlwaysExceptNoShoots,
+}
+
+/// Where Gardener takes the chart from.
+pub(super) enum Chart {
+    /// Packed, in the manifest itself.
+    Raw(Vec<u8>),
+    /// A reference into a registry.
+    Oci(String),
+}
+
+/// One controller, as it is to be installed.
+pub(super) struct Release<'a> {
+    pub(super) kind: Kind,
+    pub(super) types: Vec<String>,
+    pub(super) policy: Policy,
+    pub(super) tag: &'a str,
+    /// Values of the chart beside those that follow from the rest.
+    pub(super) values: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<T> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Value,
+    #[serde(flatten)]
+    rest: T,
+}
+
+/// `core.gardener.cloud/v1` (`pkg/apis/core/v1/types_controllerdeployment.go`).
+#[derive(Serialize)]
+struct ControllerDeployment {
+    helm: Helm,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Helm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_chart: Option<ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oci_repository: Option<OciRepository>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<Value>,
+}
+
+#[derive(Clone, Serialize)]
+struct OciRepository {
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+#[derive(Serialize)]
+struct Spec<T> {
+    spec: T,
+}
+
+/// `core.gardener.cloud/v1beta1` (`pkg/apis/core/v1beta1/types_controllerregistration.go`).
+#[derive(Serialize)]
+struct ControllerRegistration {
+    resources: Vec<Resource>,
+    deployment: RegisteredDeployment,
+}
+
+#[derive(Serialize)]
+struct Resource {
+    kind: String,
+    #[serde(rename = "type")]
+    provider: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegisteredDeployment {
+    policy: Policy,
+    deployment_refs: Vec<Reference>,
+}
+
+#[derive(Serialize)]
+struct Reference {
+    name: String,
+}
+
+/// `operator.gardener.cloud/v1alpha1` (`pkg/apis/operator/v1alpha1/types_extension.go`).
+#[derive(Serialize)]
+struct Extension {
+    resources: Vec<Resource>,
+    deployment: ExtensionDeployment,
+}
+
+#[derive(Serialize)]
+struct ExtensionDeployment {
+    extension: ExtensionInstallation,
+}
+
+#[derive(Serialize)]
+struct ExtensionInstallation {
+    policy: Policy,
+    helm: Helm,
+    values: Value,
+}
+
+/// Where `images --push` puts the chart.
+pub(super) fn chart_reference(registry: &str, tag: &str) -> String {
+    format!("{}/{}:{tag}", registry.trim_end_matches('/'), chart::REPOSITORY)
+}
+
+/// A ControllerDeployment and the ControllerRegistration that names it.
+pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart: &Chart) -> Result<String> {
+    let (raw_chart, oci_repository) = match chart {
+        Chart::Raw(archive) => (Some(ByteString(archive.clone())), None),
+        Chart::Oci(reference) => (None, Some(OciRepository { reference: reference.clone() })),
+    };
+    let deployment = Manifest {
+        api_version: "core.gardener.cloud/v1",
+        kind: "ControllerDeployment",
+        metadata: json!({ "name": release.kind.package() }),
+        rest: ControllerDeployment { helm: Helm { raw_chart, oci_repository, values: Some(release.values(registry)) } },
+    };
+    let registration = Manifest {
+        api_version: "core.gardener.cloud/v1beta1",
+        kind: "ControllerRegistration",
+        metadata: release.metadata(),
+        rest: Spec {
+            spec: ControllerRegistration {
+                resources: release.resources(),
+                deployment: RegisteredDeployment {
+                    policy: release.policy,
+                    deployment_refs: vec![Reference { name: release.kind.package() }],
+                },
+            },
+        },
+    };
+    Ok(format!("{ORIGIN}{}---\n{}", yaml(&deployment)?, yaml(&registration)?))
+}
+
+/// What gardener-operator makes both of; it takes charts from registries only.
+pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> Result<String> {
+    let extension = Manifest {
+        api_version: "operator.gardener.cloud/v1alpha1",
+        kind: "Extension",
+        metadata: release.metadata(),
+        rest: Spec {
+            spec: Extension {
+                resources: release.resources(),
+                deployment: ExtensionDeployment {
+                    extension: ExtensionInstallation {
+                        policy: release.policy,
+                        helm: Helm {
+                            raw_chart: None,
+                            oci_repository: Some(OciRepository { reference: chart.to_owned() }),
+                            values: None,
+                        },
+                        values: release.values(Some(registry)),
+                    },
+                },
+            },
+        },
+    };
+    Ok(format!("{ORIGIN}{}", yaml(&extension)?))
+}
+
+/// YAML that ends with a line break.
+pub(super) fn yaml(value: &impl Serialize) -> Result<String> {
+    let text = serde_saphyr::to_string(value).context("cannot render YAML")?;
+    Ok(text.trim_end().to_owned() + "\n")
+}
+
+impl Release<'_> {
+    fn metadata(&self) -> Value {
+        let (key, level) = POD_SECURITY;
+        json!({ "name": self.kind.package(), "annotations": { key: level } })
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        self.types.iter().map(|provider| Resource { kind: self.kind.kind(), provider: provider.clone() }).collect()
+    }
+
+    fn values(&self, registry: Option<&str>) -> Value {
+        let name = self.kind.package();
+        let repository = registry.map_or(name.clone(), |registry| format!("{}/{name}", registry.trim_end_matches('/')));
+        let mut values = self.values.clone();
+        values.insert("kind".to_owned(), json!(self.kind.name));
+        values.insert("types".to_owned(), json!(self.types));
+        values.insert("image".to_owned(), json!({ "repository": repository, "tag": self.tag }));
+        Value::Object(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(values: &Map<String, Value>) -> Release<'_> {
+        let kind = Kind::find("network").unwrap();
+        Release { kind, types: vec!["a".to_owned(), "b".to_owned()], policy: Policy::Always, tag: "1.2.3", values }
+    }
+
+    fn documents(text: &str) -> Vec<Value> {
+        serde_saphyr::from_multiple(text).unwrap()
+    }
+
+    #[test]
+    fn a_registration_is_named_like_the_binary_and_holds_the_chart() {
+        let values = Map::from_iter([("replicas".to_owned(), json!(2))]);
+        let text = registration(&release(&values), Some("r.example/p/"), &Chart::Raw(vec![0, 255])).unwrap();
+        assert_eq!(
+            documents(&text),
+            [
+                json!({
+                    "apiVersion": "core.gardener.cloud/v1",
+                    "kind": "ControllerDeployment",
+                    "metadata": { "name": "mock-network" },
+                    "helm": { "rawChart": "AP8=", "values": {
+                        "kind": "network",
+                        "types": ["a", "b"],
+                        "image": { "repository": "r.example/p/mock-network", "tag": "1.2.3" },
+                        "replicas": 2,
+                    } },
+                }),
+                json!({
+                    "apiVersion": "core.gardener.cloud/v1beta1",
+                    "kind": "ControllerRegistration",
+                    "metadata": {
+                        "name": "mock-network",
+                        "annotations": { "security.gardener.cloud/pod-security-enforce": "restricted" },
+                    },
+                    "spec": {
+                        "resources": [{ "kind": "Network", "type": "a" }, { "kind": "Network", "type": "b" }],
+                        "deployment": { "policy": "Always", "deploymentRefs": [{ "name": "mock-network" }] },
+                    },
+                }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_chart_in_a_registry_is_named_where_it_was_pushed() {
+        let values = Map::new();
+        let reference = chart_reference("r.example/p", "1.2.3");
+        let text = registration(&release(&values), Some("r.example/p"), &Chart::Oci(reference)).unwrap();
+        let helm = documents(&text).remove(0).get("helm").cloned().unwrap();
+        assert_eq!(helm.pointer("/ociRepository/ref").unwrap(), "r.example/p/charts/gardener-mock:1.2.3");
+        assert!(helm.get("rawChart").is_none());
+    }
+
+    #[test]
+    fn an_extension_says_the_same_as_the_registration() {
+        let values = Map::new();
+        let registration = registration(&release(&values), Some("r"), &Chart::Raw(Vec::new())).unwrap();
+        let extension = documents(&extension(&release(&values), "r", "r/c:1").unwrap()).remove(0);
+        let [deployment, registration] = documents(&registration).try_into().unwrap();
+        let same = [
+            (registration.pointer("/metadata"), extension.pointer("/metadata")),
+            (registration.pointer("/spec/resources"), extension.pointer("/spec/resources")),
+            (registration.pointer("/spec/deployment/policy"), extension.pointer("/spec/deployment/extension/policy")),
+            (deployment.pointer("/helm/values"), extension.pointer("/spec/deployment/extension/values")),
+        ];
+        for (one, other) in same {
+            assert!(one.is_some() && one == other, "{one:?}\n{other:?}");
+        }
+    }
+}
