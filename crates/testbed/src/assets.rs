@@ -1,22 +1,27 @@
-//! Where etcd, kube-apiserver and Gardener's custom resource definitions come from: a folder the user names, the
-//! cache, or, once, Go's module proxy.
+//! Where the real programs and Gardener's manifests come from: a folder the user names, the cache, or, once, Go's
+//! module proxy.
 
+mod cache;
 mod go;
+mod manifests;
+mod program;
 
-use std::{
-    fs::{self, File, TryLockError},
-    io,
-    path::{Path, PathBuf},
+use std::{io, path::PathBuf, process::Command};
+
+pub(crate) use self::manifests::manifests;
+use self::{
+    go::{COLD_BUILD_GIB, GO_MINOR},
+    manifests::{EXTENSION_CRDS, FURTHER_CRDS},
+    program::{ETCD, GARDENER_APISERVER, HELM, KUBE_APISERVER, Program},
 };
 
-use self::go::{COLD_BUILD_GIB, GO_MINOR, Go};
-
-const ETCD_VERSION: &str = "v3.6.8";
-const KUBERNETES_VERSION: &str = "v1.36.3";
 const GARDENER_VERSION: &str = "v1.149.0";
 
-/// k8s.io/kubernetes needs its staging modules of the same minor and patch, published as v0.
-const STAGING_VERSION: &str = "v0.36.3";
+/// Looks up an environment variable that names a folder.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
+
+/// Gets one line for each step that takes long.
+type Progress<'a> = &'a dyn Fn(&str);
 
 /// The programs and manifests a [`TestBed`](crate::bed::TestBed) is made of.
 #[derive(Clone, Debug)]
@@ -29,7 +34,7 @@ pub struct Assets {
     pub crds: PathBuf,
 }
 
-/// Why the assets cannot be had; every text is one line that ends with the remedy.
+/// Why an asset cannot be had; every text is one line that ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssetsError {
@@ -48,7 +53,7 @@ pub enum AssetsError {
         folder: PathBuf,
     },
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
-    #[error("no cache folder for etcd and kube-apiserver: set HOME or XDG_CACHE_HOME")]
+    #[error("no cache folder for what is built once: set HOME or XDG_CACHE_HOME")]
     NoCache,
     /// The cache folder cannot be written.
     #[error("cannot write the cache folder {}: {source}: make it writable, or set XDG_CACHE_HOME to a folder that is", .folder.display())]
@@ -59,48 +64,56 @@ pub enum AssetsError {
         source: io::Error,
     },
     /// There is no Go toolchain.
-    #[error(
-        "Go 1.{GO_MINOR} or newer is needed once, to get {wanted}: install it (https://go.dev/dl), or set {variable}"
-    )]
+    #[error("Go 1.{GO_MINOR} or newer is needed once, to get {wanted}: install it (https://go.dev/dl){otherwise}")]
     NoGo {
         /// What was to be got with Go.
         wanted: &'static str,
-        /// The variable that makes Go unnecessary.
-        variable: &'static str,
+        /// What makes Go unnecessary, as the end of the sentence.
+        otherwise: &'static str,
     },
-    /// The Go toolchain is too old for Kubernetes.
+    /// The Go toolchain is too old.
     #[error(
-        "Kubernetes {KUBERNETES_VERSION} needs Go 1.{GO_MINOR} or newer to build, this is {found}: update it (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver"
+        "{wanted} needs Go 1.{GO_MINOR} or newer to build, this is {found}: update it (https://go.dev/dl){otherwise}"
     )]
     GoTooOld {
+        /// What was to be built with Go.
+        wanted: &'static str,
         /// What `go env GOVERSION` answered.
         found: String,
+        /// What makes Go unnecessary, as the end of the sentence.
+        otherwise: &'static str,
     },
     /// There is too little room to build.
-    #[error("building etcd and kube-apiserver needs {COLD_BUILD_GIB} GiB at {}, {free_mib} MiB are free: make room, set GOCACHE to a larger disk, or set KUBEBUILDER_ASSETS", .folder.display())]
+    #[error("building {wanted} needs {COLD_BUILD_GIB} GiB at {}, {free_mib} MiB are free: make room, set GOCACHE to a larger disk{otherwise}", .folder.display())]
     NoRoom {
+        /// What was to be built with Go.
+        wanted: &'static str,
         /// Where Go keeps what it has built.
         folder: PathBuf,
         /// The free room there.
         free_mib: u64,
+        /// What makes building unnecessary, as the end of the sentence.
+        otherwise: &'static str,
     },
     /// The room was used up on the way.
     #[error(
-        "{reason}: make room (building needs {COLD_BUILD_GIB} GiB), set GOCACHE, GOMODCACHE and GOTMPDIR to a larger disk, or set KUBEBUILDER_ASSETS"
+        "{reason}: make room (building needs {COLD_BUILD_GIB} GiB), set GOCACHE, GOMODCACHE and GOTMPDIR to a larger disk{otherwise}"
     )]
     DiskFull {
         /// What Go could not write.
         reason: String,
+        /// What makes building unnecessary, as the end of the sentence.
+        otherwise: &'static str,
     },
     /// A Go command failed.
-    #[error("`go {command}` failed: {reason}: check the network and GOPROXY, or set {variable}")]
+    #[error("`go {command}` failed: {reason}: check the network and GOPROXY{otherwise}")]
     Go {
         /// The arguments of the command, shortened.
         command: String,
         /// The last line of what it said.
         reason: String,
-        /// The variable that makes the command unnecessary.
-        variable: &'static str,
+        /// What makes the command unnecessary, as the end of the sentence.
+        otherwise: &'static str,
     },
 }
 
@@ -113,151 +126,61 @@ impl Assets {
     ///
     /// Blocks the calling thread.
     pub fn locate(progress: &dyn Fn(&str)) -> Result<Self, AssetsError> {
-        let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Self::locate_with(&folder, progress)
+        Self::locate_with(&environment, progress)
     }
 
-    fn locate_with(variable: &dyn Fn(&str) -> Option<PathBuf>, progress: &dyn Fn(&str)) -> Result<Self, AssetsError> {
+    fn locate_with(variable: Variables, progress: Progress) -> Result<Self, AssetsError> {
         let crds = match variable("GARDENER_CRDS") {
             Some(folder) if manifests(&folder).is_ok_and(|files| !files.is_empty()) => folder,
             Some(folder) => return Err(AssetsError::NoCrds { folder }),
-            None => Cache::open(variable)?
-                .entry(&format!("crds-{GARDENER_VERSION}"), progress, |folder| copy_crds(folder, progress))?,
+            None => EXTENSION_CRDS.cached(variable, progress)?,
         };
-        if let Some(folder) = variable("KUBEBUILDER_ASSETS") {
-            let program = |missing| {
-                let path = folder.join(missing);
-                if path.is_file() { Ok(path) } else { Err(AssetsError::Incomplete { folder: folder.clone(), missing }) }
-            };
-            return Ok(Self { etcd: program("etcd")?, kube_apiserver: program("kube-apiserver")?, crds });
-        }
-        let cache = Cache::open(variable)?;
-        let etcd =
-            cache.entry(&format!("etcd-{ETCD_VERSION}"), progress, |folder| build_etcd(folder, progress))?.join("etcd");
-        let kube_apiserver = cache
-            .entry(&format!("kube-apiserver-{KUBERNETES_VERSION}"), progress, |folder| {
-                build_kube_apiserver(folder, progress)
-            })?
-            .join("kube-apiserver");
-        Ok(Self { etcd, kube_apiserver, crds })
+        let named = variable("KUBEBUILDER_ASSETS");
+        let server = |program: Program| match &named {
+            None => program.cached(variable, progress),
+            Some(folder) => Some(folder.join(program.name))
+                .filter(|path| path.is_file())
+                .ok_or_else(|| AssetsError::Incomplete { folder: folder.clone(), missing: program.name }),
+        };
+        Ok(Self { etcd: server(ETCD)?, kube_apiserver: server(KUBE_APISERVER)?, crds })
     }
 }
 
-/// The `*.yaml` files of a folder, sorted.
-pub(crate) fn manifests(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// Finds Gardener's API server, for a [`Garden`](crate::garden::Garden), or builds it as [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn gardener_apiserver(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    GARDENER_APISERVER.cached(&environment, progress)
 }
 
-/// The cache: one folder an entry, named after what it holds and its version, and therefore never changed.
-struct Cache(PathBuf);
-
-impl Cache {
-    fn open(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, AssetsError> {
-        let caches = variable("XDG_CACHE_HOME")
-            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-            .ok_or(AssetsError::NoCache)?;
-        Ok(Self(caches.join("gardener-mock-testbed")))
+/// Finds helm, of major version 4: the one on `PATH`, or one that is built as [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn helm(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    let on_path = Command::new(HELM.name).args(["version", "--short"]).output();
+    if on_path.is_ok_and(|output| output.stdout.starts_with(b"v4.")) {
+        return Ok(PathBuf::from(HELM.name));
     }
-
-    /// The folder of an entry, filled by `fill` if it is not there yet, by one process at a time.
-    fn entry(
-        &self,
-        name: &str,
-        progress: &dyn Fn(&str),
-        fill: impl FnOnce(&Path) -> Result<(), AssetsError>,
-    ) -> Result<PathBuf, AssetsError> {
-        let entry = self.0.join(name);
-        if entry.is_dir() {
-            return Ok(entry);
-        }
-        let not_writable = |source| AssetsError::CacheNotWritable { folder: self.0.clone(), source };
-        fs::create_dir_all(&self.0).map_err(not_writable)?;
-        let lock = File::create(self.0.join("lock")).map_err(not_writable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress(&format!("waiting for another process that fills {}", self.0.display()));
-                lock.lock().map_err(not_writable)?;
-            }
-            Err(TryLockError::Error(source)) => return Err(not_writable(source)),
-        }
-        if entry.is_dir() {
-            return Ok(entry);
-        }
-        // Under the lock a fixed name cannot collide, and what a killed process left is taken away by the next one.
-        let unfinished = self.0.join("unfinished");
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).map_err(not_writable)?;
-        }
-        fs::create_dir(&unfinished).map_err(not_writable)?;
-        let filled = fill(&unfinished).and_then(|()| fs::rename(&unfinished, &entry).map_err(not_writable));
-        if filled.is_err() {
-            // Best effort: the error to report is that of filling, and the next process tries again.
-            let _ = fs::remove_dir_all(&unfinished);
-        }
-        filled.map(|()| entry)
-    }
+    HELM.cached(&environment, progress)
 }
 
-fn copy_crds(folder: &Path, progress: &dyn Fn(&str)) -> Result<(), AssetsError> {
-    progress(&format!("downloading Gardener {GARDENER_VERSION} for its CRDs, once, about 1 min"));
-    let go = Go::new(folder, "Gardener's CRDs", "GARDENER_CRDS");
-    let module = go.download(&format!("github.com/gardener/gardener@{GARDENER_VERSION}"))?;
-    let unreadable = |error: io::Error| AssetsError::Go {
-        command: "mod download".to_owned(),
-        reason: format!("{}: {error}", module.dir.display()),
-        variable: "GARDENER_CRDS",
-    };
-    for file in manifests(&module.dir.join("pkg/component/extensions/crds/assets")).map_err(unreadable)? {
-        if let Some(name) = file.file_name() {
-            // Not fs::copy: it would also copy the module cache's read-only mode.
-            let text = fs::read(&file).map_err(unreadable)?;
-            fs::write(folder.join(name), text)
-                .map_err(|source| AssetsError::CacheNotWritable { folder: folder.to_owned(), source })?;
-        }
-    }
-    Ok(())
+/// Finds a folder with the `CustomResourceDefinition`s of Gardener's operator's `Extension`, of `ServiceMonitor` and of
+/// `VerticalPodAutoscaler`, for [`TestBed::install_crds`](crate::bed::TestBed::install_crds), or gets them as
+/// [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn further_crds(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    FURTHER_CRDS.cached(&environment, progress)
 }
 
-fn build_etcd(folder: &Path, progress: &dyn Fn(&str)) -> Result<(), AssetsError> {
-    let go = Go::new(folder, "etcd and kube-apiserver", "KUBEBUILDER_ASSETS");
-    go.check()?;
-    progress(&format!("building etcd {ETCD_VERSION} with Go, once, about 1 min on 2 cores"));
-    go.build("etcd", "go.etcd.io/etcd/server/v3", &format!("require go.etcd.io/etcd/server/v3 {ETCD_VERSION}"), "-s -w")
-}
-
-/// Kubernetes' own go.mod replaces its staging modules by folders that the published module does not hold.
-fn build_kube_apiserver(folder: &Path, progress: &dyn Fn(&str)) -> Result<(), AssetsError> {
-    let go = Go::new(folder, "etcd and kube-apiserver", "KUBEBUILDER_ASSETS");
-    go.check()?;
-    progress(&format!("building kube-apiserver {KUBERNETES_VERSION} with Go, once, about 4 min on 2 cores"));
-    let module = go.download(&format!("k8s.io/kubernetes@{KUBERNETES_VERSION}"))?;
-    let mut directives = vec![format!("require k8s.io/kubernetes {KUBERNETES_VERSION}")];
-    for replace in go.requirements(&module.go_mod)?.replace {
-        if replace.new.path.starts_with("./staging/") {
-            let staging = replace.old.path;
-            directives.push(format!("replace {staging} => {staging} {STAGING_VERSION}"));
-        }
-    }
-    let mut version = KUBERNETES_VERSION.trim_start_matches('v').split('.');
-    let (major, minor) = (version.next().unwrap_or_default(), version.next().unwrap_or_default());
-    let package = "k8s.io/component-base/version";
-    let linker_flags = format!(
-        "-s -w -X {package}.gitVersion={KUBERNETES_VERSION} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-    );
-    go.build("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", &directives.join("\n"), &linker_flags)
+fn environment(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     /// Looks for the assets in an environment of these variables only.
@@ -290,23 +213,5 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(locate(&[("XDG_CACHE_HOME", &file)]), Err(AssetsError::CacheNotWritable { .. })));
         assert!(matches!(locate(&[]), Err(AssetsError::NoCache)));
-    }
-
-    #[test]
-    fn an_entry_is_filled_once_and_never_seen_half() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache(folder.path().join("cache"));
-        let failing = |unfinished: &Path| {
-            fs::write(unfinished.join("half"), "").unwrap();
-            Err(AssetsError::NoCache)
-        };
-        cache.entry("a-v1", &|_| {}, failing).unwrap_err();
-        let filling = |unfinished: &Path| {
-            fs::write(unfinished.join("whole"), "").unwrap();
-            Ok(())
-        };
-        let entry = cache.entry("a-v1", &|_| {}, filling).unwrap();
-        assert!(entry.join("whole").is_file() && !entry.join("half").exists());
-        cache.entry("a-v1", &|_| {}, |_| panic!("it is there already")).unwrap();
     }
 }

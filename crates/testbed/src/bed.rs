@@ -17,7 +17,13 @@ use tokio::process::{Child, Command};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{access::Access, control_plane::ControlPlane};
-use crate::{assets::Assets, audit::Audit, janitor, supervisor::Supervisor};
+use crate::{
+    assets::Assets,
+    audit::Audit,
+    janitor,
+    server::{Server, on_a_free_port},
+    supervisor::Supervisor,
+};
 
 /// The user of [`TestBed::client`]: a member of `system:masters`, allowed everything.
 pub const ADMIN: &str = "admin";
@@ -25,9 +31,6 @@ pub const ADMIN: &str = "admin";
 /// The user of the bed's own requests: those of its start, of [`TestBed::grant`] and of the [`janitor`]. The audit log
 /// shows by it what a test did not ask for.
 pub const TESTBED: &str = "mock-testbed";
-
-/// Another process may take a port between the moment it was found free and the moment it is used.
-const START_ATTEMPTS: usize = 5;
 
 /// What a test bed has beyond the minimum.
 #[derive(Clone, Debug)]
@@ -69,8 +72,8 @@ pub enum BedError {
     /// The keys and certificates could not be made.
     #[error("cannot make the keys of the API server: {0}")]
     Keys(#[from] rcgen::Error),
-    /// A server ended while the bed was starting.
-    #[error("{server} ended with {status} while the test bed was starting; its log ends with:\n{log}")]
+    /// A server ended while it was starting.
+    #[error("{server} ended with {status} while it was starting; its log ends with:\n{log}")]
     Exited {
         /// The name of its program.
         server: &'static str,
@@ -79,9 +82,11 @@ pub enum BedError {
         /// The last lines of its log.
         log: String,
     },
-    /// The API server runs but does not get ready.
-    #[error("kube-apiserver is not ready after {} s ({reason}); its log ends with:\n{log}", .after.as_secs())]
+    /// A server runs but does not get ready.
+    #[error("{server} is not ready after {} s ({reason}); its log ends with:\n{log}", .after.as_secs())]
     NotReady {
+        /// The name of its program.
+        server: &'static str,
         /// How long it was waited for.
         after: Duration,
         /// What it said last.
@@ -135,15 +140,15 @@ pub enum BedError {
 }
 
 impl BedError {
-    fn system(doing: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn system(doing: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { doing: doing.to_string(), source }
     }
 
-    fn request(doing: impl fmt::Display) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn request(doing: impl fmt::Display) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Request { doing: doing.to_string(), source }
     }
 
-    fn is_port_taken(&self) -> bool {
+    pub(crate) fn is_port_taken(&self) -> bool {
         matches!(self, Self::Exited { log, .. } if log.contains("address already in use"))
     }
 }
@@ -164,26 +169,19 @@ pub struct TestBed {
 impl TestBed {
     /// Starts the servers and returns when Gardener's custom resources are served, usually within 4 s.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self, BedError> {
-        for _ in 1..START_ATTEMPTS {
-            match Self::try_start(assets, &options).await {
-                Err(error) if error.is_port_taken() => {}
-                result => return result,
-            }
-        }
-        Self::try_start(assets, &options).await
+        on_a_free_port(async |port| Self::try_start(assets, &options, port).await).await
     }
 
-    async fn try_start(assets: &Assets, options: &Options) -> Result<Self, BedError> {
+    async fn try_start(assets: &Assets, options: &Options, port: u16) -> Result<Self, BedError> {
         let supervisor = Supervisor::start().map_err(BedError::system("start the processes that watch a test bed"))?;
         let folder = supervisor.folder();
-        let port = control_plane::free_port().map_err(BedError::system("find a free port"))?;
         let access = Access::create(folder, port, &options.users)?;
         let mut control_plane = ControlPlane::spawn(&supervisor, assets, options, &access, port)?;
 
         let manifests = crds::read(&assets.crds)?;
         let own_client = access.client(TESTBED).await?;
         control_plane.ready(&access).await?;
-        crds::install(&access, manifests).await?;
+        crds::install(access.impatient_client(TESTBED).await?, manifests).await?;
 
         let audit = options.audit.then(|| Audit::new(control_plane::audit_log(folder)));
         let client = access.client(ADMIN).await?;
@@ -221,6 +219,27 @@ impl TestBed {
     /// effect: writes a `ClusterRole` and a `ClusterRoleBinding` with the user's name.
     pub async fn grant(&self, user: &str, rules: Vec<PolicyRule>) -> Result<(), BedError> {
         self.access.grant(user, rules).await
+    }
+
+    /// Applies the `CustomResourceDefinition`s in a folder's `*.yaml` files and returns when they are served. The
+    /// [`janitor`] does not look after their objects.
+    pub async fn install_crds(&self, folder: &Path) -> Result<(), BedError> {
+        crds::install(self.impatient_client().await?, crds::read(folder)?).await
+    }
+
+    /// A client of the bed's own user for polling.
+    pub(crate) async fn impatient_client(&self) -> Result<Client, BedError> {
+        self.access.impatient_client(TESTBED).await
+    }
+
+    /// The address of etcd.
+    pub(crate) fn etcd(&self) -> String {
+        control_plane::etcd_socket(self.dir())
+    }
+
+    /// Spawns one more server, which ends with the bed.
+    pub(crate) fn spawn_server(&self, name: &'static str, command: Command) -> Result<Server, BedError> {
+        Server::spawn(name, &self.supervisor, command)
     }
 
     /// Spawns a process that ends with the bed.

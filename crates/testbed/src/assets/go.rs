@@ -11,17 +11,17 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::AssetsError;
 
-/// What Kubernetes needs; older releases of Go cannot read its go.mod.
+/// What all programs need; older releases of Go cannot read their go.mod.
 pub(super) const GO_MINOR: u32 = 26;
 
-/// Go's build cache and module cache after both servers were built with none before.
+/// Go's build cache and module cache after etcd and kube-apiserver were built with none before; the others need less.
 pub(super) const COLD_BUILD_GIB: u64 = 4;
 
 /// A Go toolchain that works in `folder`.
 pub(super) struct Go<'a> {
     folder: &'a Path,
     wanted: &'static str,
-    variable: &'static str,
+    otherwise: &'static str,
 }
 
 /// What `go mod download -json` tells about a module.
@@ -65,23 +65,24 @@ struct Environment {
 }
 
 impl<'a> Go<'a> {
-    /// A toolchain that gets `wanted`, which the folder named by `variable` would make unnecessary.
-    pub(super) fn new(folder: &'a Path, wanted: &'static str, variable: &'static str) -> Self {
-        Self { folder, wanted, variable }
+    /// A toolchain that gets `wanted`; `otherwise` ends an error's sentence with what would make that unnecessary.
+    pub(super) fn new(folder: &'a Path, wanted: &'static str, otherwise: &'static str) -> Self {
+        Self { folder, wanted, otherwise }
     }
 
     /// Refuses what would fail only after minutes: a toolchain that is too old, a disk that is too full.
     pub(super) fn check(&self) -> Result<(), AssetsError> {
+        let Self { wanted, otherwise, .. } = *self;
         let environment: Environment = self.json(["env", "-json", "GOVERSION", "GOCACHE"])?;
         if minor(&environment.version).is_some_and(|minor| minor < GO_MINOR) {
-            return Err(AssetsError::GoTooOld { found: environment.version });
+            return Err(AssetsError::GoTooOld { wanted, found: environment.version, otherwise });
         }
         // Go creates its cache when it needs it; what cannot be measured is left to the build to find out.
         let disk = environment.cache.ancestors().find(|folder| folder.exists());
         if let Some(disk) = disk.and_then(|folder| rustix::fs::statvfs(folder).ok()) {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             if free < COLD_BUILD_GIB << 30 {
-                return Err(AssetsError::NoRoom { folder: environment.cache, free_mib: free >> 20 });
+                return Err(AssetsError::NoRoom { wanted, folder: environment.cache, free_mib: free >> 20, otherwise });
             }
         }
         Ok(())
@@ -135,7 +136,7 @@ impl<'a> Go<'a> {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => AssetsError::NoGo { wanted: self.wanted, variable: self.variable },
+                io::ErrorKind::NotFound => AssetsError::NoGo { wanted: self.wanted, otherwise: self.otherwise },
                 _ => self.failed(&arguments, error.to_string()),
             })?;
         if output.status.success() {
@@ -143,7 +144,7 @@ impl<'a> Go<'a> {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         if let Some(line) = said.lines().find(|line| line.contains("no space left on device")) {
-            return Err(AssetsError::DiskFull { reason: line.trim().to_owned() });
+            return Err(AssetsError::DiskFull { reason: line.trim().to_owned(), otherwise: self.otherwise });
         }
         Err(self.failed(&arguments, reason(&output.stdout, &said)))
     }
@@ -152,7 +153,7 @@ impl<'a> Go<'a> {
         let words = arguments.iter().map(|argument| argument.as_ref().to_string_lossy());
         // The subcommand and its object; what stands between them is the same for everybody.
         let shown: Vec<_> = words.filter(|word| !word.starts_with('-') && !word.contains(' ')).collect();
-        AssetsError::Go { command: shown.join(" "), reason, variable: self.variable }
+        AssetsError::Go { command: shown.join(" "), reason, otherwise: self.otherwise }
     }
 }
 

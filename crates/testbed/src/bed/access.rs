@@ -23,6 +23,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{ADMIN, BedError, TESTBED};
+use crate::identity::Identity;
 
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
@@ -30,8 +31,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// The files from which kube-apiserver knows itself and its users.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    pub(super) certificate: PathBuf,
-    pub(super) private_key: PathBuf,
+    pub(super) serving: Identity,
+    /// How it shows an API server behind it that a request comes from it.
+    pub(super) proxy: Identity,
     pub(super) service_account_private_key: PathBuf,
     pub(super) service_account_public_key: PathBuf,
     pub(super) tokens: PathBuf,
@@ -62,7 +64,7 @@ impl Access {
             fs::write(&path, text).map_err(BedError::system(format_args!("write {}", path.display())))?;
             Ok::<_, BedError>(path)
         };
-        let serving = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        let serving = Identity::create(folder, "tls", &["127.0.0.1", "localhost"])?;
         let service_accounts = rcgen::KeyPair::generate()?;
 
         let kubeconfigs = folder.join("kubeconfigs");
@@ -73,14 +75,14 @@ impl Access {
             let groups = if [ADMIN, TESTBED].contains(&user.as_str()) { "system:masters" } else { "" };
             tokens.push([token.as_str(), user, user, groups].join(","));
             let path = kubeconfig_path(&kubeconfigs, user);
-            let text = kubeconfig(port, &serving.cert.pem(), user, &token);
+            let text = kubeconfig(port, &serving.certificate.pem(), user, &token);
             fs::write(&path, text).map_err(BedError::system(format_args!("write {}", path.display())))?;
         }
 
         Ok(Self {
             credentials: Credentials {
-                certificate: write("tls.crt", &serving.cert.pem())?,
-                private_key: write("tls.key", &serving.signing_key.serialize_pem())?,
+                serving,
+                proxy: Identity::create(folder, "proxy", &[])?,
                 service_account_private_key: write("service-account.key", &service_accounts.serialize_pem())?,
                 service_account_public_key: write("service-account.pub", &service_accounts.public_key_pem())?,
                 tokens: write("tokens.csv", &tokens.join("\n"))?,

@@ -1,38 +1,20 @@
 //! The two servers of a test bed: their flags, and when they are ready.
 
 use std::{
-    fs::{self, File},
-    io,
-    net::{Ipv4Addr, TcpListener},
+    fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
 };
 
-use kube::Client;
-use tokio::{
-    process::{Child, Command},
-    time::{Instant, sleep},
-};
+use tokio::process::Command;
 
 use super::{
     BedError, Options, TESTBED,
     access::{Access, Credentials},
 };
-use crate::{assets::Assets, audit, supervisor::Supervisor};
-
-/// Far more than a loaded machine needs; a server that cannot start ends by itself much earlier.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(25);
-const LOG_LINES: usize = 8;
+use crate::{assets::Assets, audit, server::Server, supervisor::Supervisor};
 
 /// etcd insists on a TCP address to tell others, though it listens on a socket only; nobody ever dials it.
 const NOWHERE: &str = "http://127.0.0.1:1";
-
-/// A port that was free a moment ago.
-pub(super) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
 
 /// Where the API server of the bed in `folder` writes its audit log.
 pub(super) fn audit_log(folder: &Path) -> PathBuf {
@@ -68,35 +50,14 @@ impl ControlPlane {
     /// Returns when the API server says that it is ready.
     pub(super) async fn ready(&mut self, access: &Access) -> Result<(), BedError> {
         let client = access.impatient_client(TESTBED).await?;
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
-            self.etcd.still_runs()?;
-            self.kube_apiserver.still_runs()?;
-            match readyz(&client).await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(BedError::NotReady {
-                        after: READY_WITHIN,
-                        reason: error.to_string(),
-                        log: self.kube_apiserver.log_end(),
-                    });
-                }
-                Err(_) => sleep(POLL).await,
-            }
-        }
+        self.kube_apiserver.answers(&client, "/readyz", Some(&mut self.etcd)).await
     }
 
     /// Returns when both have ended, which somebody else has to bring about.
     pub(super) async fn ended(mut self) -> io::Result<()> {
-        self.kube_apiserver.process.wait().await?;
-        self.etcd.process.wait().await?;
-        Ok(())
+        self.kube_apiserver.ended().await?;
+        self.etcd.ended().await
     }
-}
-
-async fn readyz(client: &Client) -> kube::Result<String> {
-    let request = http::Request::get("/readyz").body(Vec::new()).map_err(kube::Error::HttpError)?;
-    client.request_text(request).await
 }
 
 /// Sockets instead of ports: etcd asks nobody for a password, and the folder is closed to other users.
@@ -119,7 +80,8 @@ fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
     command
 }
 
-fn etcd_socket(folder: &Path) -> String {
+/// Where etcd of the bed in `folder` listens.
+pub(crate) fn etcd_socket(folder: &Path) -> String {
     format!("unix://{}", folder.join("etcd.sock").display())
 }
 
@@ -139,13 +101,20 @@ fn kube_apiserver(
         .arg("--advertise-address=127.0.0.1")
         .arg("--endpoint-reconciler-type=none")
         .arg("--service-cluster-ip-range=10.0.0.0/24")
-        .arg(format!("--tls-cert-file={}", credentials.certificate.display()))
-        .arg(format!("--tls-private-key-file={}", credentials.private_key.display()))
+        .arg(format!("--tls-cert-file={}", credentials.serving.certificate_file.display()))
+        .arg(format!("--tls-private-key-file={}", credentials.serving.private_key_file.display()))
         .arg(format!("--token-auth-file={}", credentials.tokens.display()))
         .arg("--authorization-mode=RBAC")
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg(format!("--service-account-key-file={}", credentials.service_account_public_key.display()))
         .arg(format!("--service-account-signing-key-file={}", credentials.service_account_private_key.display()))
+        // So that API servers behind it believe whose request it passes on. Its certificate is its own authority.
+        .arg(format!("--requestheader-client-ca-file={}", credentials.proxy.certificate_file.display()))
+        .arg(format!("--proxy-client-cert-file={}", credentials.proxy.certificate_file.display()))
+        .arg(format!("--proxy-client-key-file={}", credentials.proxy.private_key_file.display()))
+        .arg("--requestheader-username-headers=X-Remote-User")
+        .arg("--requestheader-group-headers=X-Remote-Group")
+        .arg("--requestheader-extra-headers-prefix=X-Remote-Extra-")
         // It waits for a token controller that is not there.
         .arg("--disable-admission-plugins=ServiceAccount")
         .arg("--profiling=false");
@@ -161,41 +130,4 @@ fn kube_apiserver(
     }
     command.args(&options.apiserver_flags);
     Ok(command)
-}
-
-/// A process and the file its output goes to.
-#[derive(Debug)]
-struct Server {
-    name: &'static str,
-    process: Child,
-    log: PathBuf,
-}
-
-impl Server {
-    fn spawn(name: &'static str, supervisor: &Supervisor, mut command: Command) -> Result<Self, BedError> {
-        let log = supervisor.folder().join(format!("{name}.log"));
-        let file = File::create(&log).map_err(BedError::system(format_args!("write {}", log.display())))?;
-        let same_file = file.try_clone().map_err(BedError::system(format_args!("write {}", log.display())))?;
-        let program = command.as_std().get_program().to_owned();
-        command.current_dir(supervisor.folder()).stdin(Stdio::null()).stdout(file).stderr(same_file);
-        let process = supervisor
-            .spawn(command)
-            .map_err(BedError::system(format_args!("start {}", Path::new(&program).display())))?;
-        Ok(Self { name, process, log })
-    }
-
-    fn still_runs(&mut self) -> Result<(), BedError> {
-        match self.process.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(BedError::Exited { server: self.name, status, log: self.log_end() }),
-            Err(error) => Err(BedError::system(format_args!("watch {}", self.name))(error)),
-        }
-    }
-
-    fn log_end(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
-    }
 }

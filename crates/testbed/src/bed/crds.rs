@@ -12,7 +12,7 @@ use kube::{
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{BedError, TESTBED, access::Access};
+use super::{BedError, TESTBED};
 use crate::{assets, janitor::served_resource};
 
 const SERVED_WITHIN: Duration = Duration::from_secs(60);
@@ -45,9 +45,8 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Manifest>, BedError> {
     Ok(manifests)
 }
 
-/// Applies them and returns when every resource is served.
-pub(super) async fn install(access: &Access, manifests: Vec<Manifest>) -> Result<(), BedError> {
-    let client = access.impatient_client(TESTBED).await?;
+/// Applies them and returns when every resource is served; the client must not try again by itself.
+pub(super) async fn install(client: Client, manifests: Vec<Manifest>) -> Result<(), BedError> {
     try_join_all(manifests.into_iter().map(|manifest| {
         let client = client.clone();
         async move {

@@ -1,0 +1,113 @@
+//! The programs that are built from Go modules, as data, and how one is built.
+
+use std::path::{Path, PathBuf};
+
+use super::{AssetsError, GARDENER_VERSION, Progress, Variables, cache::Cache, go::Go};
+
+const KUBERNETES_VERSION: &str = "v1.36.3";
+
+/// A program, built once from a published Go module.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    /// The version of its module.
+    version: &'static str,
+    module: &'static str,
+    /// Its main package, below the module's path.
+    package: &'static str,
+    /// Modules of the same repository that have to be required beside it, in the same version.
+    siblings: &'static [&'static str],
+    /// The version of the modules that its own go.mod replaces by folders, which the published module does not hold.
+    staging: Option<&'static str>,
+    /// The variables by which it knows its version.
+    variables: &'static [(&'static str, &'static str)],
+    /// How long building takes on two cores with empty caches.
+    minutes: u32,
+    /// What makes building unnecessary, as the end of a sentence.
+    otherwise: &'static str,
+}
+
+const KUBEBUILDER_ASSETS: &str = ", or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver";
+
+pub(super) const ETCD: Program = Program {
+    name: "etcd",
+    version: "v3.6.8",
+    module: "go.etcd.io/etcd/server/v3",
+    package: "",
+    siblings: &[],
+    staging: None,
+    variables: &[],
+    minutes: 1,
+    otherwise: KUBEBUILDER_ASSETS,
+};
+
+pub(super) const KUBE_APISERVER: Program = Program {
+    name: "kube-apiserver",
+    version: KUBERNETES_VERSION,
+    module: "k8s.io/kubernetes",
+    package: "/cmd/kube-apiserver",
+    siblings: &[],
+    staging: Some("v0.36.3"),
+    variables: &[
+        ("k8s.io/component-base/version.gitVersion", KUBERNETES_VERSION),
+        ("k8s.io/component-base/version.gitMajor", "1"),
+        ("k8s.io/component-base/version.gitMinor", "36"),
+    ],
+    minutes: 4,
+    otherwise: KUBEBUILDER_ASSETS,
+};
+
+pub(super) const GARDENER_APISERVER: Program = Program {
+    name: "gardener-apiserver",
+    version: GARDENER_VERSION,
+    module: "github.com/gardener/gardener",
+    package: "/cmd/gardener-apiserver",
+    siblings: &["github.com/gardener/gardener/pkg/apis"],
+    staging: None,
+    variables: &[("k8s.io/component-base/version.gitVersion", GARDENER_VERSION)],
+    minutes: 3,
+    otherwise: "",
+};
+
+const HELM_VERSION: &str = "v4.3.1";
+
+pub(super) const HELM: Program = Program {
+    name: "helm",
+    version: HELM_VERSION,
+    module: "helm.sh/helm/v4",
+    package: "/cmd/helm",
+    siblings: &[],
+    staging: None,
+    variables: &[("helm.sh/helm/v4/internal/version.version", HELM_VERSION)],
+    minutes: 1,
+    otherwise: ", or put helm v4 on PATH",
+};
+
+impl Program {
+    /// The program in the cache, built if it is not there yet.
+    pub(super) fn cached(&self, variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {
+        let entry = format!("{}-{}", self.name, self.version);
+        let folder = Cache::open(variable)?.entry(&entry, progress, |folder| self.build(folder, progress))?;
+        Ok(folder.join(self.name))
+    }
+
+    fn build(&self, folder: &Path, progress: Progress) -> Result<(), AssetsError> {
+        let Self { name, version, module, minutes, .. } = self;
+        let go = Go::new(folder, name, self.otherwise);
+        go.check()?;
+        progress(&format!("building {name} {version} with Go, once, about {minutes} min on 2 cores"));
+        let mut directives = vec![format!("require {module} {version}")];
+        directives.extend(self.siblings.iter().map(|sibling| format!("require {sibling} {version}")));
+        if let Some(staging) = self.staging {
+            let published = go.download(&format!("{module}@{version}"))?;
+            for replace in go.requirements(&published.go_mod)?.replace {
+                if replace.new.path.starts_with("./staging/") {
+                    let module = replace.old.path;
+                    directives.push(format!("replace {module} => {module} {staging}"));
+                }
+            }
+        }
+        let variables = self.variables.iter().map(|(variable, value)| format!(" -X {variable}={value}"));
+        let linker_flags = format!("-s -w{}", variables.collect::<String>());
+        go.build(name, &format!("{module}{}", self.package), &directives.join("\n"), &linker_flags)
+    }
+}
