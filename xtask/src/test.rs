@@ -3,15 +3,16 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
-use mock_testbed::assets::Assets;
+use mock_testbed::{assets::Assets, container};
 
-use crate::{cargo, demo::duration};
+use crate::{cargo, demo::duration, images};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -122,6 +123,7 @@ fn every_step(steps: &mut Steps, fast: bool) {
     };
     steps.run("test-bed tests", with_bed(|| tests(&["--test", "*"])));
     steps.run("demo", with_bed(|| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("images", images);
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
@@ -158,11 +160,32 @@ fn one_tls_provider() -> Result<Outcome> {
     Ok(Failed(errors.trim().to_owned()))
 }
 
-/// Runs tests of the whole workspace, and counts them.
+/// Runs tests of the whole workspace.
 fn tests(which: &[&str]) -> Result<Outcome> {
+    cargo_test(&[&["--workspace", "--no-fail-fast"], which].concat(), &[])
+}
+
+/// Builds the images, and runs the tests that look at them and run them.
+fn images() -> Result<Outcome> {
+    println!("$ cargo xtask images");
+    let folder = images::build_twice()?;
+    let outcome = cargo_test(&["--package", "mock-testbed", "--test", "images"], &[("MOCK_IMAGES", &folder)])?;
+    let missing = match container::available() {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if !images::on_path("skopeo") => Some("skopeo is not on PATH: `apt-get install skopeo`".to_owned()),
+        Ok(()) => None,
+    };
+    Ok(match (outcome, missing) {
+        (Passed(text), Some(why)) => NotRun(format!("{why} ({text} without it)")),
+        (outcome, _) => outcome,
+    })
+}
+
+/// Runs tests, and counts them.
+fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
+    println!("$ cargo test {}", arguments.join(" "));
     let mut command = cargo::command();
-    command.args(["test", "--workspace", "--no-fail-fast"]).args(which);
-    println!("$ cargo test --workspace --no-fail-fast {}", which.join(" "));
+    command.arg("test").args(arguments).envs(variables.iter().copied());
     let (ended_well, lines) = shown(&mut command, |line| line.starts_with("test result:"))?;
     let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
     let (passed, failed) = (count("passed"), count("failed"));
