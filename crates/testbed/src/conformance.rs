@@ -1,6 +1,10 @@
 //! The conformance suite of the extension contract: every rule that can be seen from outside, for any kind, against a
 //! real API server and the real binary.
+//!
+//! `MOCK_IMAGES` names a folder with the archives of `cargo xtask images`. The suite then installs the kind's
+//! registration from `deploy` as gardenlet does, and runs the controller in its image, under its ServiceAccount.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +15,21 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::assets::Assets;
-use crate::bed::{Options, TestBed};
 
+mod controller;
 mod ground;
+mod installed;
 mod leases;
 mod restarts;
 mod rules;
 mod schema;
 
-use ground::{Controller, Suite};
+use controller::Controller;
+use ground::Suite;
 pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
+
+/// The variable that makes the suite run installed controllers.
+const IMAGES: &str = "MOCK_IMAGES";
 
 /// How long one rule may take; a rule that hangs is a rule that is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -57,12 +66,14 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     // Rules mostly wait for servers, and some for a Lease to run out.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(2 * threads);
-    let rules: Vec<Rule> = [leases::ALL, rules::ALL, restarts::ALL, subject.rules].concat();
+    let images = std::env::var_os(IMAGES).map(PathBuf::from);
+    let installed = if images.is_some() { installed::ALL } else { &[] };
+    let rules: Vec<Rule> = [leases::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));
     }
-    match run::<K>(&arguments, subject, &rules) {
+    match run::<K>(&arguments, subject, &rules, images.as_deref()) {
         Ok(code) => code,
         Err(failed) => {
             #[expect(clippy::print_stderr, reason = "the suite is a program")]
@@ -74,20 +85,22 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     }
 }
 
-fn run<K: Extension>(arguments: &Arguments, subject: Subject, rules: &[Rule]) -> Result<ExitCode, Failed> {
+fn run<K: Extension>(
+    arguments: &Arguments,
+    subject: Subject,
+    rules: &[Rule],
+    images: Option<&Path>,
+) -> Result<ExitCode, Failed> {
     #[expect(clippy::print_stderr, reason = "building the control plane takes minutes")]
     let assets = Assets::locate(&|line| eprintln!("{line}"))?;
     let runtime = Runtime::new()?;
-    let user = format!("mock-{}", K::kind(&()).to_lowercase());
-    let suite = runtime.block_on(async {
-        let options = Options { users: vec![user.clone()], ..Options::default() };
-        let bed = TestBed::start(&assets, options).await?;
-        bed.grant(&user, schema::rules::<K>(&user)).await?;
-        Suite::new::<K>(bed, user, subject)
-    })?;
-    let suite = Arc::new(suite);
+    let suite = Arc::new(runtime.block_on(Suite::start::<K>(&assets, subject, images))?);
     let runtime = Arc::new(runtime);
-    let shared = runtime.block_on(async { Controller::start(&suite, &[]) })?;
+    let shared = runtime.block_on(async {
+        let shared = Controller::shared(&suite)?;
+        controller::settle(&suite).await?;
+        Ok::<_, Failed>(shared)
+    })?;
     let trial = |rule: Rule| {
         let (suite, runtime) = (suite.clone(), runtime.clone());
         Trial::test(rule.name, move || {

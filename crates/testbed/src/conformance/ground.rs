@@ -1,7 +1,6 @@
 //! What a rule stands on: a shoot's namespace of its own, and the few things that gardenlet does to an object.
 
-use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,11 @@ use libtest_mimic::Failed;
 use mock_core::contract::{FORCE_DELETION_ANNOTATION, GROUP, OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, VERSION};
 use mock_core::extension::Extension;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 
 use super::Subject;
-use crate::bed::TestBed;
+use super::controller::{self, Controller, Host};
+use crate::assets::Assets;
+use crate::bed::{Options, TestBed};
 use crate::readiness;
 
 /// Fails the rule with a sentence unless the condition holds.
@@ -30,7 +30,13 @@ pub fn ensure(condition: bool, otherwise: impl Into<String>) -> Result<(), Faile
 pub(super) struct Suite {
     pub(super) bed: TestBed,
     pub(super) client: Client,
+    /// The controller's name.
+    pub(super) name: String,
+    /// Who it is to the API server.
     pub(super) user: String,
+    /// The kubeconfig of that user.
+    pub(super) kubeconfig: PathBuf,
+    pub(super) host: Host,
     pub(super) subject: Subject,
     pub(super) resource: ApiResource,
     pub(super) finalizer: &'static str,
@@ -39,20 +45,30 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    fn crd(&self) -> String {
-        format!("{}.{}", self.resource.plural, self.resource.group)
-    }
-
-    /// Where the controllers of this suite log to.
-    pub(super) fn log(&self) -> PathBuf {
-        self.bed.dir().join(format!("{}.log", self.user))
-    }
-
-    pub(super) fn new<K: Extension>(bed: TestBed, user: String, subject: Subject) -> Result<Self, Failed> {
+    /// Starts a bed, and gets the controller ready to be run in it: in the image of the folder `images`, if there is
+    /// one.
+    pub(super) async fn start<K: Extension>(
+        assets: &Assets,
+        subject: Subject,
+        images: Option<&Path>,
+    ) -> Result<Self, Failed> {
+        let name = format!("mock-{}", K::kind(&()).to_lowercase());
+        let bed = TestBed::start(assets, Options { users: vec![name.clone()], ..Options::default() }).await?;
+        let folder = folder(&bed);
+        std::fs::create_dir(&folder)?;
+        let (host, user, kubeconfig) = if let Some(images) = images {
+            controller::install::<K>(&bed, &name, images, &folder).await?
+        } else {
+            bed.grant(&name, super::schema::rules::<K>(&name)).await?;
+            (Host::Program(subject.binary), name.clone(), bed.kubeconfig_for(&name)?)
+        };
         Ok(Self {
             client: bed.client(),
             bed,
+            name,
             user,
+            kubeconfig,
+            host,
             subject,
             resource: ApiResource::erase::<K>(&()),
             finalizer: K::FINALIZER,
@@ -60,48 +76,27 @@ impl Suite {
             schema: super::schema::written_paths_exist::<K>,
         })
     }
+
+    fn crd(&self) -> String {
+        format!("{}.{}", self.resource.plural, self.resource.group)
+    }
+
+    /// Where the controllers of this suite log to.
+    pub(super) fn log(&self) -> PathBuf {
+        self.bed.dir().join(format!("{}.log", self.name))
+    }
+
+    /// Writes a kubeconfig where controllers can read it, and returns its path.
+    pub(super) fn write_kubeconfig(&self, name: &str, kubeconfig: &Value) -> Result<String, Failed> {
+        let path = folder(&self.bed).join(name);
+        std::fs::write(&path, kubeconfig.to_string())?;
+        Ok(path.to_str().ok_or("the test bed's folder is not UTF-8")?.to_owned())
+    }
 }
 
-/// A process of the controller under test; it ends with this value.
-pub(super) struct Controller(Child);
-
-impl Controller {
-    pub(super) fn start(suite: &Suite, arguments: &[&str]) -> Result<Self, Failed> {
-        let kubeconfig = suite.bed.kubeconfig_for(&suite.user)?;
-        let kubeconfig = kubeconfig.to_str().ok_or("the test bed's folder is not UTF-8")?;
-        Self::bare(suite, &[arguments, &["--kubeconfig", kubeconfig]].concat())
-    }
-
-    pub(super) fn bare(suite: &Suite, arguments: &[&str]) -> Result<Self, Failed> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(suite.log())?;
-        let mut command = Command::new(suite.subject.binary);
-        command.args(arguments).stdin(std::process::Stdio::null()).stderr(log).kill_on_drop(true);
-        Ok(Self(suite.bed.spawn(command)?))
-    }
-
-    /// SIGTERM; returns when the process has ended, which takes the grace period at most.
-    pub(super) async fn terminate(&mut self) -> Result<ExitStatus, Failed> {
-        self.ask_to_stop()?;
-        self.ended().await
-    }
-
-    /// SIGTERM.
-    pub(super) fn ask_to_stop(&self) -> Result<(), Failed> {
-        let pid = self.0.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        let pid = pid.ok_or("the process has ended by itself")?;
-        Ok(rustix::process::kill_process(pid, rustix::process::Signal::TERM)?)
-    }
-
-    /// Returns when the process has ended.
-    pub(super) async fn ended(&mut self) -> Result<ExitStatus, Failed> {
-        let ended = tokio::time::timeout(Duration::from_secs(15), self.0.wait()).await;
-        Ok(ended.map_err(|_| "the process did not end")??)
-    }
-
-    /// SIGKILL: nothing is tidied up.
-    pub(super) async fn kill(mut self) -> Result<(), Failed> {
-        Ok(self.0.kill().await?)
-    }
+/// What the controllers can read of the bed's folder, wherever they run.
+fn folder(bed: &TestBed) -> PathBuf {
+    bed.dir().join("controllers")
 }
 
 /// A shoot's namespace with its Cluster, for one rule.

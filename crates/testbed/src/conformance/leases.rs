@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ground::Controller;
+use super::controller::Controller;
 use super::restarts::{ask as ask_of, free_port, http_get, kubeconfig, until_answered};
 use super::{Ground, Rule, ensure, text};
 use crate::{readiness, rules};
@@ -75,7 +75,7 @@ async fn is_followed(ground: &Ground) -> Result<(), Failed> {
     ask(ground, "b").await?;
     let renewed = spec(&election(ground).await?)?.renew_time.ok_or("no renewTime")?.0;
     let followed = |spec: &LeaseSpec| spec.lease_transitions == Some(1);
-    let spec = until(ground, &lease::name(&ground.suite.user), "a next leader", followed).await?;
+    let spec = until(ground, &lease::name(&ground.suite.name), "a next leader", followed).await?;
     let waited = spec.acquire_time.ok_or("no acquireTime")?.0.duration_since(renewed);
     ensure(waited.as_secs() >= 15, format!("taken over after {waited:#}, before it had run out"))?;
     ground.until_ready("b").await.map(drop)
@@ -168,11 +168,10 @@ async fn a_stolen_lease_ends_the_process_with_exit_code_1(ground: Ground) -> Res
 
 async fn sigterm_ends_a_standby_whose_api_server_never_answered(ground: Ground) -> Result<(), Failed> {
     let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let path = ground.suite.bed.dir().join("silent-leases.kubeconfig");
-    std::fs::write(&path, kubeconfig(&format!("http://{}", silent.local_addr()?)).to_string())?;
+    let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
+    let path = ground.suite.write_kubeconfig("silent-leases", &silent)?;
     let address = format!("127.0.0.1:{}", free_port()?);
-    let path = path.to_str().ok_or("not UTF-8")?;
-    let flags = ["--kubeconfig", path, "--leader-elect", "--heartbeat", "--admin-address", &address];
+    let flags = ["--kubeconfig", &path, "--leader-elect", "--heartbeat", "--admin-address", &address];
     let mut controller = Controller::bare(&ground.suite, &flags)?;
     until_answered(&address, "/healthz", "200 OK").await?;
     let told = Instant::now();
@@ -184,11 +183,11 @@ async fn the_heartbeat_is_renewed(ground: Ground) -> Result<(), Failed> {
     let kubeconfig = own_kubeconfig(&ground, None)?;
     let _controller = start(&ground, &kubeconfig, &["--heartbeat", "--heartbeat-renew-interval-seconds", "1"])?;
     let first = until(&ground, heartbeat::NAME, "a heartbeat", |_| true).await?;
-    ensure(first.holder_identity.as_ref() == Some(&ground.suite.user), format!("{first:?}"))?;
+    ensure(first.holder_identity.as_ref() == Some(&ground.suite.name), format!("{first:?}"))?;
     ensure(first.lease_duration_seconds == Some(1), format!("{first:?}"))?;
     let renewed = |spec: &LeaseSpec| spec.renew_time > first.renew_time;
     until(&ground, heartbeat::NAME, "a second heartbeat", renewed).await?;
-    let election = leases(&ground).get_opt(&lease::name(&ground.suite.user)).await?;
+    let election = leases(&ground).get_opt(&lease::name(&ground.suite.name)).await?;
     ensure(election.is_none(), "there was an election although there was no flag for it")
 }
 
@@ -234,9 +233,8 @@ async fn ask(ground: &Ground, name: &str) -> Result<(), Failed> {
 /// A kubeconfig whose default namespace is the ground's, so that each ground has Leases of its own; to the API server
 /// through a port, if one is given.
 fn own_kubeconfig(ground: &Ground, port: Option<u16>) -> Result<String, Failed> {
-    let bed = &ground.suite.bed;
-    let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(bed.kubeconfig_for(&ground.suite.user)?)?)?;
-    let mut name = format!("{}.kubeconfig", ground.namespace);
+    let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(&ground.suite.kubeconfig)?)?;
+    let mut name = ground.namespace.clone();
     let context = kubeconfig.pointer_mut("/contexts/0/context").ok_or("there is no context")?;
     context["namespace"] = json!(ground.namespace);
     if let Some(port) = port {
@@ -244,9 +242,7 @@ fn own_kubeconfig(ground: &Ground, port: Option<u16>) -> Result<String, Failed> 
         let server = kubeconfig.pointer_mut("/clusters/0/cluster/server").ok_or("there is no server")?;
         *server = json!(format!("https://127.0.0.1:{port}"));
     }
-    let path = bed.dir().join(name);
-    std::fs::write(&path, kubeconfig.to_string())?;
-    Ok(path.to_str().ok_or("the test bed's folder is not UTF-8")?.to_owned())
+    ground.suite.write_kubeconfig(&name, &kubeconfig)
 }
 
 fn leases(ground: &Ground) -> Api<Lease> {
@@ -254,7 +250,7 @@ fn leases(ground: &Ground) -> Api<Lease> {
 }
 
 async fn election(ground: &Ground) -> Result<Lease, Failed> {
-    Ok(leases(ground).get(&lease::name(&ground.suite.user)).await?)
+    Ok(leases(ground).get(&lease::name(&ground.suite.name)).await?)
 }
 
 fn spec(lease: &Lease) -> Result<LeaseSpec, Failed> {
@@ -263,7 +259,7 @@ fn spec(lease: &Lease) -> Result<LeaseSpec, Failed> {
 
 /// Gives the Lease of the election to somebody else.
 async fn hold(ground: &Ground, holder: &str, seconds: i32) -> Result<(), Failed> {
-    let name = lease::name(&ground.suite.user);
+    let name = lease::name(&ground.suite.name);
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -304,8 +300,7 @@ struct Link {
 
 impl Link {
     async fn open(ground: &Ground) -> Result<Self, Failed> {
-        let kubeconfig = std::fs::read(ground.suite.bed.kubeconfig_for(&ground.suite.user)?)?;
-        let kubeconfig: Value = serde_json::from_slice(&kubeconfig)?;
+        let kubeconfig: Value = serde_json::from_slice(&std::fs::read(&ground.suite.kubeconfig)?)?;
         let server = text(&kubeconfig, "/clusters/0/cluster/server").trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();

@@ -10,7 +10,8 @@ use mock_core::contract::OPERATION_ANNOTATION;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::ground::{Controller, annotation, asking, json_patch_merge, last};
+use super::controller::Controller;
+use super::ground::{annotation, asking, json_patch_merge, last};
 use super::{Ground, Rule, ensure};
 use crate::readiness;
 use crate::rules;
@@ -134,13 +135,9 @@ async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) 
     // Accepts connections and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("127.0.0.1:{}", free_port()?);
-    let path = ground.suite.bed.dir().join("silent.kubeconfig");
-    let server = format!("http://{}", silent.local_addr()?);
-    std::fs::write(&path, kubeconfig(&server).to_string())?;
-    let mut controller = Controller::bare(
-        &ground.suite,
-        &["--kubeconfig", path.to_str().ok_or("not UTF-8")?, "--admin-address", &address],
-    )?;
+    let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
+    let path = ground.suite.write_kubeconfig("silent", &silent)?;
+    let mut controller = Controller::bare(&ground.suite, &["--kubeconfig", &path, "--admin-address", &address])?;
     until_answered(&address, "/healthz", "200 OK").await?;
     ensure(http_get(&address, "/readyz").await?.contains("503"), "ready without a list")?;
     controller.terminate().await.map(drop)
@@ -149,23 +146,15 @@ async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) 
 async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), Failed> {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let taken = taken.local_addr()?.to_string();
-    let good = ground.suite.bed.kubeconfig_for(&ground.suite.user)?;
-    let good = good.to_str().ok_or("not UTF-8")?;
+    let good = ground.suite.kubeconfig.to_str().ok_or("not UTF-8")?;
     for (arguments, named) in [
         (vec!["--kubeconfig", "/nowhere/kubeconfig"], "/nowhere/kubeconfig"),
         (vec![], "KUBECONFIG"),
         (vec!["--kubeconfig", good, "--admin-address", &taken], "--admin-address"),
         (vec!["--kubeconfig", good, "--log-level", "=!"], "--log-level"),
     ] {
-        let output = tokio::process::Command::new(ground.suite.subject.binary)
-            .args(&arguments)
-            .env_remove("KUBECONFIG")
-            .env("HOME", ground.suite.bed.dir())
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .output()
-            .await?;
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(output.status.code() == Some(1), format!("{arguments:?}: {:?}", output.status))?;
+        let (status, message) = Controller::run(&ground.suite, &arguments).await?;
+        ensure(status.code() == Some(1), format!("{arguments:?}: {status}"))?;
         ensure(message.lines().count() == 1 && message.contains(named), format!("{arguments:?}: {message}"))?;
     }
     Ok(())

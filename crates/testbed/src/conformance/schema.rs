@@ -70,8 +70,8 @@ fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {
 }
 
 /// Everything that the controller may do. A Role would allow the Leases in one namespace alone.
-pub(super) fn rules<K: Extension>(user: &str) -> Vec<PolicyRule> {
-    [mock_core::rbac::rules::<K>(), mock_core::rbac::lease_rules(user)].concat()
+pub(super) fn rules<K: Extension>(name: &str) -> Vec<PolicyRule> {
+    [mock_core::rbac::rules::<K>(), mock_core::rbac::lease_rules(name)].concat()
 }
 
 /// Resource, verb, and the object's name if the rule names one.
@@ -79,7 +79,7 @@ type Permission = (String, String, Option<String>);
 
 /// The rules allow what was requested (or the rules above would have failed) and nothing else.
 pub(super) fn rbac<K: Extension>(suite: &Suite) -> Result<(), Failed> {
-    let allowed: BTreeSet<Permission> = rules::<K>(&suite.user).iter().flat_map(permissions).collect();
+    let allowed: BTreeSet<Permission> = rules::<K>(&suite.name).iter().flat_map(permissions).collect();
     let is_named =
         |resource: &str, verb: &str| allowed.iter().any(|(r, v, name)| r == resource && v == verb && name.is_some());
     let audit = suite.bed.audit().ok_or("there is no audit log")?;
