@@ -110,18 +110,46 @@ fn every_step(steps: &mut Steps, fast: bool) {
     if fast {
         return;
     }
-    let located = steps.run("etcd and kube-apiserver", || {
-        Ok(match Assets::locate(&|step| println!("{step}")) {
-            Ok(assets) => Passed(assets.kube_apiserver.display().to_string()),
-            // Each of these errors is about the machine, and ends with the remedy.
-            Err(error) => NotRun(error.to_string()),
-        })
+    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let bed = steps.run("etcd and kube-apiserver", || {
+        Ok(located(Assets::locate(progress).map(|assets| vec![assets.etcd, assets.kube_apiserver])))
     });
-    let with_bed = |step: fn() -> Result<Outcome>| {
-        move || if located { step() } else { Ok(NotRun("there is no etcd and kube-apiserver: see above".to_owned())) }
+    let garden = steps.run("gardener-apiserver and helm", || {
+        let crds = assets::further_crds(progress);
+        Ok(located(crds.and_then(|_| Ok(vec![assets::gardener_apiserver(progress)?, assets::helm(progress)?]))))
+    });
+    let unless_missing = |there: bool, step: fn() -> Result<Outcome>| {
+        move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
     };
-    steps.run("test-bed tests", with_bed(|| tests(&["--test", "*"])));
-    steps.run("demo", with_bed(|| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("test-bed tests", unless_missing(bed, || tests(&targets(|target| !GARDEN.contains(&target))?)));
+    steps.run("garden tests", unless_missing(bed && garden, || tests(&targets(|target| GARDEN.contains(&target))?)));
+    let demo = || xtask(&["demo", "--full"], |line| line.contains(" phases: "));
+    steps.run("demo", unless_missing(bed, demo));
+}
+
+/// What came of looking for programs: each of the errors is about the machine, and ends with the remedy.
+fn located(programs: Result<Vec<PathBuf>, AssetsError>) -> Outcome {
+    match programs {
+        Ok(programs) => Passed(programs.iter().map(|program| program.display()).join("\n")),
+        Err(error) => NotRun(error.to_string()),
+    }
+}
+
+/// The arguments of cargo that choose test targets of the workspace.
+fn targets(wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    let packages = fs::read_dir(cargo::root().join("crates"))?;
+    let mut names = BTreeSet::new();
+    for package in packages {
+        let Ok(files) = fs::read_dir(package?.path().join("tests")) else { continue };
+        for file in files {
+            names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    for name in names.into_iter().filter(|name| wanted(name)) {
+        arguments.extend(["--test".to_owned(), name]);
+    }
+    Ok(arguments)
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
