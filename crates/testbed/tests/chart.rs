@@ -1,0 +1,249 @@
+//! The chart in `deploy/chart`, rendered by helm and taken by the real API server.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests panic; .clippy.toml says so only of the functions that are marked as tests, not of their helpers"
+)]
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+use clap::Parser;
+use kube::{Api, Client, api::PostParams};
+use mock_core::{args::Args, extension::NoOptions};
+use mock_testbed::{
+    assets::{self, Assets},
+    bed::{Options, TestBed},
+    installation::{gardener, template},
+    manifests::{self, Mode},
+};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "extension-mock";
+
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| assets::helm(&progress).unwrap_or_else(|error| panic!("{error}")));
+
+fn progress(step: &str) {
+    let _ = writeln!(io::stderr(), "{step}");
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn chart() -> PathBuf {
+    root().join("deploy/chart")
+}
+
+/// The kinds that the chart can install.
+fn kinds() -> Vec<String> {
+    let files = std::fs::read_dir(chart().join("rbac")).unwrap().map(|file| file.unwrap().path());
+    let mut kinds: Vec<_> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    assert!(kinds.len() >= 5, "{kinds:?}");
+    kinds
+}
+
+/// The chart rendered with these values, or what helm says against them.
+fn render(kind: &str, values: &Value) -> Result<Vec<Value>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.json");
+    std::fs::write(&file, values.to_string()).unwrap();
+    let mut helm = Command::new(&*HELM);
+    helm.args(["template", &format!("mock-{kind}"), "--namespace", NAMESPACE, "--set", &format!("kind={kind}")]);
+    let rendered = template(helm.arg("--values").arg(file).arg(chart())).map_err(|error| error.to_string())?;
+    Ok(manifests::parse(&rendered, "the rendered chart").unwrap())
+}
+
+fn object<'a>(objects: &'a [Value], kind: &str) -> Option<&'a Value> {
+    objects.iter().find(|object| object["kind"] == kind)
+}
+
+fn pod(objects: &[Value]) -> &Value {
+    &object(objects, "Deployment").unwrap()["spec"]["template"]
+}
+
+fn arguments(objects: &[Value]) -> Vec<String> {
+    serde_json::from_value(pod(objects)["spec"]["containers"][0]["args"].clone()).unwrap()
+}
+
+fn seed() -> Value {
+    let documents = manifests::read(&root().join("example/40-seed.yaml")).unwrap();
+    documents.into_iter().find(|document| document["kind"] == "Seed").unwrap()
+}
+
+/// Values that somebody may give, each with what is odd about it.
+fn odd_values() -> Vec<(&'static str, Value)> {
+    vec![
+        ("nothing but the kind", json!({})),
+        ("what gardenlet puts in", json!({ "gardener": gardener(&seed()), "usablePorts": [1, 2] })),
+        ("nothing from gardenlet", json!({ "gardener": null })),
+        ("a seed with IPv6", json!({ "gardener": { "seed": { "networks": { "ipFamilies": ["IPv6"] } } } })),
+        ("disabled", json!({ "replicas": 0 })),
+        (
+            "everything on",
+            json!({
+                "replicas": 3,
+                "concurrency": 65535,
+                "logLevel": "debug,kube=info",
+                "vpa": { "enabled": true },
+                "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } } },
+                "image": { "repository": "localhost:5000/a/b", "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["a"] },
+                "script": "a: |\n  {{ .Values }} \"'\n# ü\n",
+                "extraArgs": ["--log-format=text"],
+                "adminPort": 65535,
+            }),
+        ),
+        (
+            "everything off",
+            json!({
+                "heartbeat": { "enabled": false },
+                "metrics": { "scrape": false },
+                "priorityClassName": "",
+                "resources": null,
+                "livenessProbe": null,
+                "readinessProbe": null,
+            }),
+        ),
+        ("a digest", json!({ "image": { "tag": format!("1.0@sha256:{}", "0".repeat(64)) } })),
+        ("types that YAML would read otherwise", json!({ "types": ["yes", "1", "a: {b}", "--x", "ü/\"'", "{{ . }}"] })),
+        ("numbers for quantities", json!({ "resources": { "requests": { "cpu": 1, "memory": 134_217_728 } } })),
+        ("a probe of its own", json!({ "livenessProbe": { "initialDelaySeconds": 30, "timeoutSeconds": 5 } })),
+    ]
+}
+
+/// A bed that knows what the chart can render, with the namespace and the class that Gardener makes.
+async fn bed() -> TestBed {
+    let assets = Assets::locate(&progress).unwrap();
+    let bed = TestBed::start(&assets, Options::default()).await.unwrap();
+    let further = assets::further_crds(&progress).unwrap();
+    bed.install_crds(&further).await.unwrap();
+    let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE, "labels": labels } });
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": { "name": "gardener-system-900" },
+        "value": 999_998_900,
+    });
+    for object in [namespace, class] {
+        manifests::apply(&bed.client(), &object, Mode::Apply).await.unwrap();
+    }
+    bed
+}
+
+/// Whether the API server would take the Pod, the security standard and all.
+async fn admits_pod(client: &Client, objects: &[Value]) -> Result<(), String> {
+    let mut pod = pod(objects).clone();
+    pod["metadata"]["name"] = json!("pod");
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    pods.create(&params, &serde_json::from_value(pod).unwrap()).await.map_err(|error| error.to_string()).map(drop)
+}
+
+#[test]
+fn helm_finds_no_fault_with_the_chart() {
+    let every_kind = kinds().into_iter().map(|kind| vec![format!("--set=kind={kind}")]);
+    for arguments in every_kind.chain([vec![]]) {
+        let output = Command::new(&*HELM).args(["lint", "--strict"]).args(&arguments).arg(chart()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && !said.contains("[WARNING]"), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_object_of_every_kind_with_the_oddest_values() {
+    let bed = bed().await;
+    for kind in kinds() {
+        for (odd, values) in odd_values() {
+            let objects = render(&kind, &values).unwrap_or_else(|error| panic!("{kind}, {odd}: {error}"));
+            for object in &objects {
+                let taken = manifests::apply(&bed.client(), object, Mode::DryRun).await;
+                taken.unwrap_or_else(|error| panic!("{kind}, {odd}: {error}"));
+            }
+            admits_pod(&bed.client(), &objects).await.unwrap_or_else(|error| panic!("{kind}, {odd}: {error}"));
+        }
+    }
+    bed.stop().await.unwrap();
+}
+
+#[test]
+fn arguments_are_flags_of_the_controller_and_arrive_as_they_were_given() {
+    for (odd, values) in odd_values() {
+        let objects = render("network", &values).unwrap();
+        let arguments = arguments(&objects);
+        let parsed = Args::<NoOptions>::try_parse_from([&["mock".to_owned()], arguments.as_slice()].concat());
+        let args = parsed.unwrap_or_else(|error| panic!("{odd}: {error}"));
+        let types: Vec<String> = serde_json::from_value(values["types"].clone()).unwrap_or_default();
+        assert_eq!(args.types, types, "{odd}");
+        let port = values["adminPort"].as_u64().unwrap_or(8080);
+        let address = args.admin_address.unwrap();
+        assert_eq!(u64::from(address.port()), port, "{odd}");
+        assert!(address.ip().is_unspecified(), "{odd}");
+        assert_eq!(address.is_ipv6(), odd == "a seed with IPv6", "{odd}");
+        if let Some(level) = values["logLevel"].as_str() {
+            assert_eq!(args.log_level, level);
+        }
+    }
+}
+
+#[test]
+fn a_script_arrives_as_it_was_given_where_the_controller_looks_for_it() {
+    let script = "a: |\n  {{ .Values }} \"'\n\t# ü\n\n";
+    let objects = render("network", &json!({ "script": script })).unwrap();
+    assert_eq!(object(&objects, "ConfigMap").unwrap()["data"]["script.yaml"], script);
+    let spec = &pod(&objects)["spec"];
+    let mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    assert!(arguments(&objects).contains(&format!("--script={mounted}/script.yaml")));
+    assert_eq!(spec["volumes"][0]["configMap"]["name"], object(&objects, "ConfigMap").unwrap()["metadata"]["name"]);
+    assert!(object(&render("network", &json!({})).unwrap(), "ConfigMap").is_none());
+}
+
+#[test]
+fn several_replicas_have_a_leader_and_a_budget_unless_it_is_said_otherwise() {
+    for (values, elects, budget) in [
+        (json!({}), false, false),
+        (json!({ "replicas": 2 }), true, true),
+        (json!({ "leaderElection": { "enabled": true } }), true, false),
+        (json!({ "replicas": 2, "leaderElection": { "enabled": false } }), false, true),
+    ] {
+        let objects = render("network", &values).unwrap();
+        assert_eq!(arguments(&objects).contains(&"--leader-elect".to_owned()), elects, "{values}");
+        assert_eq!(object(&objects, "PodDisruptionBudget").is_some(), budget, "{values}");
+        let role = object(&objects, "Role").unwrap().to_string();
+        assert_eq!(role.contains("mock-network-leader-election"), elects, "{values}");
+    }
+    let nothing = json!({ "heartbeat": { "enabled": false } });
+    assert!(object(&render("network", &nothing).unwrap(), "Role").is_none(), "a Role without a Lease");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_name() {
+    for (values, named) in [
+        (json!({ "replica": 2 }), "'replica' not allowed"),
+        (json!({ "replicas": -1 }), "/replicas"),
+        (json!({ "replicas": "two" }), "/replicas"),
+        (json!({ "types": "mock" }), "/types"),
+        (json!({ "types": ["a", "a"] }), "/types"),
+        (json!({ "types": [""] }), "/types/0"),
+        (json!({ "concurrency": 0 }), "/concurrency"),
+        (json!({ "image": { "tag": "a b" } }), "/image/tag"),
+        (json!({ "image": { "name": "x" } }), "/image"),
+        (json!({ "adminPort": 80 }), "/adminPort"),
+        (json!({ "livenessProbe": { "httpGet": {} } }), "/livenessProbe"),
+        (json!({ "heartbeat": { "renewIntervalSeconds": 0 } }), "/heartbeat/renewIntervalSeconds"),
+        (json!({ "vpa": { "updateMode": "Sometimes" } }), "/vpa/updateMode"),
+    ] {
+        let error = render("network", &values).expect_err(&values.to_string());
+        assert!(error.contains(named), "{values}: {error}");
+    }
+    let error = render("bastion", &json!({})).unwrap_err();
+    assert!(error.contains("\"bastion\"") && error.contains("network, operatingsystemconfig"), "{error}");
+}
