@@ -1,17 +1,22 @@
 //! `cargo xtask test`: everything that must pass, from nothing.
 
 use std::{
-    env,
+    collections::BTreeSet,
+    env, fs,
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
-use mock_testbed::assets::Assets;
+use mock_testbed::assets::{self, Assets, AssetsError};
 
 use crate::{cargo, demo::duration};
+
+/// Test targets that need gardener-apiserver or helm beside the test bed.
+const NEED_GARDEN: [&str; 2] = ["chart", "garden"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -111,45 +116,46 @@ fn every_step(steps: &mut Steps, fast: bool) {
         return;
     }
     let progress: &dyn Fn(&str) = &|step| println!("{step}");
-    let bed = steps.run("etcd and kube-apiserver", || {
-        Ok(located(Assets::locate(progress).map(|assets| vec![assets.etcd, assets.kube_apiserver])))
-    });
+    let bed =
+        steps.run("etcd and kube-apiserver", || located(Assets::locate(progress).map(|assets| assets.kube_apiserver)));
     let garden = steps.run("gardener-apiserver and helm", || {
-        let crds = assets::further_crds(progress);
-        Ok(located(crds.and_then(|_| Ok(vec![assets::gardener_apiserver(progress)?, assets::helm(progress)?]))))
+        let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
+        Ok(located(others.and_then(|_| assets::gardener_apiserver(progress))))
     });
     let unless_missing = |there: bool, step: fn() -> Result<Outcome>| {
         move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
     };
-    steps.run("test-bed tests", unless_missing(bed, || tests(&targets(|target| !GARDEN.contains(&target))?)));
-    steps.run("garden tests", unless_missing(bed && garden, || tests(&targets(|target| GARDEN.contains(&target))?)));
+    steps.run("test-bed tests", unless_missing(bed, || bed_tests(false)));
+    steps.run("garden tests", unless_missing(bed && garden, || bed_tests(true)));
     let demo = || xtask(&["demo", "--full"], |line| line.contains(" phases: "));
     steps.run("demo", unless_missing(bed, demo));
 }
 
-/// What came of looking for programs: each of the errors is about the machine, and ends with the remedy.
-fn located(programs: Result<Vec<PathBuf>, AssetsError>) -> Outcome {
-    match programs {
-        Ok(programs) => Passed(programs.iter().map(|program| program.display()).join("\n")),
+fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
+    match program {
+        Ok(program) => Passed(program.display().to_string()),
+        // Each of these errors is about the machine, and ends with the remedy.
         Err(error) => NotRun(error.to_string()),
     }
 }
 
-/// The arguments of cargo that choose test targets of the workspace.
-fn targets(wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
-    let mut arguments = Vec::new();
-    let packages = fs::read_dir(cargo::root().join("crates"))?;
+fn bed_tests(need_garden: bool) -> Result<Outcome> {
+    let targets = test_targets(need_garden)?;
+    tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
+}
+
+/// The names of the test targets that need gardener-apiserver or helm, or of all others.
+fn test_targets(need_garden: bool) -> Result<Vec<String>> {
     let mut names = BTreeSet::new();
-    for package in packages {
-        let Ok(files) = fs::read_dir(package?.path().join("tests")) else { continue };
+    let crates = fs::read_dir(cargo::root().join("crates"))?.map(|package| package.map(|package| package.path()));
+    for package in crates.chain([Ok(cargo::root().join("xtask"))]) {
+        let Ok(files) = fs::read_dir(package?.join("tests")) else { continue };
         for file in files {
             names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
         }
     }
-    for name in names.into_iter().filter(|name| wanted(name)) {
-        arguments.extend(["--test".to_owned(), name]);
-    }
-    Ok(arguments)
+    names.retain(|name| need_garden == NEED_GARDEN.contains(&name.as_str()));
+    Ok(names.into_iter().collect())
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
@@ -240,6 +246,13 @@ mod tests {
     fn cargos_results_are_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
+    }
+
+    #[test]
+    fn every_test_target_belongs_to_one_step() {
+        assert_eq!(test_targets(true).unwrap(), NEED_GARDEN);
+        let others = test_targets(false).unwrap();
+        assert!(others.contains(&"bed".to_owned()) && others.contains(&"conformance".to_owned()), "{others:?}");
     }
 
     #[test]

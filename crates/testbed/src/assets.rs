@@ -2,16 +2,16 @@
 //! module proxy.
 
 mod cache;
+mod crds;
 mod go;
-mod manifests;
 mod program;
 
 use std::{io, path::PathBuf, process::Command};
 
-pub(crate) use self::manifests::manifests;
+pub(crate) use self::crds::manifests;
 use self::{
+    crds::{EXTENSION_CRDS, FURTHER_CRDS},
     go::{COLD_BUILD_GIB, GO_MINOR},
-    manifests::{EXTENSION_CRDS, FURTHER_CRDS},
     program::{ETCD, GARDENER_APISERVER, HELM, KUBE_APISERVER, Program},
 };
 

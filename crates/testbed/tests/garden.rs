@@ -13,22 +13,16 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::LazyLock,
     time::Duration,
 };
 
-use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
-use kube::{
-    Api, Discovery,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams},
-    core::{GroupVersionKind, TypeMeta},
-    discovery::Scope,
-};
 use mock_testbed::{
     assets::{self, Assets},
-    bed::{Options, TestBed},
+    bed::{BedError, Options, TestBed},
     garden::Garden,
+    installation::Installation,
+    manifests::{self, ManifestsError, Mode},
     shoot::Landscape,
 };
 use serde_json::{Value, json};
@@ -75,7 +69,6 @@ fn progress(step: &str) {
 struct World {
     bed: TestBed,
     _garden: Garden,
-    discovery: Discovery,
 }
 
 impl World {
@@ -86,78 +79,59 @@ impl World {
         let bed = TestBed::start(&assets, Options { audit: false, ..Options::default() }).await?;
         bed.install_crds(&further_crds).await?;
         let garden = Garden::start(&bed, &program).await?;
-        let discovery = Discovery::new(bed.client()).run().await?;
-        let world = Self { bed, _garden: garden, discovery };
+        let world = Self { bed, _garden: garden };
         // Whoever installs Gardener makes it. (A Project's namespace is made by gardener-controller-manager, or, as in
         // the example, is there before and adopted by it.)
         world.accepted(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "garden"}})).await;
         Ok(world)
     }
 
-    fn api(&self, object: &Value) -> Api<DynamicObject> {
-        let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
-        let kind = GroupVersionKind::try_from(types).unwrap();
-        let (resource, capabilities) =
-            self.discovery.resolve_gvk(&kind).unwrap_or_else(|| panic!("{kind:?} is served"));
-        match (capabilities.scope, object["metadata"]["namespace"].as_str()) {
-            (Scope::Cluster, None) => Api::all_with(self.bed.client(), &resource),
-            (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(self.bed.client(), namespace, &resource),
-            (scope, namespace) => panic!("{kind:?} is {scope:?}, but its namespace is {namespace:?}"),
-        }
-    }
-
-    /// Asks what would come of applying an object.
-    async fn dry_run(&self, object: &Value) -> kube::Result<Value> {
-        self.apply(object, strictly().dry_run()).await
-    }
-
-    async fn apply(&self, object: &Value, params: PatchParams) -> kube::Result<Value> {
-        let applied = self.api(object).patch(name(object), &params, &Patch::Apply(object)).await?;
-        Ok(serde_json::to_value(applied).unwrap())
-    }
-
     /// Applies an object.
     async fn accepted(&self, object: &Value) -> Value {
-        self.accepted_with(object, strictly()).await
+        self.accepted_in(object, Mode::Apply).await
     }
 
     /// Returns when an object would be accepted.
     async fn acceptable(&self, object: &Value) -> Value {
-        self.accepted_with(object, strictly().dry_run()).await
+        self.accepted_in(object, Mode::DryRun).await
     }
 
-    /// Applies an object as soon as the admission plugins have seen what was applied before it.
-    async fn accepted_with(&self, object: &Value, params: PatchParams) -> Value {
+    async fn accepted_in(&self, object: &Value, mode: Mode) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            match self.apply(object, params.clone()).await {
+            match self.apply(object, mode).await {
                 Ok(applied) => return applied,
-                Err(kube::Error::Api(status)) if status.is_forbidden() && Instant::now() < deadline => {
-                    sleep(POLL).await
-                }
-                Err(error) => panic!("{} {} is refused: {error}", object["kind"], name(object)),
+                // The admission plugins may not have seen yet what was applied before.
+                Err(error) if forbidden(&error).is_some() && Instant::now() < deadline => sleep(POLL).await,
+                Err(error) => panic!("{error}"),
             }
         }
     }
 
-    /// Returns when the admission plugins refuse a new object with this message.
+    async fn apply(&self, object: &Value, mode: Mode) -> Result<Value, ManifestsError> {
+        let applied = manifests::apply(&self.bed.client(), object, mode).await?;
+        Ok(serde_json::to_value(applied).unwrap())
+    }
+
+    /// Returns when the `ExtensionValidator` would refuse an object for this reason alone.
+    async fn refused_for(&self, object: &Value, reason: &str) {
+        self.refused(object, &format!("1 error occurred:\n\t* {reason}\n")).await;
+    }
+
+    /// Returns when the admission plugins would refuse an object with this message.
     async fn refused(&self, object: &Value, message: &str) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let answer = self.dry_run(object).await.map(drop);
-            match &answer {
-                Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains(message) => return,
+            match self.apply(object, Mode::DryRun).await {
+                Err(error) if forbidden(&error).is_some_and(|said| said.contains(message)) => return,
                 _ if Instant::now() < deadline => sleep(POLL).await,
-                _ => panic!("{} {} is not refused with {message:?}: {answer:?}", object["kind"], name(object)),
+                answer => panic!("{} {} is not refused with {message:?}: {answer:?}", object["kind"], name(object)),
             }
         }
     }
 
     async fn delete(&self, object: &Value) {
-        match self.api(object).delete(name(object), &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            result => drop(result.unwrap()),
-        }
+        manifests::delete(&self.bed.client(), object).await.unwrap();
     }
 
     /// All that comes before the Seed.
@@ -171,9 +145,14 @@ impl World {
     }
 }
 
-/// As an operator applies; a field that the server does not know is an error.
-fn strictly() -> PatchParams {
-    PatchParams::apply("operator").validation_strict()
+/// What the admission plugins say, if it was they who refused something.
+fn forbidden(error: &ManifestsError) -> Option<&str> {
+    match error {
+        ManifestsError::Refused { source: kube::Error::Api(status), .. } if status.is_forbidden() => {
+            Some(&status.message)
+        }
+        _ => None,
+    }
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -192,8 +171,7 @@ fn file_name(file: &Path) -> &str {
 }
 
 fn objects(file: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    manifests::read(file).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The object of a kind in a file of `example/`.
@@ -227,6 +205,18 @@ fn assert_holds(found: &Value, expected: &Value, path: &str) {
         }
         value => assert_eq!(found, value, "{path}"),
     }
+}
+
+#[test]
+fn a_garden_that_cannot_start_says_why() {
+    let error = RUNTIME.block_on(async {
+        let assets = Assets::locate(&progress).unwrap();
+        let bed = TestBed::start(&assets, Options::default()).await.unwrap();
+        // A program that does not know all of gardener-apiserver's flags.
+        Garden::start(&bed, &assets.kube_apiserver).await.unwrap_err()
+    });
+    assert!(matches!(error, BedError::Exited { server: "gardener-apiserver", .. }), "{error}");
+    assert!(error.to_string().contains("unknown flag: --"), "{error}");
 }
 
 #[test]
@@ -294,7 +284,7 @@ fn a_field_that_gardener_does_not_know_is_refused() {
         for object in folders.into_iter().flat_map(files).flat_map(|file| objects(&file)) {
             let mut misspelt = object.clone();
             misspelt["specc"] = json!({});
-            let error = world.dry_run(&misspelt).await.expect_err("an unknown field");
+            let error = world.apply(&misspelt, Mode::DryRun).await.expect_err("an unknown field");
             assert!(error.to_string().contains("specc"), "{} {}: {error}", object["kind"], name(&object));
         }
     });
@@ -318,7 +308,7 @@ fn a_seed_is_refused_before_the_registrations() {
             for object in objects(&root().join(registration)) {
                 world.delete(&object).await;
             }
-            world.refused(&seed, message).await;
+            world.refused_for(&seed, message).await;
             world.prepare().await;
         }
     });
@@ -335,9 +325,9 @@ fn each_registration_stands_alone_and_shoots_with_workers_need_them_all() {
                 assert_eq!(name(&object), registration);
                 world.delete(&object).await;
             }
-            world.refused(&shoot, message).await;
-            world.refused(&hibernated, message).await;
-            world.dry_run(&workerless).await.unwrap();
+            world.refused_for(&shoot, message).await;
+            world.refused_for(&hibernated, message).await;
+            world.acceptable(&workerless).await;
 
             for object in objects(&file) {
                 world.accepted(&object).await;
@@ -361,7 +351,7 @@ fn a_type_has_one_primary_registration() {
             );
             world.refused(&second, &message).await;
             second["spec"]["resources"][0]["primary"] = json!(false);
-            world.dry_run(&second).await.unwrap();
+            world.acceptable(&second).await;
         }
     });
 }
@@ -391,19 +381,11 @@ fn gardeners_operator_accepts_the_extensions() {
 fn the_chart_of_the_unserved_kind_renders_to_one_config_map() {
     let helm = assets::helm(&progress).unwrap_or_else(|error| panic!("{error}"));
     in_the_garden(async |world| {
-        let deployment = example("35-dnsrecord.yaml", "ControllerDeployment");
-        let chart: ByteString = serde_json::from_value(deployment["helm"]["rawChart"].clone()).unwrap();
-        let package = world.bed.dir().join("chart.tgz");
-        fs::write(&package, chart.0).unwrap();
-        let rendered = Command::new(helm)
-            .args(["template", name(&deployment), "--namespace", "default"])
-            .arg(package)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        let rendered = String::from_utf8(rendered.stdout).unwrap();
-        let [config_map] = serde_saphyr::from_multiple::<Value>(&rendered).unwrap().try_into().unwrap();
-        let applied: ConfigMap = serde_json::from_value(world.accepted(&config_map).await).unwrap();
-        assert_eq!(applied.metadata.namespace.as_deref(), Some("default"));
+        let file = root().join("example/35-dnsrecord.yaml");
+        let seed = example("40-seed.yaml", "Seed");
+        let installation = Installation::render(&file, &seed, &helm, world.bed.dir()).unwrap();
+        let [config_map] = installation.objects.as_slice() else { panic!("{installation:?}") };
+        assert_eq!(config_map["kind"], "ConfigMap");
+        installation.apply(&world.bed.client()).await.unwrap();
     });
 }
