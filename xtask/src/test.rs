@@ -116,8 +116,8 @@ fn every_step(steps: &mut Steps, fast: bool) {
         return;
     }
     let progress: &dyn Fn(&str) = &|step| println!("{step}");
-    let bed =
-        steps.run("etcd and kube-apiserver", || located(Assets::locate(progress).map(|assets| assets.kube_apiserver)));
+    let bed = steps
+        .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
     let garden = steps.run("gardener-apiserver and helm", || {
         let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
         Ok(located(others.and_then(|_| assets::gardener_apiserver(progress))))
