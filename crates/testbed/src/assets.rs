@@ -15,7 +15,8 @@ use self::{
     program::{ETCD, GARDENER_APISERVER, HELM, KUBE_APISERVER, Program},
 };
 
-const GARDENER_VERSION: &str = "v1.149.0";
+/// The Gardener that everything here is measured by.
+pub(crate) const GARDENER_VERSION: &str = "v1.149.0";
 
 /// Looks up an environment variable that names a folder.
 type Variables<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
