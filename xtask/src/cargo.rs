@@ -39,13 +39,20 @@ pub(crate) fn command() -> Command {
 
 /// Builds the controllers of these kinds; cargo shows its progress. Returns their programs, in the order of `kinds`.
 pub(crate) fn build(kinds: &[Kind], release: bool) -> Result<Vec<(Kind, PathBuf)>> {
+    build_with(kinds, if release { &["--release"] } else { &[] }, &[])
+}
+
+/// The same with further arguments and variables for cargo.
+pub(crate) fn build_with(
+    kinds: &[Kind],
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<(Kind, PathBuf)>> {
     let mut command = command();
     command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
+    command.args(arguments).envs(variables.iter().cloned());
     for kind in kinds {
         command.args(["--package", &kind.package()]);
-    }
-    if release {
-        command.arg("--release");
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut programs = Vec::new();
@@ -66,4 +73,14 @@ pub(crate) fn build(kinds: &[Kind], release: bool) -> Result<Vec<(Kind, PathBuf)
         found.map(|(_, program)| (*kind, program.clone())).with_context(|| format!("{package} has no binary"))
     };
     kinds.iter().map(program).collect()
+}
+
+/// What the manifests of the workspace's packages say, as `cargo metadata` tells it.
+pub(crate) fn packages() -> Result<Vec<Value>> {
+    let output =
+        command().args(["metadata", "--no-deps", "--format-version=1"]).output().context("cannot start cargo")?;
+    let Value::Object(mut metadata) = serde_json::from_slice(&output.stdout).context("cargo metadata failed")? else {
+        bail!("cargo metadata is no object");
+    };
+    Ok(serde_json::from_value(metadata.remove("packages").unwrap_or_default())?)
 }

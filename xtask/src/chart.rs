@@ -6,23 +6,28 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::archive::{self, Entry};
 
 /// Where the chart is, below the registry and prefix of the images.
 pub(crate) const REPOSITORY: &str = "charts/gardener-mock";
 
-/// What is read of a Chart.yaml.
-#[derive(Deserialize)]
+/// A Chart.yaml.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Metadata {
     /// The folder that every file of the package is in.
     pub(crate) name: String,
     /// The chart's own version.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the packed chart carries it"))]
     pub(crate) version: String,
+    pub(crate) description: String,
+    /// What is passed on as it is.
+    #[serde(flatten)]
+    further: Map<String, Value>,
 }
 
-/// The chart's name and version.
+/// What the chart in `folder` says of itself.
 pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
     let path = folder.join("Chart.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -32,17 +37,14 @@ pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
 /// The chart in `folder` as `helm package` would pack it, but without times, owners and modes.
 pub(crate) fn package(folder: &Path) -> Result<Vec<u8>> {
     let name = metadata(folder)?.name;
-    let unreadable = || format!("cannot pack the chart {}", folder.display());
-    let encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-    let mut archive = tar::Builder::new(encoder);
-    for path in files(folder).with_context(unreadable)? {
-        let content = fs::read(folder.join(&path)).with_context(unreadable)?;
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len().try_into()?);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, Path::new(&name).join(path), content.as_slice()).with_context(unreadable)?;
+    let mut packed = Vec::new();
+    for path in files(folder).with_context(|| format!("cannot read the chart {}", folder.display()))? {
+        let file = folder.join(&path);
+        let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let path = path.to_str().with_context(|| format!("the name of {} is not UTF-8", file.display()))?;
+        packed.push((format!("{name}/{path}"), content));
     }
-    archive.into_inner().and_then(flate2::write::GzEncoder::finish).with_context(unreadable)
+    archive::gzip(&archive::tar(packed.iter().map(|(path, content)| Entry { path, mode: 0o644, content }))?)
 }
 
 /// All files below a folder, relative to it and in order. Helm wants Chart.yaml first; it is.

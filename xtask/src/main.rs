@@ -1,9 +1,11 @@
 //! `cargo xtask`: the chores of this workspace, each a subcommand with a module of its own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
+mod archive;
 mod cargo;
 mod chart;
 mod demo;
+mod images;
 mod kinds;
 mod manifests;
 mod run;
@@ -20,6 +22,8 @@ use clap::Parser;
 enum Xtask {
     /// Play the life of mock shoots on a real API server, and watch every extension object succeed
     Demo(demo::Args),
+    /// Build an image of each controller, and pack the chart beside them
+    Images(images::Args),
     /// Render what registers the controllers with Gardener
     Manifests(manifests::Args),
     /// Run the controllers in the foreground against the current kubeconfig
@@ -32,6 +36,7 @@ enum Xtask {
 async fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Demo(args) => demo::run(args).await,
+        Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::Run(args) => run::run(args).await,
         Xtask::Test(args) => Ok(test::run(&args)),

@@ -4,19 +4,22 @@ use std::{
     collections::BTreeSet,
     env, fs,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
-use mock_testbed::assets::{self, Assets, AssetsError};
+use mock_testbed::{
+    assets::{self, Assets, AssetsError},
+    container,
+};
 
-use crate::{cargo, demo::duration};
+use crate::{cargo, demo::duration, images};
 
-/// Test targets that need gardener-apiserver or helm beside the test bed.
-const NEED_GARDEN: [&str; 2] = ["chart", "garden"];
+/// Test targets that need something beside the test bed.
+const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -125,10 +128,10 @@ fn every_step(steps: &mut Steps, fast: bool) {
     let unless_missing = |there: bool, step: fn() -> Result<Outcome>| {
         move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
     };
-    steps.run("test-bed tests", unless_missing(bed, || bed_tests(false)));
-    steps.run("garden tests", unless_missing(bed && garden, || bed_tests(true)));
-    let demo = || xtask(&["demo", "--full"], |line| line.contains(" phases: "));
-    steps.run("demo", unless_missing(bed, demo));
+    steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
+    steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
+    steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("images", images);
 }
 
 fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
@@ -139,13 +142,15 @@ fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
     }
 }
 
-fn bed_tests(need_garden: bool) -> Result<Outcome> {
-    let targets = test_targets(need_garden)?;
+/// Runs all test targets that have no step of their own.
+fn test_bed_tests() -> Result<Outcome> {
+    let mut targets = test_targets()?;
+    targets.retain(|target| !STEPS_OF_THEIR_OWN.contains(&target.as_str()));
     tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
 }
 
-/// The names of the test targets that need gardener-apiserver or helm, or of all others.
-fn test_targets(need_garden: bool) -> Result<Vec<String>> {
+/// The names of the test targets of all packages.
+fn test_targets() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let crates = fs::read_dir(cargo::root().join("crates"))?.map(|package| package.map(|package| package.path()));
     for package in crates.chain([Ok(cargo::root().join("xtask"))]) {
@@ -154,8 +159,7 @@ fn test_targets(need_garden: bool) -> Result<Vec<String>> {
             names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
         }
     }
-    names.retain(|name| need_garden == NEED_GARDEN.contains(&name.as_str()));
-    Ok(names.into_iter().collect())
+    Ok(names)
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
@@ -192,11 +196,32 @@ fn one_tls_provider() -> Result<Outcome> {
     Ok(Failed(errors.trim().to_owned()))
 }
 
-/// Runs tests of the whole workspace, and counts them.
+/// Runs tests of the whole workspace.
 fn tests(which: &[&str]) -> Result<Outcome> {
+    cargo_test(&[&["--workspace", "--no-fail-fast"], which].concat(), &[])
+}
+
+/// Builds the images, and runs the tests that look at them and run them.
+fn images() -> Result<Outcome> {
+    println!("$ cargo xtask images");
+    let folder = images::build_twice()?;
+    let outcome = cargo_test(&["--package", "mock-testbed", "--test", "images"], &[("MOCK_IMAGES", &folder)])?;
+    let missing = match container::available() {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if !images::on_path("skopeo") => Some("skopeo is not on PATH: `apt-get install skopeo`".to_owned()),
+        Ok(()) => None,
+    };
+    Ok(match (outcome, missing) {
+        (Passed(text), Some(why)) => NotRun(format!("{why} ({text} without it)")),
+        (outcome, _) => outcome,
+    })
+}
+
+/// Runs tests, and counts them.
+fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
+    println!("$ cargo test {}", arguments.join(" "));
     let mut command = cargo::command();
-    command.args(["test", "--workspace", "--no-fail-fast"]).args(which);
-    println!("$ cargo test --workspace --no-fail-fast {}", which.join(" "));
+    command.arg("test").args(arguments).envs(variables.iter().copied());
     let (ended_well, lines) = shown(&mut command, |line| line.starts_with("test result:"))?;
     let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
     let (passed, failed) = (count("passed"), count("failed"));
@@ -249,10 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn every_test_target_belongs_to_one_step() {
-        assert_eq!(test_targets(true).unwrap(), NEED_GARDEN);
-        let others = test_targets(false).unwrap();
-        assert!(others.contains(&"bed".to_owned()) && others.contains(&"conformance".to_owned()), "{others:?}");
+    fn every_test_target_is_found() {
+        let targets = test_targets().unwrap();
+        for target in ["bed", "conformance"].iter().chain(&STEPS_OF_THEIR_OWN) {
+            assert!(targets.contains(*target), "{target} in {targets:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod assets;
 pub mod audit;
 pub mod bed;
 pub mod conformance;
+pub mod container;
 pub mod garden;
 pub mod gardenlet;
 mod identity;

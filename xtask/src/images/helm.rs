@@ -1,0 +1,35 @@
+//! The chart as an OCI artifact: what `helm push` would make of it, in a tar.
+
+use anyhow::Result;
+use oci_spec::image::{ImageManifestBuilder, MediaType};
+
+use super::{
+    Packed,
+    labels::Labels,
+    layout::{Layout, Reference},
+};
+use crate::chart::Metadata;
+
+/// The chart's metadata as JSON; Helm's `registry.ConfigMediaType`.
+const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
+/// The packed chart; Helm's `registry.ChartLayerMediaType`.
+const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+
+/// Packs a chart that is packed for Helm already.
+pub(crate) fn pack(reference: Reference, metadata: &Metadata, labels: Labels, chart: Vec<u8>) -> Result<Packed> {
+    let mut layout = Layout::default();
+    let config = layout.add_json(CONFIG.into(), metadata)?;
+    let chart = layout.add(CHART.into(), chart)?;
+    let sizes = vec![config.size() + chart.size()];
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config)
+        .layers([chart])
+        .annotations(labels)
+        .build()?;
+    let manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
+    let tar = layout.tar(&manifest, &reference, None)?;
+    let file = format!("{}-chart.tar", metadata.name);
+    Ok(Packed { file, reference, digest: manifest.digest().to_string(), sizes, tar })
+}
