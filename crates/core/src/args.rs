@@ -33,6 +33,16 @@ pub struct Args<O: clap::Args> {
     /// Where /healthz, /readyz and /metrics are served, for example 0.0.0.0:8080 [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
+    /// Write only while holding this controller's Lease in the Pod's namespace, so that several replicas may run
+    #[arg(long)]
+    pub leader_elect: bool,
+    /// Renew the Lease gardener-extension-heartbeat in the Pod's namespace
+    #[arg(long)]
+    pub heartbeat: bool,
+    /// How often the heartbeat is renewed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(requires = "heartbeat")]
+    pub heartbeat_renew_interval_seconds: u16,
     /// The kind's own flags
     #[command(flatten)]
     pub kind: O,

@@ -9,6 +9,8 @@ pub mod cluster;
 pub mod contract;
 pub mod decide;
 pub mod extension;
+pub mod heartbeat;
+pub mod lease;
 pub mod metrics;
 pub mod objects;
 pub mod patch;

@@ -14,7 +14,9 @@ pub struct Metrics {
     pub queued: IntGauge,
     /// Rounds under way.
     pub in_flight: IntGauge,
-    /// Things that went wrong, by `reason` (request, timeout, watch, undecodable).
+    /// Whether this process writes: 1, or 0 while it stands by.
+    pub leader: IntGauge,
+    /// Things that went wrong, by `reason` (request, timeout, watch, undecodable, lease).
     pub errors: IntCounterVec,
     /// Requests that write, by `target` (status, metadata, secret) and `outcome` (ok, conflict, failed).
     pub writes: IntCounterVec,
@@ -37,6 +39,7 @@ impl Metrics {
             )?,
             queued: IntGauge::new("mock_queue_length", "Objects that wait for their round")?,
             in_flight: IntGauge::new("mock_reconciles_in_flight", "Rounds under way")?,
+            leader: IntGauge::new("mock_leader", "Whether this process writes, or stands by")?,
             errors: IntCounterVec::new(Opts::new("mock_errors_total", "Things that went wrong"), &["reason"])?,
             writes: IntCounterVec::new(Opts::new("mock_writes_total", "Requests that write"), &["target", "outcome"])?,
             registry,
@@ -46,6 +49,7 @@ impl Metrics {
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         Ok(metrics)

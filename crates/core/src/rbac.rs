@@ -4,6 +4,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use crate::contract::GROUP;
 use crate::extension::Extension;
+use crate::{heartbeat, lease};
 
 /// The rules of the ClusterRole of one kind's controller.
 #[must_use]
@@ -23,6 +24,22 @@ pub fn rules<K: Extension>() -> Vec<PolicyRule> {
         rules.push(rule("", "secrets", &["create", "patch"]));
     }
     rules
+}
+
+/// The rules of the Role that the controller `name` needs in the namespace of its Pod, for its leader election and its
+/// heartbeat.
+#[must_use]
+pub fn lease_rules(name: &str) -> Vec<PolicyRule> {
+    let leases = |verbs, names: Option<&str>| PolicyRule {
+        resource_names: names.map(|name| vec![name.to_owned()]),
+        ..rule("coordination.k8s.io", "leases", verbs)
+    };
+    vec![
+        // What is to be created has no name yet that could be asked for.
+        leases(&["create"], None),
+        leases(&["get", "update"], Some(&lease::name(name))),
+        leases(&["patch"], Some(heartbeat::NAME)),
+    ]
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {

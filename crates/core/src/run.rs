@@ -20,6 +20,8 @@ use crate::admin::{self, Ready};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::extension::{Extension, Scoped};
+use crate::heartbeat::Heartbeat;
+use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::reconcile::{Context, reconcile, reference, retry, set};
@@ -46,7 +48,7 @@ pub fn main<K: Extension>() -> ExitCode {
         result
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             #[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
             {
@@ -57,8 +59,9 @@ pub fn main<K: Extension>() -> ExitCode {
     }
 }
 
-async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(), String> {
-    let client = client(&args).await?;
+async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<ExitCode, String> {
+    let config = config(&args).await?;
+    let client = client(config.clone())?;
     let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
     let ready = Ready::default();
     if let Some(address) = args.admin_address {
@@ -71,6 +74,12 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(),
     let stop = stop_on_signal().map_err(problem("cannot wait for signals", "report this"))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
+    // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
+    let leases = self::client(config)?;
+    let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone()));
+    let election = election.transpose().map_err(problem("cannot take part in leader election", "report this"))?;
+    let interval = args.heartbeat_renew_interval_seconds;
+    let heartbeat = args.heartbeat.then(|| Heartbeat::new(leases, &name, interval, metrics.clone()));
     let context = Arc::new(Context::<K> {
         client,
         types,
@@ -80,12 +89,19 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(),
         objects: Objects::default(),
         metrics,
     });
-    run(context, args.namespace, args.concurrency, ready, stop).await;
-    tracing::info!("stopped");
-    Ok(())
+    match Box::pin(run(context, args.namespace, args.concurrency, ready, stop, election, heartbeat)).await {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(lost) => {
+            tracing::error!("lost the Lease, ending: {lost}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
-async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
+async fn config<O: clap::Args>(args: &Args<O>) -> Result<Config, String> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
             let hint = "give --kubeconfig FILE or KUBECONFIG a readable kubeconfig";
@@ -103,17 +119,24 @@ async fn client<O: clap::Args>(args: &Args<O>) -> Result<Client, String> {
     config.default_retry = false;
     // A peer that takes a request and never answers is noticed; longer than a watch may be idle.
     config.read_timeout = Some(Duration::from_secs(300));
+    Ok(config)
+}
+
+fn client(config: Config) -> Result<Client, String> {
     Client::try_from(config).map_err(problem("cannot build a client", "check the kubeconfig's certificates"))
 }
 
-/// Serves until `stop`; returns when the rounds under way have ended, or after [`GRACE`].
+/// Serves until `stop`; returns when the rounds under way have ended, or after [`GRACE`], and the Lease is released.
+/// Losing the Lease ends it at once.
 async fn run<K: Extension>(
     context: Arc<Context<K>>,
     namespace: Option<String>,
     concurrency: u16,
     ready: Ready,
     stop: CancellationToken,
-) {
+    mut election: Option<Election>,
+    heartbeat: Option<Heartbeat>,
+) -> Result<(), Lost> {
     let (store, writer) = reflector::store::<DeserializeGuard<K>>();
     let api = K::Scope::api::<DeserializeGuard<K>>(context.client.clone(), namespace.as_deref());
     // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
@@ -137,7 +160,29 @@ async fn run<K: Extension>(
         move |()| stream::iter(changes.take()).flatten()
     });
     let clusters = stream::iter(K::WATCHES_CLUSTERS.then(|| cluster_changes(&context, namespace.as_deref()))).flatten();
-    let queue = stream::select(changes, clusters).take_until(stop.clone().cancelled_owned());
+    let mut queue = Box::pin(stream::select(changes, clusters).take_until(stop.clone().cancelled_owned()));
+    let announce = async {
+        if listed.wait_until_ready().await.is_ok() {
+            ready.set();
+            tracing::info!(objects = listed.len(), "ready");
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut announce = pin!(announce);
+    if let Some(election) = &mut election {
+        let leads = tokio::select! {
+            () = election.acquire() => true,
+            () = stand_by(&context, &mut queue) => false,
+            () = &mut announce => false,
+        };
+        if !leads {
+            election.release().await;
+            return Ok(());
+        }
+    }
+    context.metrics.leader.set(1);
+    // Of what was seen while standing by nothing was decided.
+    let queue = stream::iter(everything(&context, &store)).chain(queue);
     let config = controller::Config::default().concurrency(concurrency);
     let rounds = applier(
         |object, context| Box::pin(reconcile(object, context)),
@@ -148,21 +193,11 @@ async fn run<K: Extension>(
         config,
     );
     let rounds = rounds.for_each(async |outcome| match outcome {
-        Err(controller::Error::QueueError(error)) => {
-            context.metrics.errors.with_label_values(&["watch"]).inc();
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot watch, trying again");
-        }
+        Err(controller::Error::QueueError(error)) => watch_failed(&context, &error),
         Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
         // Errors of rounds are reported where their retry is decided.
         Ok(_) | Err(_) => {}
     });
-    let announce = async {
-        if listed.wait_until_ready().await.is_ok() {
-            ready.set();
-            tracing::info!(objects = listed.len(), "ready");
-        }
-        std::future::pending::<()>().await;
-    };
     // Not optional: the applier waits for a first list even when it is told to stop before one came. There is nothing
     // under way then, and nothing to wait for.
     let overdue = async {
@@ -173,10 +208,39 @@ async fn run<K: Extension>(
         }
     };
     tokio::select! {
+        // The Lease comes first: a process that was suspended must not write before it knows that it still leads.
+        biased;
+        lost = or_never(election.as_mut().map(Election::hold)) => return Err(lost),
         () = pin!(rounds) => {}
         () = announce => {}
         () = overdue => {}
+        () = or_never(heartbeat.as_ref().map(Heartbeat::beat)) => {}
     }
+    if let Some(election) = &mut election {
+        election.release().await;
+    }
+    Ok(())
+}
+
+/// Keeps store and memory up with the watch, and leaves what changes for when this process leads.
+async fn stand_by<K: Extension>(context: &Context<K>, queue: &mut (impl Stream<Item = Changed<K>> + Unpin)) {
+    while let Some(change) = queue.next().await {
+        if let Err(error) = change {
+            watch_failed(context, &error);
+        }
+    }
+}
+
+async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn watch_failed<K: Extension>(context: &Context<K>, error: &watcher::Error) {
+    context.metrics.errors.with_label_values(&["watch"]).inc();
+    tracing::warn!(error = error as &dyn std::error::Error, "cannot watch, trying again");
 }
 
 type Changed<K> = Result<ObjectRef<DeserializeGuard<K>>, watcher::Error>;
@@ -188,15 +252,11 @@ fn changed<K: Extension>(
     event: watcher::Result<watcher::Event<DeserializeGuard<K>>>,
 ) -> Vec<Changed<K>> {
     let cluster = |object: &DeserializeGuard<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
-    let queue = |object: &DeserializeGuard<K>| {
-        set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
-        Ok(ObjectRef::from_obj(object))
-    };
     match event {
         Err(error) => vec![Err(error)],
         Ok(watcher::Event::Apply(object)) => {
             context.objects.seen(&object, cluster(&object).as_deref());
-            vec![queue(&object)]
+            vec![Ok(queued(context, &object))]
         }
         Ok(watcher::Event::Delete(object)) => {
             context.objects.gone(&object);
@@ -213,9 +273,19 @@ fn changed<K: Extension>(
         }
         Ok(watcher::Event::InitDone) => {
             context.objects.list_ended();
-            store.state().iter().map(|object| queue(object)).collect()
+            everything(context, store)
         }
     }
+}
+
+/// All objects of the store.
+fn everything<K: Extension>(context: &Context<K>, store: &Store<DeserializeGuard<K>>) -> Vec<Changed<K>> {
+    store.state().iter().map(|object| Ok(queued(context, object))).collect()
+}
+
+fn queued<K: Extension>(context: &Context<K>, object: &DeserializeGuard<K>) -> ObjectRef<DeserializeGuard<K>> {
+    set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
+    ObjectRef::from_obj(object)
 }
 
 /// The objects of the Clusters that changed.

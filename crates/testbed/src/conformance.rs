@@ -14,6 +14,7 @@ use crate::assets::Assets;
 use crate::bed::{Options, TestBed};
 
 mod ground;
+mod leases;
 mod restarts;
 mod rules;
 mod schema;
@@ -52,8 +53,11 @@ pub type Proof = std::pin::Pin<Box<dyn Future<Output = Result<(), Failed>> + Sen
 /// The `main` of a kind's conformance test: runs the rules like `cargo test` does, with its arguments.
 #[must_use]
 pub fn main<K: Extension>(subject: Subject) -> ExitCode {
-    let arguments = Arguments::from_args();
-    let rules: Vec<Rule> = rules::ALL.iter().chain(restarts::ALL).chain(subject.rules).copied().collect();
+    let mut arguments = Arguments::from_args();
+    // Rules mostly wait for servers, and some for a Lease to run out.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * threads);
+    let rules: Vec<Rule> = [leases::ALL, rules::ALL, restarts::ALL, subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));
@@ -78,7 +82,7 @@ fn run<K: Extension>(arguments: &Arguments, subject: Subject, rules: &[Rule]) ->
     let suite = runtime.block_on(async {
         let options = Options { users: vec![user.clone()], ..Options::default() };
         let bed = TestBed::start(&assets, options).await?;
-        bed.grant(&user, mock_core::rbac::rules::<K>()).await?;
+        bed.grant(&user, schema::rules::<K>(&user)).await?;
         Suite::new::<K>(bed, user, subject)
     })?;
     let suite = Arc::new(suite);

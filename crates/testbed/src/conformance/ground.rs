@@ -81,10 +81,21 @@ impl Controller {
 
     /// SIGTERM; returns when the process has ended, which takes the grace period at most.
     pub(super) async fn terminate(&mut self) -> Result<ExitStatus, Failed> {
+        self.ask_to_stop()?;
+        self.ended().await
+    }
+
+    /// SIGTERM.
+    pub(super) fn ask_to_stop(&self) -> Result<(), Failed> {
         let pid = self.0.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        rustix::process::kill_process(pid.ok_or("the process has ended by itself")?, rustix::process::Signal::TERM)?;
+        let pid = pid.ok_or("the process has ended by itself")?;
+        Ok(rustix::process::kill_process(pid, rustix::process::Signal::TERM)?)
+    }
+
+    /// Returns when the process has ended.
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus, Failed> {
         let ended = tokio::time::timeout(Duration::from_secs(15), self.0.wait()).await;
-        Ok(ended.map_err(|_| "SIGTERM did not end the process")??)
+        Ok(ended.map_err(|_| "the process did not end")??)
     }
 
     /// SIGKILL: nothing is tidied up.

@@ -253,7 +253,7 @@ fn names() -> Vec<String> {
     (0..OBJECTS).map(|index| format!("o{index}")).collect()
 }
 
-async fn ask(ground: &Ground, name: &str, own: &str, operation: &str) -> Result<(), Failed> {
+pub(super) async fn ask(ground: &Ground, name: &str, own: &str, operation: &str) -> Result<(), Failed> {
     if ground.get(name).await?.is_null() {
         let mut patch = asking(operation);
         json_patch_merge(&mut patch, &json!({ "spec": { "type": own } }));
@@ -275,11 +275,11 @@ fn done(operation: &'static str) -> impl Fn(&Ground, &Value) -> bool {
     }
 }
 
-fn free_port() -> Result<u16, Failed> {
+pub(super) fn free_port() -> Result<u16, Failed> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn kubeconfig(server: &str) -> Value {
+pub(super) fn kubeconfig(server: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -290,7 +290,7 @@ fn kubeconfig(server: &str) -> Value {
     })
 }
 
-async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {
+pub(super) async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !http_get(address, path).await.is_ok_and(|answer| answer.contains(expected)) {
         ensure(tokio::time::Instant::now() < deadline, format!("{path} never said {expected}"))?;
@@ -299,7 +299,7 @@ async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(),
     Ok(())
 }
 
-async fn http_get(address: &str, path: &str) -> Result<String, Failed> {
+pub(super) async fn http_get(address: &str, path: &str) -> Result<String, Failed> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Failed;
 use mock_core::args::Args;
@@ -68,43 +69,55 @@ fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {
     }
 }
 
-/// The ClusterRole allows what was requested (or the rules above would have failed) and nothing else.
+/// Everything that the controller may do. A Role would allow the Leases in one namespace alone.
+pub(super) fn rules<K: Extension>(user: &str) -> Vec<PolicyRule> {
+    [mock_core::rbac::rules::<K>(), mock_core::rbac::lease_rules(user)].concat()
+}
+
+/// Resource, verb, and the object's name if the rule names one.
+type Permission = (String, String, Option<String>);
+
+/// The rules allow what was requested (or the rules above would have failed) and nothing else.
 pub(super) fn rbac<K: Extension>(suite: &Suite) -> Result<(), Failed> {
+    let allowed: BTreeSet<Permission> = rules::<K>(&suite.user).iter().flat_map(permissions).collect();
+    let is_named =
+        |resource: &str, verb: &str| allowed.iter().any(|(r, v, name)| r == resource && v == verb && name.is_some());
     let audit = suite.bed.audit().ok_or("there is no audit log")?;
     let ours = audit.requests(|request| request.user == suite.user && request.code < 400)?;
-    let mut made: BTreeSet<(String, String)> = ours
-        .into_iter()
-        .filter(|request| !request.resource.is_empty())
-        .map(|request| {
-            let resource = if request.subresource.is_empty() {
-                request.resource
-            } else {
-                format!("{}/{}", request.resource, request.subresource)
-            };
-            (resource, request.verb)
-        })
-        .collect();
-    // A request is logged when it ends, and a watch is still open: the list before it stands for it.
-    let watches =
-        made.iter().filter(|(_, verb)| verb == "list").map(|(resource, _)| (resource.clone(), "watch".to_owned()));
-    let watches: Vec<_> = watches.collect();
-    made.extend(watches);
-    // An apply that makes a Secret is logged as patch, and authorized as create as well.
-    if made.contains(&("secrets".to_owned(), "patch".to_owned())) {
-        made.insert(("secrets".to_owned(), "create".to_owned()));
+    let mut made: BTreeSet<Permission> = BTreeSet::new();
+    for request in ours.into_iter().filter(|request| !request.resource.is_empty()) {
+        let resource = if request.subresource.is_empty() {
+            request.resource
+        } else {
+            format!("{}/{}", request.resource, request.subresource)
+        };
+        // A request is logged when it ends, and a watch is still open: the list before it stands for it.
+        if request.verb == "list" {
+            made.insert((resource.clone(), "watch".to_owned(), None));
+        }
+        // An apply that makes an object is logged as patch, and authorized as create as well.
+        if request.verb == "patch" && request.code == 201 {
+            made.insert((resource.clone(), "create".to_owned(), None));
+        }
+        let name = is_named(&resource, &request.verb).then_some(request.name);
+        made.insert((resource, request.verb, name));
     }
-    let allowed: BTreeSet<(String, String)> = mock_core::rbac::rules::<K>()
-        .into_iter()
-        .flat_map(|rule| {
-            let resources = rule.resources.unwrap_or_default();
-            let verbs = rule.verbs;
-            resources
-                .into_iter()
-                .flat_map(move |resource| verbs.clone().into_iter().map(move |verb| (resource.clone(), verb)))
-        })
-        .collect();
     let idle: Vec<_> = allowed.difference(&made).collect();
     let beyond: Vec<_> = made.difference(&allowed).collect();
     ensure(idle.is_empty(), format!("allowed, but never requested: {idle:?}"))?;
     ensure(beyond.is_empty(), format!("requested, but not allowed: {beyond:?}"))
+}
+
+fn permissions(rule: &PolicyRule) -> Vec<Permission> {
+    let names = match &rule.resource_names {
+        Some(names) => names.iter().cloned().map(Some).collect(),
+        None => vec![None],
+    };
+    let mut permissions = Vec::new();
+    for resource in rule.resources.iter().flatten() {
+        for verb in &rule.verbs {
+            permissions.extend(names.iter().map(|name| (resource.clone(), verb.clone(), name.clone())));
+        }
+    }
+    permissions
 }
