@@ -1,18 +1,25 @@
 //! `cargo xtask test`: everything that must pass, from nothing.
 
 use std::{
-    env,
+    collections::BTreeSet,
+    env, fs,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
-use mock_testbed::{assets::Assets, container};
+use mock_testbed::{
+    assets::{self, Assets, AssetsError},
+    container,
+};
 
 use crate::{cargo, demo::duration, images};
+
+/// Test targets that need something beside the test bed.
+const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -111,19 +118,48 @@ fn every_step(steps: &mut Steps, fast: bool) {
     if fast {
         return;
     }
-    let located = steps.run("etcd and kube-apiserver", || {
-        Ok(match Assets::locate(&|step| println!("{step}")) {
-            Ok(assets) => Passed(assets.kube_apiserver.display().to_string()),
-            // Each of these errors is about the machine, and ends with the remedy.
-            Err(error) => NotRun(error.to_string()),
-        })
+    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let bed = steps
+        .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
+    let garden = steps.run("gardener-apiserver and helm", || {
+        let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
+        Ok(located(others.and_then(|_| assets::gardener_apiserver(progress))))
     });
-    let with_bed = |step: fn() -> Result<Outcome>| {
-        move || if located { step() } else { Ok(NotRun("there is no etcd and kube-apiserver: see above".to_owned())) }
+    let unless_missing = |there: bool, step: fn() -> Result<Outcome>| {
+        move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
     };
-    steps.run("test-bed tests", with_bed(|| tests(&["--test", "*"])));
-    steps.run("demo", with_bed(|| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
+    steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
+    steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
     steps.run("images", images);
+}
+
+fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
+    match program {
+        Ok(program) => Passed(program.display().to_string()),
+        // Each of these errors is about the machine, and ends with the remedy.
+        Err(error) => NotRun(error.to_string()),
+    }
+}
+
+/// Runs all test targets that have no step of their own.
+fn test_bed_tests() -> Result<Outcome> {
+    let mut targets = test_targets()?;
+    targets.retain(|target| !STEPS_OF_THEIR_OWN.contains(&target.as_str()));
+    tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
+}
+
+/// The names of the test targets of all packages.
+fn test_targets() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let crates = fs::read_dir(cargo::root().join("crates"))?.map(|package| package.map(|package| package.path()));
+    for package in crates.chain([Ok(cargo::root().join("xtask"))]) {
+        let Ok(files) = fs::read_dir(package?.join("tests")) else { continue };
+        for file in files {
+            names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(names)
 }
 
 /// Runs a step that needs a component of the toolchain which not every installation has.
@@ -235,6 +271,14 @@ mod tests {
     fn cargos_results_are_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
+    }
+
+    #[test]
+    fn every_test_target_is_found() {
+        let targets = test_targets().unwrap();
+        for target in ["bed", "conformance"].iter().chain(&STEPS_OF_THEIR_OWN) {
+            assert!(targets.contains(*target), "{target} in {targets:?}");
+        }
     }
 
     #[test]

@@ -2,20 +2,21 @@
 //! module proxy.
 
 mod cache;
+mod crds;
 mod go;
-mod manifests;
 mod program;
 
 use std::{io, path::PathBuf, process::Command};
 
-pub(crate) use self::manifests::manifests;
+pub(crate) use self::crds::manifests;
 use self::{
+    crds::{EXTENSION_CRDS, FURTHER_CRDS},
     go::{COLD_BUILD_GIB, GO_MINOR},
-    manifests::{EXTENSION_CRDS, FURTHER_CRDS},
     program::{ETCD, GARDENER_APISERVER, HELM, KUBE_APISERVER, Program},
 };
 
-const GARDENER_VERSION: &str = "v1.149.0";
+/// The Gardener that everything here is measured by.
+pub(crate) const GARDENER_VERSION: &str = "v1.149.0";
 
 /// Looks up an environment variable that names a folder.
 type Variables<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;

@@ -21,12 +21,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    assets::GARDENER_VERSION,
     json::{get, text},
     manifests::{self, ManifestsError, Mode},
 };
-
-/// What gardenlet says of the Gardener that it belongs to.
-const GARDENER_VERSION: &str = "v1.149.0";
 
 /// Why a registration could not be installed.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use kube::{
-    Api, Client,
-    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
     core::{GroupVersionKind, TypeMeta},
     discovery::{self, Scope},
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Who has applied an object.
@@ -37,8 +38,10 @@ pub enum ManifestsError {
     #[error("a manifest needs apiVersion, kind and metadata.name: {0}")]
     NoObject(serde_json::Error),
     /// The API server did not take it.
-    #[error("cannot apply {object}: {source}")]
+    #[error("cannot {doing} {object}: {source}")]
     Refused {
+        /// What was attempted.
+        doing: &'static str,
         /// Kind and name.
         object: String,
         /// What the API server said.
@@ -72,22 +75,42 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Value>, ManifestsError> {
 /// Applies an object by force and returns it as the API server made it. A field that the API server does not know is
 /// an error.
 pub async fn apply(client: &Client, object: &Value, mode: Mode) -> Result<DynamicObject, ManifestsError> {
-    let object: DynamicObject = serde_json::from_value(object.clone()).map_err(ManifestsError::NoObject)?;
-    let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let refused = |source| ManifestsError::Refused { object: format!("{kind} {name}"), source };
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let gvk = GroupVersionKind::gvk(group, version, &kind);
-    let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await.map_err(refused)?;
-    let api: Api<DynamicObject> = match (capabilities.scope, &object.metadata.namespace) {
-        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
-        (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
-        (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
-    };
+    let object = DynamicObject::deserialize(object).map_err(ManifestsError::NoObject)?;
     let params = PatchParams {
         field_validation: Some(ValidationDirective::Strict),
         dry_run: mode == Mode::DryRun,
         ..PatchParams::apply(FIELD_MANAGER).force()
     };
-    api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(refused)
+    let applied =
+        async { api(client, &object).await?.patch(&object.name_any(), &params, &Patch::Apply(&object)).await };
+    applied.await.map_err(refused("apply", &object))
+}
+
+/// Deletes an object, if it is there.
+pub async fn delete(client: &Client, object: &Value) -> Result<(), ManifestsError> {
+    let object = DynamicObject::deserialize(object).map_err(ManifestsError::NoObject)?;
+    let deleted = async { api(client, &object).await?.delete(&object.name_any(), &DeleteParams::default()).await };
+    match deleted.await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => result.map(drop).map_err(refused("delete", &object)),
+    }
+}
+
+/// The place that an object names, or the client's own namespace where it has to name one and does not.
+async fn api(client: &Client, object: &DynamicObject) -> kube::Result<Api<DynamicObject>> {
+    let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let gvk = GroupVersionKind::gvk(group, version, &kind);
+    let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
+    Ok(match (capabilities.scope, &object.metadata.namespace) {
+        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
+        (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
+        (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
+    })
+}
+
+fn refused(doing: &'static str, object: &DynamicObject) -> impl FnOnce(kube::Error) -> ManifestsError {
+    let kind = object.types.as_ref().map_or("", |types| &types.kind);
+    let object = format!("{kind} {}", object.name_any());
+    move |source| ManifestsError::Refused { doing, object, source }
 }

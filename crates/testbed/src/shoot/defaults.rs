@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Manifest, ManifestError};
+use crate::assets::GARDENER_VERSION;
 use crate::json::{get, list, set, set_default, text};
 
 /// Used where neither Shoot nor Seed say anything.
@@ -53,7 +54,7 @@ pub(super) fn apply(shoot: &Manifest, cloudprofile: &Manifest, seed: &Manifest) 
     }
     set_default(&mut object, "metadata.generation", 1);
     set_default(&mut object, "status.observedGeneration", 1);
-    let gardener = json!({"id": "mock-testbed", "name": "gardenlet", "version": "v1.149.0"});
+    let gardener = json!({"id": "mock-testbed", "name": "gardenlet", "version": GARDENER_VERSION});
     set_default(&mut object, "status.gardener", gardener);
     identify(&mut object);
     Ok(object)

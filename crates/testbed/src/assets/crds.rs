@@ -1,4 +1,4 @@
-//! The manifests that are taken from Gardener's module, as data, and how they are copied into the cache.
+//! The `CustomResourceDefinition`s that are taken from Gardener's module, as data, and how they get into the cache.
 
 use std::{
     fs, io,
@@ -7,8 +7,8 @@ use std::{
 
 use super::{AssetsError, GARDENER_VERSION, Progress, Variables, cache::Cache, go::Go};
 
-/// Some of the manifests in Gardener's module.
-pub(super) struct Manifests {
+/// Some of the `CustomResourceDefinition`s in Gardener's module.
+pub(super) struct Crds {
     /// The name of their folder in the cache, which the version follows.
     name: &'static str,
     what: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Manifests {
 }
 
 /// The extension kinds, which gardenlet applies to each seed.
-pub(super) const EXTENSION_CRDS: Manifests = Manifests {
+pub(super) const EXTENSION_CRDS: Crds = Crds {
     name: "crds",
     what: "the CRDs of Gardener's extension kinds",
     paths: &["pkg/component/extensions/crds/assets"],
@@ -27,7 +27,7 @@ pub(super) const EXTENSION_CRDS: Manifests = Manifests {
 };
 
 /// What a Gardener's clusters have besides that an extension's manifests are made of.
-pub(super) const FURTHER_CRDS: Manifests = Manifests {
+pub(super) const FURTHER_CRDS: Crds = Crds {
     name: "further-crds",
     what: "the CRDs of operator, monitoring and vertical pod autoscaler",
     paths: &[
@@ -38,7 +38,7 @@ pub(super) const FURTHER_CRDS: Manifests = Manifests {
     otherwise: "",
 };
 
-impl Manifests {
+impl Crds {
     /// The folder in the cache that holds them, filled if it is not there yet.
     pub(super) fn cached(&self, variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {
         let entry = format!("{}-{GARDENER_VERSION}", self.name);

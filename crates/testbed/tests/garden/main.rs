@@ -1,0 +1,238 @@
+//! `deploy/` and `example/` against the real gardener-apiserver with its admission plugins: what an operator applies is
+//! accepted as it is, in that order, and what should be refused is.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests panic; .clippy.toml says so only of the functions that are marked as tests, not of their helpers"
+)]
+
+mod world;
+
+use mock_testbed::{
+    assets::{self, Assets},
+    bed::{BedError, Options, TestBed},
+    garden::Garden,
+    installation::Installation,
+    manifests::Mode,
+    shoot::Landscape,
+};
+use serde_json::{Value, json};
+
+use self::world::{RUNTIME, example, files, in_the_garden, name, new, objects, progress, root};
+
+const SHOOTS: [&str; 3] = ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml"];
+
+/// By registration, why a Shoot with workers cannot do without (plugin/pkg/global/extensionvalidation/admission.go).
+const NOT_REGISTERED: [(&str, &str); 5] = [
+    ("mock-infrastructure", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+    ("mock-controlplane", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+    (
+        "mock-operatingsystemconfig",
+        r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
+    ),
+    ("mock-network", r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+    ("mock-worker", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+];
+
+/// Asserts that everything in `expected` is in `found`, and says where it is not.
+fn assert_holds(found: &Value, expected: &Value, path: &str) {
+    match expected {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                assert_holds(&found[field], value, &format!("{path}.{field}"));
+            }
+        }
+        Value::Array(items) => {
+            assert_eq!(found.as_array().map(Vec::len), Some(items.len()), "{path}: {found}");
+            for (index, item) in items.iter().enumerate() {
+                assert_holds(&found[index], item, &format!("{path}[{index}]"));
+            }
+        }
+        value => assert_eq!(found, value, "{path}"),
+    }
+}
+
+#[test]
+fn a_garden_that_cannot_start_says_why() {
+    let error = RUNTIME.block_on(async {
+        let assets = Assets::locate(&progress).unwrap();
+        let bed = TestBed::start(&assets, Options::default()).await.unwrap();
+        // A program that does not know all of gardener-apiserver's flags.
+        Garden::start(&bed, &assets.kube_apiserver).await.unwrap_err()
+    });
+    assert!(matches!(error, BedError::Exited { server: "gardener-apiserver", .. }), "{error}");
+    assert!(error.to_string().contains("unknown flag: --"), "{error}");
+}
+
+#[test]
+fn everything_is_accepted_in_its_order_and_once_more() {
+    in_the_garden(async |world| {
+        for file in files("deploy/controllerregistrations").into_iter().chain(files("example")) {
+            for object in objects(&file) {
+                let mut applied = world.accepted(&object).await;
+                let mut again = world.accepted(&object).await;
+                for metadata in ["resourceVersion", "managedFields"] {
+                    for answer in [&mut applied, &mut again] {
+                        answer["metadata"].as_object_mut().unwrap().remove(metadata);
+                    }
+                }
+                assert_eq!(applied, again, "{}", file.display());
+            }
+        }
+    });
+}
+
+#[test]
+fn registrations_are_defaulted_to_primary_and_on_demand() {
+    in_the_garden(async |world| {
+        for file in
+            files("deploy/controllerregistrations").into_iter().chain([root().join("example/35-dnsrecord.yaml")])
+        {
+            let objects = objects(&file);
+            let [deployment, registration] = objects.as_slice() else { panic!("{}", file.display()) };
+            let deployment = world.accepted(deployment).await;
+            let registration = world.accepted(registration).await;
+            let expected = json!({
+                "resources": [{"primary": true}],
+                "deployment": {"policy": "OnDemand", "deploymentRefs": [{"name": deployment["metadata"]["name"]}]},
+            });
+            assert_holds(&registration["spec"], &expected, name(&registration));
+        }
+    });
+}
+
+/// What the stand-in for gardenlet assumes of a Shoot is what gardener-apiserver makes of it.
+#[test]
+fn shoots_get_the_defaults_that_the_stand_in_for_gardenlet_gives_them() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        for object in objects(&root().join("example/40-seed.yaml")) {
+            world.accepted(&object).await;
+        }
+        for file in SHOOTS {
+            let mut shoot = example(file, "Shoot");
+            // As gardener-scheduler would, which compares the networks of both.
+            shoot["spec"]["seedName"] = json!("mock");
+            let plan = Landscape::load(&root().join("example").join(file), None, None).unwrap().plan(None);
+            let shoot = world.acceptable(&new(shoot)).await;
+            assert_holds(&shoot["spec"], &plan.shoot["spec"], file);
+            assert_eq!(shoot["spec"]["hibernation"]["enabled"] == true, file == "56-shoot-hibernated.yaml");
+        }
+    });
+}
+
+#[test]
+fn a_field_that_gardener_does_not_know_is_refused() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let folders = ["deploy/controllerregistrations", "deploy/extensions", "example"];
+        for object in folders.into_iter().flat_map(files).flat_map(|file| objects(&file)) {
+            let mut misspelt = object.clone();
+            misspelt["specc"] = json!({});
+            let error = world.apply(&misspelt, Mode::DryRun).await.expect_err("an unknown field");
+            assert!(error.to_string().contains("specc"), "{} {}: {error}", object["kind"], name(&object));
+        }
+    });
+}
+
+#[test]
+fn a_seed_is_refused_before_the_registrations() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let seed = new(example("40-seed.yaml", "Seed"));
+        for (registration, message) in [
+            (
+                "example/35-dnsrecord.yaml",
+                r#"given Seed uses non-registered extension type: spec.dns.provider.type ("mock")"#,
+            ),
+            (
+                "deploy/controllerregistrations/mock-controlplane.yaml",
+                r#"given Seed uses non-registered provider type: spec.provider.type ("mock")"#,
+            ),
+        ] {
+            for object in objects(&root().join(registration)) {
+                world.delete(&object).await;
+            }
+            world.refused_for(&seed, message).await;
+            world.prepare().await;
+        }
+    });
+}
+
+#[test]
+fn each_registration_stands_alone_and_shoots_with_workers_need_them_all() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let [shoot, hibernated, workerless] = SHOOTS.map(|file| new(example(file, "Shoot")));
+        for (registration, message) in NOT_REGISTERED {
+            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+            for object in objects(&file) {
+                assert_eq!(name(&object), registration);
+                world.delete(&object).await;
+            }
+            world.refused_for(&shoot, message).await;
+            world.refused_for(&hibernated, message).await;
+            world.acceptable(&workerless).await;
+
+            for object in objects(&file) {
+                world.accepted(&object).await;
+            }
+            world.acceptable(&shoot).await;
+        }
+    });
+}
+
+#[test]
+fn a_type_has_one_primary_registration() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        for (registration, _) in NOT_REGISTERED {
+            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+            let mut second = new(objects(&file).pop().unwrap());
+            let resource = &second["spec"]["resources"][0];
+            let (kind, extension_type) = (resource["kind"].as_str().unwrap(), resource["type"].as_str().unwrap());
+            let message = format!(
+                "another ControllerRegistration resource already exists that controls resource {kind}/{extension_type} primarily"
+            );
+            world.refused(&second, &message).await;
+            second["spec"]["resources"][0]["primary"] = json!(false);
+            world.acceptable(&second).await;
+        }
+    });
+}
+
+#[test]
+fn the_combined_file_holds_the_same_registrations() {
+    let mut combined = objects(&root().join("deploy/controllerregistrations.yaml"));
+    let mut single: Vec<_> = files("deploy/controllerregistrations").iter().flat_map(|file| objects(file)).collect();
+    for objects in [&mut combined, &mut single] {
+        objects.sort_by_key(|object| (object["kind"].to_string(), name(object).to_owned()));
+    }
+    assert_eq!(combined, single);
+}
+
+#[test]
+fn gardeners_operator_accepts_the_extensions() {
+    in_the_garden(async |world| {
+        for file in files("deploy/extensions") {
+            let [extension] = objects(&file).try_into().unwrap();
+            world.accepted(&extension).await;
+        }
+    });
+}
+
+/// That is what makes the installation of a registration whose kind nobody serves a healthy one.
+#[test]
+fn the_chart_of_the_unserved_kind_renders_to_one_config_map() {
+    let helm = assets::helm(&progress).unwrap_or_else(|error| panic!("{error}"));
+    in_the_garden(async |world| {
+        let file = root().join("example/35-dnsrecord.yaml");
+        let seed = example("40-seed.yaml", "Seed");
+        let installation = Installation::render(&file, &seed, &helm, world.bed.dir()).unwrap();
+        let [config_map] = installation.objects.as_slice() else { panic!("{installation:?}") };
+        assert_eq!(config_map["kind"], "ConfigMap");
+        installation.apply(&world.bed.client()).await.unwrap();
+    });
+}
