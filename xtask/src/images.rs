@@ -79,8 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds all images for this machine, and once more: fails if that gives other bytes. Returns their folder.
-pub(crate) fn build_twice() -> Result<PathBuf> {
+/// Builds all images for this machine, and once more: fails if that gives other bytes.
+pub(crate) fn build_twice() -> Result<()> {
     let once = || pack(kinds::ALL, &[Platform::host()?], NO_REGISTRY, env!("CARGO_PKG_VERSION"));
     let packed = once()?;
     for (first, second) in packed.iter().zip(once()?) {
@@ -88,7 +88,7 @@ pub(crate) fn build_twice() -> Result<PathBuf> {
     }
     write(&packed)?;
     println!("{}", table(kinds::ALL, &packed));
-    Ok(folder())
+    Ok(())
 }
 
 /// Builds the controllers of these kinds and packs an image of each, and the chart.
@@ -118,7 +118,8 @@ fn pack(kinds: &[Kind], platforms: &[Platform], registry: &str, tag: &str) -> Re
     Ok(packed)
 }
 
-fn folder() -> PathBuf {
+/// Where the archives are.
+pub(crate) fn folder() -> PathBuf {
     cargo::root().join(FOLDER)
 }
 

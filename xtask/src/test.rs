@@ -131,7 +131,8 @@ fn every_step(steps: &mut Steps, fast: bool) {
     steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
     steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
     steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
-    steps.run("images", images);
+    let images = steps.run("images", images);
+    steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
 }
 
 fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
@@ -204,8 +205,9 @@ fn tests(which: &[&str]) -> Result<Outcome> {
 /// Builds the images, and runs the tests that look at them and run them.
 fn images() -> Result<Outcome> {
     println!("$ cargo xtask images");
-    let folder = images::build_twice()?;
-    let outcome = cargo_test(&["--package", "mock-testbed", "--test", "images"], &[("MOCK_IMAGES", &folder)])?;
+    images::build_twice()?;
+    let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder())];
+    let outcome = cargo_test(&["--package", "mock-testbed", "--test", "images"], variables)?;
     let missing = match container::available() {
         Err(error) => Some(error.to_string()),
         Ok(()) if !images::on_path("skopeo") => Some("skopeo is not on PATH: `apt-get install skopeo`".to_owned()),
@@ -217,12 +219,39 @@ fn images() -> Result<Outcome> {
     })
 }
 
+/// Runs the conformance suite of each kind with its controller as gardenlet installs it: the image, the chart's rights,
+/// and no network but a loopback.
+fn installed_controllers() -> Result<Outcome> {
+    if let Err(error) = container::available() {
+        return Ok(NotRun(error.to_string()));
+    }
+    if !images::on_path("ip") {
+        return Ok(NotRun("ip is not on PATH: `apt-get install iproute2`".to_owned()));
+    }
+    let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
+    println!("$ unshare --net cargo test {}", arguments.join(" "));
+    let mut cargo = cargo::command();
+    cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder());
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
+    command.arg(cargo.get_program()).args(cargo.get_args()).current_dir(cargo::root());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    counted_tests(&mut command)
+}
+
 /// Runs tests, and counts them.
 fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
     println!("$ cargo test {}", arguments.join(" "));
-    let mut command = cargo::command();
-    command.arg("test").args(arguments).envs(variables.iter().copied());
-    let (ended_well, lines) = shown(&mut command, |line| line.starts_with("test result:"))?;
+    counted_tests(cargo::command().arg("test").args(arguments).envs(variables.iter().copied()))
+}
+
+fn counted_tests(command: &mut Command) -> Result<Outcome> {
+    let (ended_well, lines) = shown(command, |line| line.starts_with("test result:"))?;
     let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
     let (passed, failed) = (count("passed"), count("failed"));
     Ok(if ended_well {
