@@ -68,12 +68,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let registry = args.push.as_deref().unwrap_or(NO_REGISTRY);
 
-    let packed = pack(kinds, &platforms, registry, &args.tag)?;
+    let workspace = Workspace::read()?;
+    let packed = pack(&workspace, kinds, &platforms, registry, &args.tag)?;
     write(&packed)?;
     println!("{}", table(kinds, &packed));
+    for unknown in workspace.unknown() {
+        println!("{unknown}");
+    }
     if let Some(tool) = tool {
         for packed in &packed {
-            tool.push(&folder().join(&packed.file), &packed.reference, &args.flags)?;
+            tool.push(&folder(), packed, &args.flags)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -81,7 +85,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Builds all images for this machine, and once more: fails if that gives other bytes.
 pub(crate) fn build_twice() -> Result<()> {
-    let once = || pack(kinds::ALL, &[Platform::host()?], NO_REGISTRY, env!("CARGO_PKG_VERSION"));
+    let workspace = Workspace::read()?;
+    let once = || pack(&workspace, kinds::ALL, &[Platform::host()?], NO_REGISTRY, env!("CARGO_PKG_VERSION"));
     let packed = once()?;
     for (first, second) in packed.iter().zip(once()?) {
         ensure!(first.tar == second.tar, "{}: packing it again gives other bytes", first.file);
@@ -92,10 +97,14 @@ pub(crate) fn build_twice() -> Result<()> {
 }
 
 /// Builds the controllers of these kinds and packs an image of each, and the chart.
-fn pack(kinds: &[Kind], platforms: &[Platform], registry: &str, tag: &str) -> Result<Vec<Packed>> {
+fn pack(
+    workspace: &Workspace,
+    kinds: &[Kind],
+    platforms: &[Platform],
+    registry: &str,
+    tag: &str,
+) -> Result<Vec<Packed>> {
     let reference = |name: &str| Reference { repository: format!("{registry}/{name}"), tag: tag.to_owned() };
-    let workspace = Workspace::read()?;
-
     let mut programs: Vec<Vec<(Platform, PathBuf)>> = vec![Vec::new(); kinds.len()];
     for platform in platforms {
         for (programs, (_, program)) in programs.iter_mut().zip(platform.build(kinds)?) {
@@ -138,7 +147,7 @@ fn table(kinds: &[Kind], packed: &[Packed]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["kind", "reference", "digest", "compressed", "file"]);
     for (kind, packed) in kinds.iter().map(|kind| kind.name).chain(["(chart)"]).zip(packed) {
-        let sizes: Vec<_> = packed.sizes.iter().copied().map(megabytes).collect();
+        let sizes: Vec<_> = packed.sizes.iter().copied().map(size).collect();
         let (reference, digest) = (packed.reference.to_string(), packed.digest.clone());
         table.add_row([kind.to_owned(), reference, digest, sizes.join(", "), format!("{FOLDER}/{}", packed.file)]);
     }
@@ -148,8 +157,11 @@ fn table(kinds: &[Kind], packed: &[Packed]) -> Table {
     table
 }
 
-/// A size as registries tell it.
-fn megabytes(bytes: u64) -> String {
+/// A number of bytes for people, as registries tell it: rounded up, a thousand to the next unit.
+fn size(bytes: u64) -> String {
+    if bytes < 1_000_000 {
+        return format!("{} kB", bytes.div_ceil(1_000));
+    }
     let tenths = bytes.div_ceil(100_000);
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
@@ -169,8 +181,10 @@ fn tag(text: &str) -> Result<String, String> {
 fn registry(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-:/[]".contains(&byte);
-    if text.is_empty() || text.contains("//") || !text.bytes().all(known) {
-        return Err("give a host and a path in lower case without https://, such as registry.example/mock".to_owned());
+    // By this rule everybody tells a host from the first part of a path.
+    let host = text.split('/').next().is_some_and(|host| host == "localhost" || host.contains(['.', ':']));
+    if host && !text.contains("//") && text.bytes().all(known) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err("give a host and a path in lower case without https://, such as registry.example/mock".to_owned())
 }

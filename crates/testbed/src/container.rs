@@ -121,8 +121,9 @@ pub struct Image {
 }
 
 impl Image {
-    /// Unpacks the image of an archive of `cargo xtask images` into an empty folder, which must live as long as the
-    /// containers: one below [`Supervisor::folder`](crate::supervisor::Supervisor::folder).
+    /// Unpacks the image of an archive of `cargo xtask images`. The folder, which is made if it is not there, is the
+    /// image's own and must live as long as its containers: one below
+    /// [`Supervisor::folder`](crate::supervisor::Supervisor::folder).
     pub fn open(archive: &Path, folder: &Path) -> Result<Self, ContainerError> {
         available()?;
         let unpacked = image::unpack(archive, &folder.join("root"));

@@ -141,7 +141,7 @@ fn an_image_tells_its_version(files: &[PathBuf]) {
     for (file, name) in controllers(files) {
         let (succeeded, output) = runtime().block_on(async {
             let supervisor = Supervisor::start().unwrap();
-            let image = Image::open(file, supervisor.folder()).unwrap();
+            let image = Image::open(file, &supervisor.folder().join("image")).unwrap();
             let options = ContainerOptions { args: vec!["--version".to_owned()], ..ContainerOptions::default() };
             let mut command = image.command(&options).unwrap();
             let mut child = supervisor
@@ -276,7 +276,7 @@ fn an_archive_that_was_changed_is_refused(files: &[PathBuf]) {
     let middle = content.len() / 2;
     content[middle] ^= 1;
     fs::write(&changed, content).unwrap();
-    let error = Image::open(&changed, folder.path()).unwrap_err().to_string();
+    let error = Image::open(&changed, &folder.path().join("image")).unwrap_err().to_string();
     assert!(error.contains("changed.tar") && error.contains("the blob sha256:"), "{error}");
 }
 
@@ -307,7 +307,7 @@ async fn serving(supervisor: &Supervisor, archive: &Path) -> Container {
         fs::set_permissions(mounted.join(file), fs::Permissions::from_mode(0o444)).unwrap();
     }
 
-    let image = Image::open(archive, supervisor.folder()).unwrap();
+    let image = Image::open(archive, &supervisor.folder().join("image")).unwrap();
     let options = ContainerOptions {
         args: vec!["--log-format".to_owned(), "text".to_owned()],
         env: vec![("KUBECONFIG".to_owned(), format!("{MOUNTED}/kubeconfig"))],

@@ -37,7 +37,7 @@ pub(crate) fn pack(
         let image = add(&mut layout, program, labels, *platform, executable)?;
         let size = image.docker.config.size() + image.docker.layer.size();
         if size > LIMIT {
-            let (size, limit) = (super::megabytes(size), super::megabytes(LIMIT));
+            let (size, limit) = (super::size(size), super::size(LIMIT));
             bail!("{reference} for {platform} takes {size} compressed and may take {limit}: see what {program} links");
         }
         sizes.push(size);

@@ -34,6 +34,13 @@ impl Workspace {
         })
     }
 
+    /// What images and chart will not say, and the remedy.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &'static str> {
+        let revision = self.revision.is_none().then_some("no revision is named: build in a clone of the repository");
+        let source = "no source is named: set `repository` in Cargo.toml, or clone from where others can";
+        revision.into_iter().chain(self.source.is_none().then_some(source))
+    }
+
     /// The labels of a controller's image.
     pub(crate) fn image(&self, kind: Kind) -> Result<Labels> {
         let name = kind.package();

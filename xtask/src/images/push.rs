@@ -1,10 +1,10 @@
 //! Pushes archives to a registry, by whichever of the usual tools is there.
 
-use std::{fs::File, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{layout::Reference, platform::on_path};
+use super::{Packed, platform::on_path};
 
 /// A tool that pushes an OCI archive as it is, with the same digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,32 +29,29 @@ impl Tool {
         }
     }
 
-    /// Pushes an archive; `flags` are the tool's own, such as those for a registry without TLS.
-    pub(crate) fn push(self, archive: &Path, reference: &Reference, flags: &[String]) -> Result<()> {
-        // crane takes an OCI layout only as a folder.
+    /// Pushes an archive of this folder; `flags` are the tool's own, such as those for a registry without TLS.
+    pub(crate) fn push(self, folder: &Path, packed: &Packed, flags: &[String]) -> Result<()> {
+        let Packed { file, reference, .. } = packed;
         let unpacked = tempfile::tempdir().context("cannot make a temporary folder")?;
-        if self == Self::Crane {
-            tar::Archive::new(File::open(archive)?).unpack(unpacked.path())?;
-        }
         let mut command = Command::new(self.program());
-        command.args(self.arguments(archive, unpacked.path(), reference)?).args(flags);
-        let status = command.status().with_context(|| format!("cannot start {}", self.program()))?;
+        // The tools read a colon in a path as the beginning of a tag: no path, no colon.
+        command.current_dir(folder);
+        match self {
+            // Without --all only the image of this machine's platform would go.
+            Self::Skopeo => command
+                .args(["copy", "--all", "--preserve-digests"])
+                .args([format!("oci-archive:{file}"), format!("docker://{reference}")]),
+            // It takes an OCI layout as a folder only.
+            Self::Crane => {
+                tar::Archive::new(packed.tar.as_slice()).unpack(unpacked.path())?;
+                command.arg("push").arg(unpacked.path()).arg(reference.to_string())
+            }
+            Self::Oras => command
+                .args(["cp", "--from-oci-layout"])
+                .args([format!("{file}:{}", reference.tag), reference.to_string()]),
+        };
+        let status = command.args(flags).status().with_context(|| format!("cannot start {}", self.program()))?;
         ensure!(status.success(), "{} did not push {reference}: see above ({status})", self.program());
         Ok(())
-    }
-
-    fn arguments(self, archive: &Path, unpacked: &Path, reference: &Reference) -> Result<Vec<String>> {
-        let text = |path: &Path| path.to_str().map(str::to_owned).context("the path of the archive is not UTF-8");
-        let (archive, reference) = (text(archive)?, reference.to_string());
-        let arguments = match self {
-            // Without --all only the image of this machine's platform would go.
-            Self::Skopeo => {
-                let (from, to) = (format!("oci-archive:{archive}"), format!("docker://{reference}"));
-                ["copy", "--all", "--preserve-digests"].map(str::to_owned).into_iter().chain([from, to]).collect()
-            }
-            Self::Crane => vec!["push".to_owned(), text(unpacked)?, reference],
-            Self::Oras => vec!["cp".to_owned(), "--from-oci-layout".to_owned(), archive, reference],
-        };
-        Ok(arguments)
     }
 }

@@ -179,7 +179,7 @@ fn tags_and_registries_that_no_registry_would_take_are_refused() {
         assert!(tag(bad).is_err(), "{bad}");
     }
     assert_eq!(registry("registry.example:5000/a/b/").as_deref(), Ok("registry.example:5000/a/b"));
-    for bad in ["", "/", "https://registry.example", "registry.example/UPPER", "a b"] {
+    for bad in ["", "/", "mock", "https://registry.example", "registry.example/UPPER", "registry.example/a b"] {
         assert!(registry(bad).is_err(), "{bad}");
     }
 }
