@@ -16,7 +16,9 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Things that went wrong, by `reason` (request, timeout, watch, undecodable).
     pub errors: IntCounterVec,
-    /// Requests that write, by `target` (status, metadata, secret) and `outcome` (ok, conflict, failed).
+    /// 1 while the file of `--script` cannot be used and the last good one is in force.
+    pub script_stale: IntGauge,
+    /// Requests that write, by `target` (status, metadata, secret, event) and `outcome` (ok, conflict, failed).
     pub writes: IntCounterVec,
 }
 
@@ -38,6 +40,10 @@ impl Metrics {
             queued: IntGauge::new("mock_queue_length", "Objects that wait for their round")?,
             in_flight: IntGauge::new("mock_reconciles_in_flight", "Rounds under way")?,
             errors: IntCounterVec::new(Opts::new("mock_errors_total", "Things that went wrong"), &["reason"])?,
+            script_stale: IntGauge::new(
+                "mock_script_stale",
+                "1 while the file of --script cannot be used and the last good one is in force",
+            )?,
             writes: IntCounterVec::new(Opts::new("mock_writes_total", "Requests that write"), &["target", "outcome"])?,
             registry,
         };
@@ -47,6 +53,7 @@ impl Metrics {
         registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
+        registry.register(Box::new(metrics.script_stale.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         Ok(metrics)
     }

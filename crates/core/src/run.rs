@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
 use crate::args::Args;
+use crate::behaviour::File;
 use crate::cluster::Clusters;
+use crate::events::Events;
 use crate::extension::{Extension, Scoped};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -58,6 +60,7 @@ pub fn main<K: Extension>() -> ExitCode {
 }
 
 async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(), String> {
+    let script = args.script.as_deref().map(File::read).transpose()?;
     let client = client(&args).await?;
     let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
     let ready = Ready::default();
@@ -72,13 +75,24 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<(),
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
     let context = Arc::new(Context::<K> {
+        events: Events::new(client.clone(), &name),
         client,
         types,
         options: args.kind,
         name,
+        kind: K::kind(&()).into_owned(),
+        script,
         clusters: Clusters::default(),
         objects: Objects::default(),
         metrics,
+    });
+    tokio::spawn({
+        let context = context.clone();
+        async move {
+            if let Some(file) = &context.script {
+                file.follow(|stale| context.metrics.script_stale.set(i64::from(stale))).await;
+            }
+        }
     });
     run(context, args.namespace, args.concurrency, ready, stop).await;
     tracing::info!("stopped");

@@ -17,9 +17,11 @@ mod ground;
 mod restarts;
 mod rules;
 mod schema;
+mod scripts;
 
 use ground::{Controller, Suite};
 pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
+pub use scripts::{record, script};
 
 /// How long one rule may take; a rule that hangs is a rule that is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -53,7 +55,8 @@ pub type Proof = std::pin::Pin<Box<dyn Future<Output = Result<(), Failed>> + Sen
 #[must_use]
 pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     let arguments = Arguments::from_args();
-    let rules: Vec<Rule> = rules::ALL.iter().chain(restarts::ALL).chain(subject.rules).copied().collect();
+    let rules: Vec<Rule> =
+        rules::ALL.iter().chain(restarts::ALL).chain(scripts::ALL).chain(subject.rules).copied().collect();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));

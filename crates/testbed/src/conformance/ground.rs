@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -35,6 +35,7 @@ pub(super) struct Suite {
     pub(super) resource: ApiResource,
     pub(super) finalizer: &'static str,
     pub(super) default_type: String,
+    pub(super) timeout: SignedDuration,
     pub(super) schema: fn(&Value, &Value) -> Result<(), Failed>,
 }
 
@@ -57,6 +58,7 @@ impl Suite {
             resource: ApiResource::erase::<K>(&()),
             finalizer: K::FINALIZER,
             default_type: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
+            timeout: K::TIMEOUT,
             schema: super::schema::written_paths_exist::<K>,
         })
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ground::{Controller, annotation, asking, json_patch_merge, last};
-use super::{Ground, Rule, ensure};
+use super::{Ground, Rule, ensure, script};
 use crate::readiness;
 use crate::rules;
 
@@ -151,11 +151,17 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
     let taken = taken.local_addr()?.to_string();
     let good = ground.suite.bed.kubeconfig_for(&ground.suite.user)?;
     let good = good.to_str().ok_or("not UTF-8")?;
+    let bad_script = ground.suite.bed.dir().join("bad-script.yaml");
+    let rules = json!([{ "succeed": {} }, { "name": "typo", "fail": { "message": "m", "codes": ["ERR_INFRA"] } }]);
+    std::fs::write(&bad_script, script(rules).to_string())?;
+    let bad_script = bad_script.to_str().ok_or("not UTF-8")?;
     for (arguments, named) in [
         (vec!["--kubeconfig", "/nowhere/kubeconfig"], "/nowhere/kubeconfig"),
         (vec![], "KUBECONFIG"),
         (vec!["--kubeconfig", good, "--admin-address", &taken], "--admin-address"),
         (vec!["--kubeconfig", good, "--log-level", "=!"], "--log-level"),
+        (vec!["--kubeconfig", good, "--script", "/nowhere/script"], "/nowhere/script"),
+        (vec!["--kubeconfig", good, "--script", bad_script], "rule 2 (typo), fail.codes[0]"),
     ] {
         let output = tokio::process::Command::new(ground.suite.subject.binary)
             .args(&arguments)
@@ -275,7 +281,7 @@ fn done(operation: &'static str) -> impl Fn(&Ground, &Value) -> bool {
     }
 }
 
-fn free_port() -> Result<u16, Failed> {
+pub(super) fn free_port() -> Result<u16, Failed> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
@@ -290,7 +296,7 @@ fn kubeconfig(server: &str) -> Value {
     })
 }
 
-async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {
+pub(super) async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !http_get(address, path).await.is_ok_and(|answer| answer.contains(expected)) {
         ensure(tokio::time::Instant::now() < deadline, format!("{path} never said {expected}"))?;
