@@ -5,6 +5,7 @@ mod cargo;
 mod demo;
 mod kinds;
 mod run;
+mod script;
 mod signals;
 mod test;
 
@@ -20,6 +21,9 @@ enum Xtask {
     Demo(demo::Args),
     /// Run the controllers in the foreground against the current kubeconfig
     Run(run::Args),
+    /// Look into scripts of delays and failures
+    #[command(subcommand)]
+    Script(script::Command),
     /// Everything that must pass
     Test(test::Args),
 }
@@ -29,6 +33,7 @@ async fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Run(args) => run::run(args).await,
+        Xtask::Script(command) => script::run(command),
         Xtask::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {

@@ -10,6 +10,7 @@ use crate::extension::Invalid;
 
 mod delay;
 mod draw;
+mod foresee;
 mod record;
 mod source;
 mod turn;
@@ -17,6 +18,7 @@ mod validate;
 
 pub use delay::{Delay, Distribution, Span};
 pub use draw::{Choice, Draws, Subject, choose, drawn_seed};
+pub use foresee::{Foreseen, MOST_ATTEMPTS, foresee};
 pub use record::{Due, Fired, MOCK_SCRIPT, Phase, Record, Request, conditions};
 pub use source::{File, Parsed, strongest};
 pub(crate) use source::{of_annotation, ours};

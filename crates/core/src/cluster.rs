@@ -33,7 +33,6 @@ struct WatchedShoot {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct WatchedMeta {
-    uid: String,
     annotations: Option<HashMap<String, String>>,
 }
 
@@ -56,7 +55,7 @@ impl Cluster {
         let shoot = &self.spec.shoot;
         let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
         ShootFacts {
-            uid: shoot.metadata.uid.clone(),
+            uid: self.metadata.uid.clone().unwrap_or_default(),
             technical_id: shoot.status.technical_id.clone(),
             failed: shoot.status.last_operation.as_ref().is_some_and(|last| last.state == "Failed"),
             // Gardener takes whatever Go's ParseBool does for true.

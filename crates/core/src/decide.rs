@@ -36,7 +36,7 @@ pub enum ClusterView<'a> {
 /// What decisions need of the Cluster's Shoot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootFacts {
-    /// `metadata.uid`, empty if the Shoot has none.
+    /// Of the Cluster: new with each Shoot that comes to the seed.
     pub uid: String,
     /// `status.technicalID`, empty if the Shoot has none.
     pub technical_id: String,

@@ -73,12 +73,12 @@ pub fn status(meta: &ObjectMeta, report: &Report, mut fields: Map<String, Value>
         let observed = meta.generation.map(|generation| generation.saturating_sub(behind));
         fields.insert("observedGeneration".to_owned(), json!(observed));
     }
-    fields_only(meta, fields)
+    fields_only(meta, &fields)
 }
 
 /// Merge patch of fields of the status that say nothing of the operation.
 #[must_use]
-pub fn fields_only(meta: &ObjectMeta, fields: Map<String, Value>) -> Value {
+pub fn fields_only(meta: &ObjectMeta, fields: &Map<String, Value>) -> Value {
     json!({ "metadata": { "resourceVersion": meta.resource_version }, "status": fields })
 }
 

@@ -212,7 +212,7 @@ impl<K: Extension> Round<'_, K> {
                 kind: self.context.kind.as_str(),
                 namespace: &self.key.0,
                 name: &self.key.1,
-                shoot: self.technical_id(object, facts),
+                shoot: write::technical_id(object, facts),
                 purpose: object.purpose(),
                 pools: object.pools(),
             },

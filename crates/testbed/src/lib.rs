@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod gardenlet;
 pub mod janitor;
 mod json;
+pub mod patience;
 pub mod readiness;
 pub mod shoot;
 pub mod supervisor;

@@ -72,6 +72,9 @@ pub enum NotReady {
     /// The object still belongs to this seed.
     #[error("status.lastOperation must be Migrate Succeeded, but is {0}")]
     NotMigrated(String),
+    /// It is being deleted, and somebody holds it.
+    #[error("the object must be gone, but its finalizers are {0}")]
+    StillThere(String),
 }
 
 /// Whether an object is ready. The rule is that of (`pkg/utils/kubernetes/health/extensions.go`), preceded by the

@@ -5,8 +5,11 @@ use k8s_openapi::jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use wildmatch::WildMatch;
 
-use super::{Action, Due, Fired, Rule, Script, Span, backoff};
+use super::{Action, Due, Fault, Fired, Rule, Script, Span, backoff};
 use crate::contract::OperationType;
+
+/// gardenlet looks once more after its timeout; later than that it has gone.
+const TOO_LATE: SignedDuration = SignedDuration::from_secs(10);
 
 /// An object as rules see it.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +37,21 @@ pub struct Draws(Sha256);
 pub struct Choice {
     /// The rule and what it does.
     pub fired: Fired,
-    /// How long the operation takes; none if it hangs.
-    pub takes: Option<SignedDuration>,
+    /// How long the operation takes by its rule; none if it hangs.
+    takes: Option<SignedDuration>,
     /// The rule's health conditions, each with its time since the begin.
     pub conditions: Vec<(Due, SignedDuration)>,
+}
+
+impl Choice {
+    /// How long the operation takes if gardenlet waits so long; none if it hangs.
+    #[must_use]
+    pub fn takes(&self, timeout: SignedDuration) -> Option<SignedDuration> {
+        match self.fired.action {
+            Action::Misbehave(Fault::AnswerLate) => Some(self.takes?.max(timeout.saturating_add(TOO_LATE))),
+            _ => self.takes,
+        }
+    }
 }
 
 impl Draws {
@@ -68,8 +82,8 @@ impl Draws {
     }
 }
 
-/// The seed of a script that has none: from the uid of the Shoot, so that all its objects share it and another Shoot
-/// has another; short, since people paste it.
+/// The seed of a script that has none: from the uid of the Cluster, so that all objects of a Shoot share it, in every
+/// process, and another Shoot has another; short, since people paste it.
 #[must_use]
 pub fn drawn_seed(uid: &str) -> u64 {
     Sha256::digest(uid).iter().take(4).fold(0, |seed, byte| seed << 8 | u64::from(*byte))

@@ -11,7 +11,7 @@ use crate::contract::{MOCK_API_VERSION, SCRIPT_ANNOTATION};
 use crate::extension::Invalid;
 
 /// How often the file is looked at. Reading it is cheap, and unlike a watch it works for every editor, file system and
-/// mounted ConfigMap, which is changed by turning a symbolic link around.
+/// mounted `ConfigMap`, which is changed by turning a symbolic link around.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A script that was read, or why it cannot be.

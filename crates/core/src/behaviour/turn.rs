@@ -2,13 +2,10 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Choice, Due, Fault, Parsed, Phase, Record, Request, Subject, choose};
+use super::{Action, Due, Fault, Parsed, Phase, Record, Request, Subject, choose};
 use crate::contract::{ErrorCode, LastOperation, OperationType, State};
 use crate::decide::{Change, Finalizer};
 use crate::extension::Invalid;
-
-/// gardenlet looks once more after its timeout; later than that it has gone.
-const TOO_LATE: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the decision about an object has to know of scripts.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +67,7 @@ impl Scripting<'_> {
         let drawn_seed = unfinished.map_or(self.drawn_seed, |before| before.seed);
         let seed = script.seed.unwrap_or(drawn_seed);
         let choice = choose(script, seed, &self.subject, operation, attempt);
-        let takes = self.takes(choice.as_ref());
+        let takes = choice.as_ref().map_or(Some(SignedDuration::ZERO), |choice| choice.takes(self.timeout));
         let (rule, conditions) = choice.map(|choice| (choice.fired, choice.conditions)).unzip();
         let conditions = conditions.into_iter().flatten();
         Start::Attempt(Box::new(Record {
@@ -85,15 +82,6 @@ impl Scripting<'_> {
             conditions: conditions.map(|(due, after)| Due { at: later(now, after), ..due }).collect(),
             published: before.map(|before| before.published.clone()).unwrap_or_default(),
         }))
-    }
-
-    fn takes(&self, choice: Option<&Choice>) -> Option<SignedDuration> {
-        let Some(choice) = choice else { return Some(SignedDuration::ZERO) };
-        let too_late = self.timeout.saturating_add(TOO_LATE);
-        match choice.fired.action {
-            Action::Misbehave(Fault::AnswerLate) => choice.takes.map(|takes| takes.max(too_late)),
-            _ => choice.takes,
-        }
     }
 }
 

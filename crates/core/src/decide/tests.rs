@@ -98,17 +98,17 @@ impl Model {
             match write {
                 Write::Status(state) => {
                     let record = (*state == State::Processing).then(|| self.record()).flatten();
-                    self.put(Report::new(*operation, *state, update_time(&self.meta, now)), record, now);
+                    self.put(&Report::new(*operation, *state, update_time(&self.meta, now)), record, now);
                 }
                 Write::Scripted(act) => {
                     let fault = (act.state == State::Succeeded).then(|| act.record.fault()).flatten();
                     let error = act.error.clone().map(|(description, codes)| Problem { description, codes });
                     let report = Report::new(*operation, act.state, update_time(&self.meta, now));
-                    self.put(Report { progress: act.progress, error, fault, ..report }, Some(act.record.clone()), now);
+                    self.put(&Report { progress: act.progress, error, fault, ..report }, Some(act.record.clone()), now);
                 }
                 Write::BadScript(invalid) => {
                     let report = Report::new(*operation, State::Error, update_time(&self.meta, now));
-                    self.put(Report { error: Some(Problem::from(invalid)), ..report }, self.record(), now);
+                    self.put(&Report { error: Some(Problem::from(invalid)), ..report }, self.record(), now);
                 }
                 Write::Conditions(record) => {
                     let conditions = behaviour::conditions(self.conditions(), Some((**record).clone()), now);
@@ -126,12 +126,12 @@ impl Model {
 }
 
 impl Model {
-    fn put(&mut self, report: Report, record: Option<Record>, now: Timestamp) {
+    fn put(&mut self, report: &Report, record: Option<Record>, now: Timestamp) {
         let mut fields = serde_json::Map::new();
         if let Some(conditions) = behaviour::conditions(self.conditions(), record, now) {
             fields.insert("conditions".into(), json!(conditions));
         }
-        let body = patch::status(&self.meta, &report, fields);
+        let body = patch::status(&self.meta, report, fields);
         let mut status = json!(self.status.clone().unwrap_or_default());
         for (key, value) in body["status"].as_object().unwrap() {
             status[key] = value.clone();

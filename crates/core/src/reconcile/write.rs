@@ -31,8 +31,8 @@ impl<K: Extension> Round<'_, K> {
                 Write::Metadata(change) => self.patch_metadata(&meta, *change).await?,
                 Write::Conditions(record) => {
                     let mut fields = Map::new();
-                    self.put_conditions(object, Some((**record).clone()), &mut fields);
-                    self.patch_status(&meta, &patch::fields_only(&meta, fields)).await?
+                    put_conditions(object, Some((**record).clone()), &mut fields);
+                    self.patch_status(&meta, &patch::fields_only(&meta, &fields)).await?
                 }
                 Write::BadScript(invalid) => {
                     let mut report = Report::new(operation, State::Error, time);
@@ -119,18 +119,9 @@ impl<K: Extension> Round<'_, K> {
         }
         // The first half of an unscripted operation leaves the bookkeeping to the second.
         if act.is_some() || report.state != State::Processing {
-            self.put_conditions(object, record, &mut fields);
+            put_conditions(object, record, &mut fields);
         }
         Ok(patch::status(meta, &report, fields))
-    }
-
-    fn put_conditions(&self, object: &K, record: Option<Record>, fields: &mut Map<String, Value>) {
-        let reported = fields.get("conditions").and_then(Value::as_array);
-        let there = object.status().and_then(|status| status.conditions.as_ref());
-        let existing = reported.or(there).map(Vec::as_slice).unwrap_or_default();
-        if let Some(conditions) = behaviour::conditions(existing, record, Timestamp::now()) {
-            fields.insert("conditions".to_owned(), Value::Array(conditions));
-        }
     }
 
     /// Makes a report one of a value that cannot be used.
@@ -140,11 +131,6 @@ impl<K: Extension> Round<'_, K> {
         report.state = State::Error;
         report.description = format!("{} failed: {invalid}", report.operation.as_str());
         report.error = Some(Problem::from(invalid));
-    }
-
-    pub(super) fn technical_id<'a>(&self, object: &'a K, facts: Option<&'a ShootFacts>) -> &'a str {
-        let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
-        technical_id.or(object.cluster()).unwrap_or_default()
     }
 
     /// What the kind reports; an inner error is the object's fault, an outer one the API server's.
@@ -168,7 +154,7 @@ impl<K: Extension> Round<'_, K> {
             // No error of the object's: the next round waits for the Cluster.
             shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
         }
-        let technical_id = self.technical_id(object, facts);
+        let technical_id = technical_id(object, facts);
         let options = &self.context.options;
         Ok(object.outcome(&Input { options, time, technical_id, repeat_time, shoot: &shoot }))
     }
@@ -247,6 +233,22 @@ impl<K: Extension> Round<'_, K> {
     fn count(&self, target: &str, outcome: &str) {
         self.context.metrics.writes.with_label_values(&[target, outcome]).inc();
     }
+}
+
+/// Puts the bookkeeping of a script, and its health conditions, among the conditions.
+fn put_conditions<K: Extension>(object: &K, record: Option<Record>, fields: &mut Map<String, Value>) {
+    let reported = fields.get("conditions").and_then(Value::as_array);
+    let there = object.status().and_then(|status| status.conditions.as_ref());
+    let existing = reported.or(there).map(Vec::as_slice).unwrap_or_default();
+    if let Some(conditions) = behaviour::conditions(existing, record, Timestamp::now()) {
+        fields.insert("conditions".to_owned(), Value::Array(conditions));
+    }
+}
+
+/// The shoot's name in the seed.
+pub(super) fn technical_id<'a, K: Extension>(object: &'a K, facts: Option<&'a ShootFacts>) -> &'a str {
+    let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
+    technical_id.or(object.cluster()).unwrap_or_default()
 }
 
 fn describe<K: Extension>(operation: OperationType, state: State) -> String {

@@ -153,7 +153,7 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
     let good = good.to_str().ok_or("not UTF-8")?;
     let bad_script = ground.suite.bed.dir().join("bad-script.yaml");
     let rules = json!([{ "succeed": {} }, { "name": "typo", "fail": { "message": "m", "codes": ["ERR_INFRA"] } }]);
-    std::fs::write(&bad_script, script(rules).to_string())?;
+    std::fs::write(&bad_script, script(&rules).to_string())?;
     let bad_script = bad_script.to_str().ok_or("not UTF-8")?;
     for (arguments, named) in [
         (vec!["--kubeconfig", "/nowhere/kubeconfig"], "/nowhere/kubeconfig"),

@@ -40,7 +40,7 @@ pub(super) const ALL: &[Rule] = rules![
 
 /// A script of these rules with a seed.
 #[must_use]
-pub fn script(rules: Value) -> Value {
+pub fn script(rules: &Value) -> Value {
     json!({ "apiVersion": MOCK_API_VERSION, "kind": "Script", "seed": 7, "rules": rules })
 }
 
@@ -63,7 +63,7 @@ async fn each_error_code_shows_on_the_object_and_decides_about_the_shoot(ground:
     ];
     for (index, code) in ErrorCode::ALL.into_iter().enumerate() {
         let fail = json!([{ "fail": { "message": "no luck", "codes": [code], "retryAfter": "1h" } }]);
-        scripted(&ground, &format!("c{index}"), fail).await?;
+        scripted(&ground, &format!("c{index}"), &fail).await?;
     }
     for (index, code) in ErrorCode::ALL.into_iter().enumerate() {
         // An object that is worked on is held.
@@ -85,11 +85,11 @@ async fn the_annotation_beats_the_provider_config_and_that_the_file(ground: Grou
     let own = "placed";
     let says = |place: &str| json!([{ "fail": { "message": place, "retryAfter": "1h" } }]);
     let file = ground.suite.bed.dir().join("placed.yaml");
-    std::fs::write(&file, script(says("file")).to_string())?;
+    std::fs::write(&file, script(&says("file")).to_string())?;
     let file = file.to_str().ok_or("not UTF-8")?;
     let _controller = Controller::start(&ground.suite, &["--type", own, "--script", file])?;
     let theirs = json!({ "apiVersion": "aws.provider.extensions.gardener.cloud/v1alpha1", "kind": "Any", "rules": 1 });
-    let ours = script(says("providerConfig"));
+    let ours = script(&says("providerConfig"));
     for (name, config, place) in
         [("none", Value::Null, "file"), ("theirs", theirs, "file"), ("ours", ours, "providerConfig")]
     {
@@ -100,7 +100,7 @@ async fn the_annotation_beats_the_provider_config_and_that_the_file(ground: Grou
         let said = text(&object, "/status/lastError/description");
         ensure(said == place, format!("{name}: {said} decides instead of {place}"))?;
     }
-    let annotations = json!({ SCRIPT_ANNOTATION: script(says("annotation")).to_string() });
+    let annotations = json!({ SCRIPT_ANNOTATION: script(&says("annotation")).to_string() });
     ground.write_cluster(json!({ "metadata": { "annotations": annotations } })).await?;
     // It is in force with the next request after our watch has seen it.
     let mut said = String::new();
@@ -108,7 +108,8 @@ async fn the_annotation_beats_the_provider_config_and_that_the_file(ground: Grou
         let asked = ground.ask("ours", "reconcile").await?;
         let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION).map(str::to_owned);
         let served = |object: &Value| record(object).is_some_and(|record| record.request.timestamp == timestamp);
-        said = text(&ground.until("ours", "an attempt", served).await?, "/status/lastError/description").to_owned();
+        let object = ground.until("ours", "an attempt", served).await?;
+        text(&object, "/status/lastError/description").clone_into(&mut said);
         if said == "annotation" {
             break;
         }
@@ -120,7 +121,7 @@ async fn a_bad_script_is_told_on_the_object_and_in_an_event_until_it_is_correcte
     ground: Ground,
 ) -> Result<(), Failed> {
     let rules = json!([{ "succeed": {} }, { "name": "quota", "fail": { "message": "m", "codes": ["ERR_QUOTA"] } }]);
-    annotate_shoot(&ground, &script(rules).to_string()).await?;
+    annotate_shoot(&ground, &script(&rules).to_string()).await?;
     ground.create_annotated("a", "reconcile").await?;
     let object = ground.until("a", "an error", |object| last(object) == "Create/Error").await?;
     let description = text(&object, "/status/lastError/description");
@@ -147,7 +148,7 @@ async fn a_bad_script_is_told_on_the_object_and_in_an_event_until_it_is_correcte
 
 async fn rules_that_do_not_match_cost_no_further_request(ground: Ground) -> Result<(), Failed> {
     let rules = json!([{ "match": { "kinds": ["Another"] }, "hang": {} }, { "match": { "names": ["b"] }, "hang": {} }]);
-    scripted(&ground, "a", rules).await?;
+    scripted(&ground, "a", &rules).await?;
     ground.until_ready("a").await?;
     ground.has_cost("a", 0, 2 + ground.suite.subject.secrets).await?;
     ensure(events(&ground).await?.is_empty(), "there are Events")
@@ -156,7 +157,7 @@ async fn rules_that_do_not_match_cost_no_further_request(ground: Ground) -> Resu
 async fn a_delay_shows_as_processing_with_progress_rule_and_seed(ground: Ground) -> Result<(), Failed> {
     let progress = json!([{ "percent": 40, "description": "making it" }]);
     let rules = json!([{ "name": "slow", "succeed": { "after": "1s" }, "progress": progress }]);
-    scripted(&ground, "a", rules).await?;
+    scripted(&ground, "a", &rules).await?;
     let object = ground.until("a", "progress", |object| text(object, DESCRIPTION).starts_with("making it")).await?;
     ensure(last(&object) == "Create/Processing", last(&object))?;
     ensure(object.pointer("/status/lastOperation/progress") == Some(&json!(40)), "progress is not 40")?;
@@ -176,7 +177,7 @@ async fn the_first_two_attempts_are_counted_over_requests_and_the_error_goes_wit
     ground: Ground,
 ) -> Result<(), Failed> {
     let fail = json!({ "message": "quota", "codes": ["ERR_INFRA_QUOTA_EXCEEDED"], "retryAfter": "1h" });
-    scripted(&ground, "a", json!([{ "match": { "attempts": { "to": 2 } }, "fail": fail }])).await?;
+    scripted(&ground, "a", &json!([{ "match": { "attempts": { "to": 2 } }, "fail": fail }])).await?;
     for attempt in 1..=2 {
         let reached = |object: &Value| record(object).is_some_and(|record| record.attempt == attempt);
         let object = ground.until("a", "an attempt", reached).await?;
@@ -188,14 +189,14 @@ async fn the_first_two_attempts_are_counted_over_requests_and_the_error_goes_wit
     ensure(last(&object) == "Create/Succeeded", last(&object))?;
     // By itself as well, after the time that was asked for.
     let fail = json!({ "message": "quota", "retryAfter": "300ms" });
-    scripted(&ground, "b", json!([{ "match": { "attempts": { "to": 2 } }, "fail": fail }])).await?;
+    scripted(&ground, "b", &json!([{ "match": { "attempts": { "to": 2 } }, "fail": fail }])).await?;
     let object = ground.until_ready("b").await?;
     ensure(record(&object).is_some_and(|record| record.attempt == 3), "it did not take three attempts")
 }
 
 async fn a_failed_shoot_rests_and_goes_on_counting_when_its_owner_retries(ground: Ground) -> Result<(), Failed> {
     let fail = json!({ "message": "no", "codes": ["ERR_INFRA_UNAUTHORIZED"], "retryAfter": "500ms" });
-    scripted(&ground, "a", json!([{ "match": { "attempts": { "to": 1 } }, "fail": fail }])).await?;
+    scripted(&ground, "a", &json!([{ "match": { "attempts": { "to": 1 } }, "fail": fail }])).await?;
     ground.until("a", "an error", |object| last(object) == "Create/Error").await?;
     ground.write_cluster(json!({ "status": { "lastOperation": { "state": "Failed" } } })).await?;
     ground.barrier().await?;
@@ -216,7 +217,7 @@ async fn a_new_request_migration_or_deletion_ends_what_is_pending(ground: Ground
         json!([{ "match": { "operations": ["Create"], "attempts": { "to": 1 } }, "succeed": { "after": "1h" } }]);
     let pending = |object: &Value| last(object) == "Create/Processing" && ground.holds(object);
     for name in ["asked", "changed", "migrated", "deleted"] {
-        scripted(&ground, name, rules.clone()).await?;
+        scripted(&ground, name, &rules).await?;
         ground.until(name, "being pending", pending).await?;
     }
     ground.ask("asked", "reconcile").await?;
@@ -230,7 +231,7 @@ async fn a_new_request_migration_or_deletion_ends_what_is_pending(ground: Ground
 }
 
 async fn force_deletion_ignores_every_script(ground: Ground) -> Result<(), Failed> {
-    scripted(&ground, "a", json!([{ "match": { "operations": ["Delete"] }, "hang": {} }])).await?;
+    scripted(&ground, "a", &json!([{ "match": { "operations": ["Delete"] }, "hang": {} }])).await?;
     ground.until_ready("a").await?;
     ground.delete("a").await?;
     let object = ground.until("a", "hanging", |object| last(object) == "Delete/Processing").await?;
@@ -240,7 +241,7 @@ async fn force_deletion_ignores_every_script(ground: Ground) -> Result<(), Faile
 }
 
 async fn a_hang_lasts_and_is_written_once(ground: Ground) -> Result<(), Failed> {
-    scripted(&ground, "a", json!([{ "hang": {} }])).await?;
+    scripted(&ground, "a", &json!([{ "hang": {} }])).await?;
     let taken_up = |object: &Value| annotation(object, OPERATION_ANNOTATION).is_none();
     let object = ground.until("a", "being taken up", taken_up).await?;
     ensure(last(&object) == "Create/Processing", last(&object))?;
@@ -279,7 +280,7 @@ async fn a_finalizer_that_is_never_removed_rests(ground: Ground) -> Result<(), F
     ground.delete("a").await?;
     let object = ground.until("a", "being deleted", |object| last(object) == "Delete/Succeeded").await?;
     ground.unchanged("a", &object, "it never lets go").await?;
-    scripted(&ground, "b", json!([{ "misbehave": { "fault": Fault::KeepFinalizer } }])).await?;
+    scripted(&ground, "b", &json!([{ "misbehave": { "fault": Fault::KeepFinalizer } }])).await?;
     ground.until_ready("b").await?;
     ground.ask("b", "migrate").await?;
     let away = |object: &Value| {
@@ -291,7 +292,7 @@ async fn a_finalizer_that_is_never_removed_rests(ground: Ground) -> Result<(), F
 }
 
 async fn an_answer_after_gardenlets_timeout_comes_in_the_end(ground: Ground) -> Result<(), Failed> {
-    scripted(&ground, "a", json!([{ "misbehave": { "fault": Fault::AnswerLate } }])).await?;
+    scripted(&ground, "a", &json!([{ "misbehave": { "fault": Fault::AnswerLate } }])).await?;
     let object = ground.until("a", "being pending", |object| record(object).is_some() && ground.holds(object)).await?;
     let record = record(&object).ok_or("there is no record")?;
     let due = record.due.ok_or("it never answers")?;
@@ -316,7 +317,7 @@ async fn health_conditions_come_on_time_and_others_stay(ground: Ground) -> Resul
     let theirs = json!({ "type": "Theirs", "status": "True", "reason": "R", "message": "m",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z" });
     ground.patch_status("a", json!({ "conditions": [theirs] })).await?;
-    let patch = json!({ "spec": { "type": ground.suite.default_type, "providerConfig": script(sick("500ms")) } });
+    let patch = json!({ "spec": { "type": ground.suite.default_type, "providerConfig": script(&sick("500ms")) } });
     ground.patch("a", patch).await?;
     let object = ground.until_ready("a").await?;
     ensure(condition(&object, "EveryNodeReady").is_null(), "too early")?;
@@ -338,7 +339,7 @@ async fn a_killed_process_ends_what_it_began(ground: Ground) -> Result<(), Faile
     let rules = json!([{ "match": { "attempts": { "to": 1 } }, "fail": { "message": "m", "after": "1s", "retryAfter": "1s" } },
         { "succeed": { "after": { "uniform": { "from": "500ms", "to": "2s" } } } }]);
     let mut patch = asking("reconcile");
-    json_patch_merge(&mut patch, &json!({ "spec": { "type": own, "providerConfig": script(rules) } }));
+    json_patch_merge(&mut patch, &json!({ "spec": { "type": own, "providerConfig": script(&rules) } }));
     ground.create("a", patch).await?;
     let begun = ground.until("a", "a begin", |object| last(object) == "Create/Processing").await?;
     controller.kill().await?;
@@ -370,7 +371,7 @@ async fn a_script_file_is_read_again_and_a_bad_one_changes_nothing(ground: Groun
         std::fs::rename(&link, folder.join("..data"))?;
         Ok(())
     };
-    let says = |place: &str| script(json!([{ "fail": { "message": place, "retryAfter": "1h" } }])).to_string();
+    let says = |place: &str| script(&json!([{ "fail": { "message": place, "retryAfter": "1h" } }])).to_string();
     mount(1, &says("first"))?;
     let file = folder.join("..data/script.yaml");
     let address = format!("127.0.0.1:{}", free_port()?);
@@ -399,7 +400,7 @@ async fn a_script_file_is_read_again_and_a_bad_one_changes_nothing(ground: Groun
 const DESCRIPTION: &str = "/status/lastOperation/description";
 
 /// Creates an annotated object with a script in its providerConfig.
-async fn scripted(ground: &Ground, name: &str, rules: Value) -> Result<(), Failed> {
+async fn scripted(ground: &Ground, name: &str, rules: &Value) -> Result<(), Failed> {
     let mut patch = asking("reconcile");
     json_patch_merge(&mut patch, &json!({ "spec": { "providerConfig": script(rules) } }));
     ground.create(name, patch).await.map(drop)
@@ -407,7 +408,7 @@ async fn scripted(ground: &Ground, name: &str, rules: Value) -> Result<(), Faile
 
 /// An object `a` that misbehaved and rests.
 async fn misbehaving(ground: &Ground, fault: Fault) -> Result<Value, Failed> {
-    scripted(ground, "a", json!([{ "misbehave": { "fault": fault } }])).await?;
+    scripted(ground, "a", &json!([{ "misbehave": { "fault": fault } }])).await?;
     ground.until("a", "being served", |object| record(object).is_some_and(|it| it.phase == Phase::Served)).await?;
     ground.barrier().await?;
     let object = ground.get("a").await?;

@@ -149,10 +149,10 @@ fn readers_that_watch_see_processing_before_each_result() {
 fn attempts_are_counted_over_new_requests_and_take_effect_at_once() {
     let mut play = Play::new(create(), "- match: {attempts: {to: 2}}\n  hang: {}\n- succeed: {}");
     assert_eq!(play.until(100).step(), Step::Leave(Reason::Hangs));
-    play.now = play.now + SignedDuration::from_secs(100);
+    play.now += SignedDuration::from_secs(100);
     play.ask("reconcile").until(1000);
     assert_eq!((play.record().attempt, play.record().phase), (2, Phase::Running));
-    play.now = play.now + SignedDuration::from_secs(100);
+    play.now += SignedDuration::from_secs(100);
     play.ask("reconcile").until(1000);
     assert_eq!((play.record().attempt, play.record().phase), (3, Phase::Served));
     assert_eq!(play.log.last().unwrap(), "200 Create Succeeded 100% held");
@@ -234,7 +234,7 @@ fn faults_break_the_contract_once_and_rest() {
         let mut play = Play::new(create(), &format!("- misbehave: {{fault: {fault:?}}}"));
         assert_eq!(play.until(10_000).log, [expected], "{fault:?}");
         let observed = play.object.status.as_ref().unwrap().observed_generation;
-        assert_eq!(observed, Some(if fault == Fault::OldObservedGeneration { 0 } else { 1 }));
+        assert_eq!(observed, Some(i64::from(fault != Fault::OldObservedGeneration)));
         let stripped = annotation(&play.object.meta, TIMESTAMP_ANNOTATION).is_none();
         assert_eq!(stripped, fault == Fault::StripTimestamp);
     }
@@ -271,7 +271,7 @@ fn a_script_that_goes_takes_its_bookkeeping_along_and_others_conditions_stay() {
     assert_eq!(play.log, ["0 Create Succeeded 100% held", "30 Create Succeeded 100% held"]);
     assert_eq!(play.object.conditions()[1]["codes"], json!(["ERR_INFRA_RESOURCES_DEPLETED"]));
     play.script = None;
-    play.now = play.now + SignedDuration::from_secs(1);
+    play.now += SignedDuration::from_secs(1);
     play.ask("reconcile").until(1000);
     assert_eq!(play.object.conditions(), [theirs]);
 }
