@@ -21,9 +21,9 @@ use mock_testbed::{
 };
 use tokio::sync::mpsc;
 
-pub(crate) use self::table::duration;
+pub(crate) use self::table::{duration, percentile};
 use self::{controllers::Controllers, screen::Screen, table::Board};
-use crate::{cargo, kinds, signals::Interrupts};
+use crate::{cargo, kinds, script::Story, signals::Interrupts};
 
 /// How many shoots gardenlet works on at a time: its own default (`concurrentSyncs` of its shoot controller) is 20.
 const AT_ONCE: usize = 20;
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// The manifest of the Shoot [default: example/55-shoot.yaml]
     #[arg(long, value_name = "FILE")]
     shoot: Option<PathBuf>,
+    /// A script of delays and failures, or the name of a story in example/; also deletes the shoots
+    #[arg(long, value_name = "FILE|NAME")]
+    script: Option<String>,
     /// The manifest of its cloud profile
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
@@ -62,13 +65,19 @@ impl Args {
             if !self.keep {
                 phases.push(Phase::Delete);
             }
+        } else if self.script.is_some() && !self.keep {
+            phases.push(Phase::Delete);
         }
         phases
     }
 
-    fn plans(&self) -> Result<Vec<ShootPlan>> {
+    fn plans(&self, story: Option<&Story>) -> Result<Vec<ShootPlan>> {
         let default = cargo::root().join("example/55-shoot.yaml");
-        let shoot = self.shoot.as_deref().unwrap_or(&default);
+        let story = story.filter(|story| story.is_shoot).map(|story| story.file.as_path());
+        if story.is_some() && self.shoot.is_some() {
+            bail!("--script names a Shoot, and --shoot another one: give a script by itself, or one of the two");
+        }
+        let shoot = self.shoot.as_deref().or(story).unwrap_or(&default);
         let landscape = Landscape::load(shoot, self.cloudprofile.as_deref(), self.seed.as_deref())?;
         if landscape.is_workerless() {
             eprintln!("a Shoot without workers: Gardener creates no object of the kinds that are mocked");
@@ -82,7 +91,8 @@ impl Args {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     // What can be wrong on this machine or in the manifests comes before what takes minutes.
-    let mut plans = args.plans()?;
+    let story = args.script.as_deref().map(Story::find).transpose()?;
+    let mut plans = args.plans(story.as_ref())?;
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
     let programs = cargo::build(kinds::ALL, false)?;
 
@@ -93,7 +103,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         () = interrupts.next() => bail!("interrupted"),
     };
     let bed_up = started.elapsed();
-    let controllers = Controllers::new(&bed, programs, served(&plans));
+    let script = story.filter(|story| !story.is_shoot).map(|story| story.file);
+    let controllers = Controllers::new(&bed, programs, script, served(&plans));
     let mut board = Board::new(plans.len());
     let result = session(&args, &bed, &controllers, &mut plans, &mut board, &mut interrupts, |board, result| {
         let verdict = if result.is_ok() { "" } else { "FAILED: " };

@@ -9,6 +9,7 @@ mod images;
 mod kinds;
 mod manifests;
 mod run;
+mod script;
 mod signals;
 mod test;
 
@@ -28,6 +29,9 @@ enum Xtask {
     Manifests(manifests::Args),
     /// Run the controllers in the foreground against the current kubeconfig
     Run(run::Args),
+    /// Look into scripts of delays and failures
+    #[command(subcommand)]
+    Script(script::Command),
     /// Everything that must pass
     Test(test::Args),
 }
@@ -39,6 +43,7 @@ async fn main() -> ExitCode {
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::Run(args) => run::run(args).await,
+        Xtask::Script(command) => script::run(command),
         Xtask::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {

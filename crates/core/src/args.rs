@@ -30,6 +30,9 @@ pub struct Args<O: clap::Args> {
     /// How it is logged [default: text on a terminal, json otherwise]
     #[arg(long)]
     pub log_format: Option<LogFormat>,
+    /// Script of delays and failures, for objects without a script of their own; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
     /// Where /healthz, /readyz and /metrics are served, for example 0.0.0.0:8080 [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,

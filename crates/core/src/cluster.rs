@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::contract::FORCE_DELETION_ANNOTATION;
+use crate::behaviour::of_annotation;
+use crate::contract::{FORCE_DELETION_ANNOTATION, SCRIPT_ANNOTATION};
 use crate::decide::ShootFacts;
 
 /// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB.
@@ -52,13 +53,15 @@ struct WatchedOperation {
 impl Cluster {
     fn facts(&self) -> ShootFacts {
         let shoot = &self.spec.shoot;
-        let annotation = shoot.metadata.annotations.iter().flatten().find(|(key, _)| *key == FORCE_DELETION_ANNOTATION);
+        let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
         ShootFacts {
+            uid: self.metadata.uid.clone().unwrap_or_default(),
             technical_id: shoot.status.technical_id.clone(),
             failed: shoot.status.last_operation.as_ref().is_some_and(|last| last.state == "Failed"),
             // Gardener takes whatever Go's ParseBool does for true.
-            force_deleted: annotation
-                .is_some_and(|(_, value)| matches!(value.as_str(), "1" | "t" | "T" | "TRUE" | "true" | "True")),
+            force_deleted: annotation(FORCE_DELETION_ANNOTATION)
+                .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "TRUE" | "true" | "True")),
+            script: annotation(SCRIPT_ANNOTATION).map(|text| of_annotation(text)),
         }
     }
 }

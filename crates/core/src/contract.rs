@@ -3,6 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp, Unit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// API group of the extension objects and of Cluster.
@@ -18,6 +19,8 @@ pub const OPERATION_ANNOTATION: &str = "gardener.cloud/operation";
 pub const TIMESTAMP_ANNOTATION: &str = "gardener.cloud/timestamp";
 /// On a Shoot: its owner has given the infrastructure up and wants only the objects gone.
 pub const FORCE_DELETION_ANNOTATION: &str = "confirmation.gardener.cloud/force-deletion";
+/// On a Shoot: a script for all its extension objects, as YAML or JSON. It reaches the seed inside the Cluster.
+pub const SCRIPT_ANNOTATION: &str = "mock.extensions.gardener.cloud/script";
 /// Guards extension objects against deletion by accident; gardenlet sets it before each DELETE.
 pub const DELETION_CONFIRMATION_ANNOTATION: &str = "confirmation.gardener.cloud/deletion";
 
@@ -113,11 +116,71 @@ pub enum State {
 }
 
 /// `lastError.codes`; gardenlet copies them to the Shoot (`pkg/apis/core/v1beta1/types_common.go`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ErrorCode {
-    /// The object or its Cluster holds a value that cannot be used. Not retryable: the Shoot goes to Failed at once.
+    /// The credentials are wrong.
+    #[serde(rename = "ERR_INFRA_UNAUTHENTICATED")]
+    InfraUnauthenticated,
+    /// The credentials lack a permission.
+    #[serde(rename = "ERR_INFRA_UNAUTHORIZED")]
+    InfraUnauthorized,
+    /// The account's quota is used up.
+    #[serde(rename = "ERR_INFRA_QUOTA_EXCEEDED")]
+    InfraQuotaExceeded,
+    /// Too many requests to the cloud.
+    #[serde(rename = "ERR_INFRA_RATE_LIMITS_EXCEEDED")]
+    InfraRateLimitsExceeded,
+    /// Something in the account stands in the way, and its owner has to act.
+    #[serde(rename = "ERR_INFRA_DEPENDENCIES")]
+    InfraDependencies,
+    /// Something in the account stands in the way for now.
+    #[serde(rename = "ERR_RETRYABLE_INFRA_DEPENDENCIES")]
+    RetryableInfraDependencies,
+    /// The cloud has no more of what was asked for.
+    #[serde(rename = "ERR_INFRA_RESOURCES_DEPLETED")]
+    InfraResourcesDepleted,
+    /// Resources in the shoot could not be removed.
+    #[serde(rename = "ERR_CLEANUP_CLUSTER_RESOURCES")]
+    CleanupClusterResources,
+    /// The object or its Cluster holds a value that cannot be used.
     #[serde(rename = "ERR_CONFIGURATION_PROBLEM")]
     ConfigurationProblem,
+    /// As before, but it may become right by itself.
+    #[serde(rename = "ERR_RETRYABLE_CONFIGURATION_PROBLEM")]
+    RetryableConfigurationProblem,
+    /// A webhook of the shoot's owner stands in the way.
+    #[serde(rename = "ERR_PROBLEMATIC_WEBHOOK")]
+    ProblematicWebhook,
+}
+
+impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::InfraUnauthenticated,
+        Self::InfraUnauthorized,
+        Self::InfraQuotaExceeded,
+        Self::InfraRateLimitsExceeded,
+        Self::InfraDependencies,
+        Self::RetryableInfraDependencies,
+        Self::InfraResourcesDepleted,
+        Self::CleanupClusterResources,
+        Self::ConfigurationProblem,
+        Self::RetryableConfigurationProblem,
+        Self::ProblematicWebhook,
+    ];
+
+    /// Whether gardenlet tries again by itself. With any other code the Shoot goes to Failed at once and stays there
+    /// until its owner acts (`pkg/api/core/v1beta1/helper/errors.go`, `HasNonRetryableErrorCode`).
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::RetryableInfraDependencies
+                | Self::InfraResourcesDepleted
+                | Self::CleanupClusterResources
+                | Self::RetryableConfigurationProblem
+        )
+    }
 }
 
 /// `status.lastOperation`. Every field is required by the CRDs, and absent ones of other writers do no harm.
@@ -150,6 +213,8 @@ pub struct Status {
     pub last_operation: Option<LastOperation>,
     /// Anything here keeps gardenlet from taking the object for ready; what it says is not our concern.
     pub last_error: Option<serde_json::Value>,
+    /// One of them may be the record of a script; the others are kept as they are.
+    pub conditions: Option<Vec<serde_json::Value>>,
 }
 
 fn epoch() -> Time {

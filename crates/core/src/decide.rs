@@ -3,9 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use crate::behaviour::{Act, Parsed, Record, Scripting};
 use crate::contract::{LastOperation, whole_seconds};
 use crate::contract::{OPERATION_ANNOTATION, OperationAnnotation, OperationType, State, Status, TIMESTAMP_ANNOTATION};
-use crate::extension::{Base, Reader};
+use crate::extension::{Base, Invalid, Reader};
 
 /// How long an operation that ended in Error or Failed rests before it is tried again: one of gardenlet's polls.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
@@ -33,14 +34,18 @@ pub enum ClusterView<'a> {
 }
 
 /// What decisions need of the Cluster's Shoot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootFacts {
+    /// Of the Cluster: new with each Shoot that comes to the seed.
+    pub uid: String,
     /// `status.technicalID`, empty if the Shoot has none.
     pub technical_id: String,
     /// `status.lastOperation.state` is Failed: hands off until its owner acts.
     pub failed: bool,
     /// Annotated for force deletion.
     pub force_deleted: bool,
+    /// The script in its annotation.
+    pub script: Option<Parsed>,
 }
 
 /// The rules that a kind and the process' flags set.
@@ -55,7 +60,7 @@ pub struct Rules<'a> {
 }
 
 /// What to do with an object now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing, until the object or its Cluster changes.
     Leave(Reason),
@@ -87,13 +92,21 @@ pub enum Reason {
     Released,
     /// Everything that was asked for is done.
     Done,
+    /// A script makes the operation hang for ever.
+    Hangs,
 }
 
 /// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Patch of the status. Succeeded carries the kind's outcome and our Secrets.
     Status(State),
+    /// Patch of the status as a script has it.
+    Scripted(Box<Act>),
+    /// Patch of the status: a script's health conditions alone.
+    Conditions(Box<Record>),
+    /// Patch of the status: the script cannot be used.
+    BadScript(Invalid),
     /// Patch of the metadata.
     Metadata(Change),
 }
@@ -105,6 +118,8 @@ pub struct Change {
     pub drop_operation: bool,
     /// What happens to our finalizer.
     pub finalizer: Finalizer,
+    /// Take the timestamp annotation off, which only a fault does.
+    pub strip_timestamp: bool,
 }
 
 /// What happens to our finalizer.
@@ -120,7 +135,13 @@ pub enum Finalizer {
 
 /// Decides what to do with `object` now.
 #[must_use]
-pub fn decide(object: Object<'_>, cluster: ClusterView<'_>, rules: &Rules<'_>, now: Timestamp) -> Step {
+pub fn decide(
+    object: Object<'_>,
+    cluster: ClusterView<'_>,
+    rules: &Rules<'_>,
+    scripting: &Scripting<'_>,
+    now: Timestamp,
+) -> Step {
     if !is_ours(object.base, rules.types) {
         return Step::Leave(Reason::Foreign);
     }
@@ -132,7 +153,7 @@ pub fn decide(object: Object<'_>, cluster: ClusterView<'_>, rules: &Rules<'_>, n
     if let ClusterView::Known(ShootFacts { force_deleted: true, .. }) = cluster
         && deleting
     {
-        return release(held);
+        return if held { release() } else { Step::Leave(Reason::Released) };
     }
     if asked == Some(OperationAnnotation::WaitForState) {
         return Step::Leave(Reason::WaitsForState);
@@ -143,29 +164,29 @@ pub fn decide(object: Object<'_>, cluster: ClusterView<'_>, rules: &Rules<'_>, n
 
     let last = object.status.and_then(|status| status.last_operation.as_ref());
     let migrated = last.is_some_and(|last| last.operation == OperationType::Migrate && last.state == State::Succeeded);
+    let round = Round { object, asked, last, reader: rules.reader, scripting, now };
 
     // Migrate beats deletion: gardenlet deletes a ControlPlane without waiting for its migration
     // [pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go].
     if asked == Some(OperationAnnotation::Migrate) {
-        let change = Change { drop_operation: true, finalizer: if held { Finalizer::Remove } else { Finalizer::Keep } };
+        let change = Change::new(true, if held { Finalizer::Remove } else { Finalizer::Keep });
         return if migrated && !object.timestamp_is_news() {
-            write(OperationType::Migrate, vec![Write::Metadata(change)])
+            round.let_go(change)
         } else {
-            run(OperationType::Migrate, change, rules.reader, last)
+            round.operate(OperationType::Migrate, change)
         };
     }
     // Only migrate and restore are requests to an object that has been handed over; what is left may be the second
     // write of a process that died between two.
     if migrated && asked != Some(OperationAnnotation::Restore) {
-        return if held {
-            let change = Change { drop_operation: false, finalizer: Finalizer::Remove };
-            write(OperationType::Migrate, vec![Write::Metadata(change)])
-        } else {
-            Step::Leave(Reason::Migrated)
-        };
+        return round.let_go(Change::new(false, if held { Finalizer::Remove } else { Finalizer::Keep }));
     }
     if deleting {
-        return release(held);
+        return if held {
+            round.operate(OperationType::Delete, Change::new(false, Finalizer::Remove))
+        } else {
+            Step::Leave(Reason::Released)
+        };
     }
     if matches!(cluster, ClusterView::Missing) && !matches!(unfinished(last), Some(OperationType::Migrate)) {
         return Step::Leave(Reason::WaitsForCluster);
@@ -182,18 +203,7 @@ pub fn decide(object: Object<'_>, cluster: ClusterView<'_>, rules: &Rules<'_>, n
         _ if held => Finalizer::Keep,
         _ => Finalizer::Add,
     };
-    let change = Change { drop_operation: asked.is_some(), finalizer };
-    if asked.is_some() || object.wants_service() {
-        return run(operation, change, rules.reader, last);
-    }
-    if let Some(last) = last.filter(|last| matches!(last.state, State::Error | State::Failed)) {
-        let due = last.last_update_time.0.checked_add(RETRY).unwrap_or(now);
-        return if due <= now { run(operation, change, rules.reader, Some(last)) } else { Step::RetryAt(due) };
-    }
-    if finalizer == Finalizer::Add {
-        return write(operation, vec![Write::Metadata(change)]);
-    }
-    Step::Leave(Reason::Done)
+    round.operate(operation, Change::new(asked.is_some(), finalizer))
 }
 
 /// `lastOperation.lastUpdateTime` of a write at `now`: gardenlet does not believe a success from before its request,
@@ -251,7 +261,7 @@ impl Object<'_> {
     /// still showed one, and does not annotate every kind on every deploy
     /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
     fn wants_service(&self) -> bool {
-        let Some(Status { observed_generation, last_operation: Some(last), last_error }) = self.status else {
+        let Some(Status { observed_generation, last_operation: Some(last), last_error, .. }) = self.status else {
             return true;
         };
         match last.state {
@@ -270,30 +280,8 @@ fn unfinished(last: Option<&LastOperation>) -> Option<OperationType> {
         .then_some(last.operation)
 }
 
-fn release(held: bool) -> Step {
-    if !held {
-        return Step::Leave(Reason::Released);
-    }
-    let change = Change { drop_operation: false, finalizer: Finalizer::Remove };
-    write(OperationType::Delete, vec![Write::Metadata(change)])
-}
-
-fn run(operation: OperationType, change: Change, reader: Reader, last: Option<&LastOperation>) -> Step {
-    let metadata = change.changes_something().then_some(Write::Metadata(change));
-    let succeeded = [Write::Status(State::Succeeded)];
-    let writes = match reader {
-        Reader::Polls => succeeded.into_iter().chain(metadata).collect(),
-        Reader::Watches => {
-            // One that died half-way has said Processing already; Succeeded is then change enough to be noticed.
-            let resumed = !change.drop_operation && last.is_some_and(|last| last.state == State::Processing);
-            let status = (!resumed).then_some(Write::Status(State::Processing)).into_iter().chain(succeeded);
-            match operation {
-                OperationType::Migrate | OperationType::Restore => status.chain(metadata).collect(),
-                _ => metadata.into_iter().chain(status).collect(),
-            }
-        }
-    };
-    write(operation, writes)
+fn release() -> Step {
+    write(OperationType::Delete, vec![Write::Metadata(Change::new(false, Finalizer::Remove))])
 }
 
 fn write(operation: OperationType, writes: Vec<Write>) -> Step {
@@ -301,10 +289,26 @@ fn write(operation: OperationType, writes: Vec<Write>) -> Step {
 }
 
 impl Change {
-    fn changes_something(self) -> bool {
-        self.drop_operation || self.finalizer != Finalizer::Keep
+    const fn new(drop_operation: bool, finalizer: Finalizer) -> Self {
+        Self { drop_operation, finalizer, strip_timestamp: false }
+    }
+
+    fn write(self) -> Option<Write> {
+        let changes = self.drop_operation || self.strip_timestamp || self.finalizer != Finalizer::Keep;
+        changes.then_some(Write::Metadata(self))
     }
 }
 
+/// What is known of an object in one decision about it.
+struct Round<'a> {
+    object: Object<'a>,
+    asked: Option<OperationAnnotation>,
+    last: Option<&'a LastOperation>,
+    reader: Reader,
+    scripting: &'a Scripting<'a>,
+    now: Timestamp,
+}
+
+mod round;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,14 @@
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::behaviour::ours;
 use crate::contract::Status;
 
 /// A kind of extension object: what is read of it, and what a provider would have reported.
@@ -34,6 +35,9 @@ pub trait Extension:
     const READS_SHOOT: bool = false;
     /// Whether an outcome can hold Secrets.
     const WRITES_SECRETS: bool = false;
+    /// How long gardenlet waits for an object to be ready, the timeout of its component
+    /// (`pkg/component/extensions/<kind>`).
+    const TIMEOUT: SignedDuration = SignedDuration::from_mins(3);
 
     /// `spec.type` and `spec.class`.
     fn base(&self) -> &Base;
@@ -44,6 +48,16 @@ pub trait Extension:
     /// Name of the Cluster that the object belongs to and waits for; none for an object outside of shoot namespaces.
     fn cluster(&self) -> Option<&str> {
         self.meta().namespace.as_deref()
+    }
+
+    /// What the object is for, where the kind knows purposes; scripts can ask for it.
+    fn purpose(&self) -> Option<&str> {
+        None
+    }
+
+    /// Names of the worker pools in the object, where the kind has some; scripts can let some of them fail.
+    fn pools(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// Whether [`outcome`](Self::outcome) wants the Cluster's Shoot for this object, which costs a read.
@@ -80,6 +94,13 @@ pub struct Base {
     pub provider: String,
     /// Absent or empty means `shoot`.
     pub class: Option<String>,
+    /// The providerConfig, if it is a script; what it is to other providers is no concern of a mock's.
+    #[serde(rename = "providerConfig", deserialize_with = "script", skip_serializing_if = "Option::is_none")]
+    pub script: Option<Value>,
+}
+
+fn script<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Ok(Option::<Value>::deserialize(deserializer)?.and_then(ours))
 }
 
 /// What an outcome may be made of, besides the object itself.
@@ -91,6 +112,8 @@ pub struct Input<'a, O> {
     pub time: Timestamp,
     /// The shoot's name in the seed, the prefix of its machines' names.
     pub technical_id: &'a str,
+    /// Whether a time that the kind reports of its own has to be the one of before, a fault that a script asks for.
+    pub repeat_time: bool,
     /// The Cluster's Shoot, read just now; null unless [`Extension::reads_shoot`] asked for it.
     pub shoot: &'a Value,
 }

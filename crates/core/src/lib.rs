@@ -5,9 +5,11 @@
 
 pub mod admin;
 pub mod args;
+pub mod behaviour;
 pub mod cluster;
 pub mod contract;
 pub mod decide;
+pub mod events;
 pub mod extension;
 pub mod heartbeat;
 pub mod lease;

@@ -18,7 +18,9 @@ pub struct Metrics {
     pub leader: IntGauge,
     /// Things that went wrong, by `reason` (request, timeout, watch, undecodable, lease).
     pub errors: IntCounterVec,
-    /// Requests that write, by `target` (status, metadata, secret) and `outcome` (ok, conflict, failed).
+    /// 1 while the file of `--script` cannot be used and the last good one is in force.
+    pub script_stale: IntGauge,
+    /// Requests that write, by `target` (status, metadata, secret, event) and `outcome` (ok, conflict, failed).
     pub writes: IntCounterVec,
 }
 
@@ -41,6 +43,10 @@ impl Metrics {
             in_flight: IntGauge::new("mock_reconciles_in_flight", "Rounds under way")?,
             leader: IntGauge::new("mock_leader", "Whether this process writes, or stands by")?,
             errors: IntCounterVec::new(Opts::new("mock_errors_total", "Things that went wrong"), &["reason"])?,
+            script_stale: IntGauge::new(
+                "mock_script_stale",
+                "1 while the file of --script cannot be used and the last good one is in force",
+            )?,
             writes: IntCounterVec::new(Opts::new("mock_writes_total", "Requests that write"), &["target", "outcome"])?,
             registry,
         };
@@ -51,6 +57,7 @@ impl Metrics {
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
+        registry.register(Box::new(metrics.script_stale.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         Ok(metrics)
     }

@@ -14,6 +14,8 @@ pub fn rules<K: Extension>() -> Vec<PolicyRule> {
         // `get` looks again after a conflict.
         rule(GROUP, &plural, &["get", "list", "watch", "patch"]),
         rule(GROUP, &format!("{plural}/status"), &["patch"]),
+        // What scripts did: `patch` counts one that comes again.
+        rule("events.k8s.io", "events", &["create", "patch"]),
     ];
     if K::WATCHES_CLUSTERS {
         let verbs: &[&str] = if K::READS_SHOOT { &["get", "list", "watch"] } else { &["list", "watch"] };

@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{GetParams, Patch, PatchParams};
-use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta, Request};
+use kube::Client;
+use kube::api::GetParams;
+use kube::core::{DeserializeGuard, ObjectMeta, Request};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::cluster::{Clusters, read_shoot};
-use crate::contract::{OperationType, State};
-use crate::decide::{self, Change, ClusterView, Object, Reason, Rules, ShootFacts, Step, Write, decide};
-use crate::extension::{Extension, Input, Invalid, Outcome};
+use crate::behaviour::{File, Record, Scripting, Subject, drawn_seed, strongest};
+use crate::cluster::Clusters;
+use crate::decide::{self, ClusterView, Object, Reason, Rules, ShootFacts, Step, decide};
+use crate::events::Events;
+use crate::extension::Extension;
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
-use crate::patch::{self, Report};
 
 /// How long one round may take, all requests and their retries included.
 const ROUND: Duration = Duration::from_secs(30);
@@ -37,6 +36,12 @@ pub struct Context<K: Extension> {
     pub options: K::Options,
     /// Who we are to the API server.
     pub name: String,
+    /// The name of the kind.
+    pub kind: String,
+    /// The script of `--script`.
+    pub script: Option<File>,
+    /// Where scripts say what they did.
+    pub events: Events,
     /// The seed's Clusters.
     pub clusters: Clusters,
     /// What is remembered.
@@ -152,7 +157,8 @@ impl<K: Extension> Round<'_, K> {
             };
             let rules = Rules { types: &self.context.types, finalizer: K::FINALIZER, reader: K::READER };
             let view = Object { meta: object.meta(), base: object.base(), status: object.status() };
-            let (operation, writes) = match decide(view, cluster, &rules, Timestamp::now()) {
+            let scripting = self.scripting(object, facts);
+            let (operation, writes) = match decide(view, cluster, &rules, &scripting, Timestamp::now()) {
                 Step::Leave(reason) => return Ok(self.leave(object, reason)),
                 Step::RetryAt(due) => {
                     let pause = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
@@ -195,118 +201,25 @@ impl<K: Extension> Round<'_, K> {
         Action::requeue(LOOK_AGAIN)
     }
 
-    async fn write(
-        &self,
-        object: &K,
-        facts: Option<&ShootFacts>,
-        operation: OperationType,
-        writes: &[Write],
-    ) -> Result<Written, Error> {
-        let mut meta = Box::new(object.meta().clone());
-        let time = decide::update_time(&meta, Timestamp::now());
-        let mut ended = "Succeeded";
-        for write in writes {
-            let written = match write {
-                Write::Metadata(change) => self.patch_metadata(&meta, *change).await?,
-                Write::Status(state) => {
-                    let outcome = match state {
-                        State::Succeeded => self.outcome(object, facts, operation, time).await?,
-                        _ => Ok(Outcome::default()),
-                    };
-                    let mut report = Report { operation, state: *state, description: String::new(), time, error: None };
-                    let fields = match &outcome {
-                        Ok(outcome) => {
-                            report.description = describe::<K>(operation, *state);
-                            for secret in &outcome.secrets {
-                                self.apply(secret).await?;
-                            }
-                            outcome.status.clone()
-                        }
-                        Err(invalid) => {
-                            ended = "Error";
-                            tracing::warn!(namespace = self.key.0, name = self.key.1, error = %invalid,
-                                "{} failed: correct the field that the error names", operation.as_str());
-                            report.state = State::Error;
-                            report.description = format!("{} failed: {invalid}", operation.as_str());
-                            report.error = Some(invalid);
-                            Map::new()
-                        }
-                    };
-                    self.patch_status(&meta, &report, fields).await?
-                }
-            };
-            match written {
-                Written::Done(left) => meta = left,
-                other => return Ok(other),
-            }
+    /// What the decision has to know of scripts.
+    fn scripting<'a>(&'a self, object: &'a K, facts: Option<&'a ShootFacts>) -> Scripting<'a> {
+        let conditions = object.status().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let file = self.context.script.as_ref().map(File::script);
+        let uid = facts.map(|facts| facts.uid.as_str()).filter(|uid| !uid.is_empty());
+        Scripting {
+            script: strongest(facts.and_then(|facts| facts.script.as_ref()), object.base().script.as_ref(), file),
+            subject: Subject {
+                kind: self.context.kind.as_str(),
+                namespace: &self.key.0,
+                name: &self.key.1,
+                shoot: write::technical_id(object, facts),
+                purpose: object.purpose(),
+                pools: object.pools(),
+            },
+            record: Record::find(conditions),
+            drawn_seed: drawn_seed(uid.or(object.meta().uid.as_deref()).unwrap_or_default()),
+            timeout: K::TIMEOUT,
         }
-        self.account(object.meta(), operation, ended, writes);
-        Ok(Written::Done(meta))
-    }
-
-    /// What the kind reports; an inner error is the object's fault, an outer one the API server's.
-    async fn outcome(
-        &self,
-        object: &K,
-        facts: Option<&ShootFacts>,
-        operation: OperationType,
-        time: Timestamp,
-    ) -> Result<Result<Outcome, Invalid>, Error> {
-        if operation == OperationType::Migrate {
-            return Ok(Ok(Outcome { status: object.migrated(), secrets: Vec::new() }));
-        }
-        let mut shoot = Value::Null;
-        if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
-            let read = read_shoot(&self.context.client, cluster).await;
-            // No error of the object's: the next round waits for the Cluster.
-            shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
-        }
-        let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
-        Ok(object.outcome(&Input {
-            options: &self.context.options,
-            time,
-            technical_id: technical_id.or(object.cluster()).unwrap_or_default(),
-            shoot: &shoot,
-        }))
-    }
-
-    fn account(&self, meta: &ObjectMeta, operation: OperationType, outcome: &str, writes: &[Write]) {
-        let metrics = &self.context.metrics;
-        metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
-        // Without the annotation the timestamp may be that of a request served long ago.
-        let asked = writes.iter().any(|write| matches!(write, Write::Metadata(change) if change.drop_operation));
-        if let (true, "Succeeded", Some(requested)) = (asked, outcome, decide::requested_at(meta)) {
-            let seconds = Timestamp::now().duration_since(requested).as_secs_f64();
-            metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
-        }
-        tracing::info!(namespace = self.key.0, name = self.key.1, "{} {outcome}", operation.as_str());
-    }
-
-    async fn patch_status(
-        &self,
-        meta: &ObjectMeta,
-        report: &Report<'_>,
-        fields: Map<String, Value>,
-    ) -> Result<Written, Error> {
-        let body = Patch::Merge(patch::status(meta, report, fields));
-        let request = self.request().patch_subresource("status", &self.key.1, &self.params(), &body);
-        self.send("status", meta, request).await
-    }
-
-    async fn patch_metadata(&self, meta: &ObjectMeta, change: Change) -> Result<Written, Error> {
-        let operations = patch::metadata(meta, change, K::FINALIZER);
-        let body = Patch::Json::<()>(serde_json::from_value(operations)?);
-        let request = self.request().patch(&self.key.1, &self.params(), &body);
-        self.send("metadata", meta, request).await
-    }
-
-    async fn apply(&self, secret: &Secret) -> Result<(), Error> {
-        let api = Api::<Secret>::namespaced(self.context.client.clone(), &self.key.0);
-        let params = PatchParams::apply(&self.context.name).force();
-        let name = secret.metadata.name.as_deref().unwrap_or_default();
-        let applied = api.patch(name, &params, &Patch::Apply(secret)).await;
-        self.count("secret", if applied.is_ok() { "ok" } else { "failed" });
-        failed("Secret", applied).map(drop)
     }
 
     /// Path of the field that keeps the object from being decoded, which the watch does not tell; empty if the object
@@ -326,45 +239,9 @@ impl<K: Extension> Round<'_, K> {
         }
     }
 
-    async fn send(
-        &self,
-        target: &'static str,
-        meta: &ObjectMeta,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Written, Error> {
-        let request = failed(target, request.map_err(kube::Error::BuildRequest))?;
-        match self.context.client.request::<PartialObjectMeta<K>>(request).await {
-            Ok(object) => {
-                self.count(target, "ok");
-                self.context.objects.written(self.key, &object.metadata);
-                Ok(Written::Done(Box::new(object.metadata)))
-            }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
-            // 422 is what a failed test of a JSON patch answers, but a validation does as well.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
-                self.count(target, "conflict");
-                tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "does not fit any more");
-                let refusal = Error::Request { target, source: Box::new(kube::Error::Api(status)) };
-                Ok(Written::Conflict { version: meta.resource_version.clone(), refusal })
-            }
-            Err(error) => {
-                self.count(target, "failed");
-                failed(target, Err(error))
-            }
-        }
-    }
-
     fn request(&self) -> Request {
         let namespace = Some(self.key.0.as_str()).filter(|namespace| !namespace.is_empty());
         Request::new(K::url_path(&(), namespace))
-    }
-
-    fn params(&self) -> PatchParams {
-        PatchParams { field_manager: Some(self.context.name.clone()), ..PatchParams::default() }
-    }
-
-    fn count(&self, target: &str, outcome: &str) {
-        self.context.metrics.writes.with_label_values(&[target, outcome]).inc();
     }
 }
 
@@ -382,13 +259,4 @@ fn failed<T>(target: &'static str, result: kube::Result<T>) -> Result<T, Error> 
     result.map_err(|source| Error::Request { target, source: Box::new(source) })
 }
 
-fn describe<K: Extension>(operation: OperationType, state: State) -> String {
-    let kind = K::kind(&());
-    match (state, operation) {
-        (State::Succeeded, OperationType::Create) => format!("{kind} created: nothing was built, there is no cloud"),
-        (State::Succeeded, OperationType::Migrate) => format!("{kind} migrated: another seed may take over"),
-        (State::Succeeded, OperationType::Restore) => format!("{kind} restored from the state of another seed"),
-        (State::Succeeded, _) => format!("{kind} reconciled: nothing was built, there is no cloud"),
-        _ => format!("{} of {kind} is under way", operation.as_str()),
-    }
-}
+mod write;

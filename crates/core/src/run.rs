@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
 use crate::args::Args;
+use crate::behaviour::File;
 use crate::cluster::Clusters;
+use crate::events::Events;
 use crate::extension::{Extension, Scoped};
 use crate::heartbeat::Heartbeat;
 use crate::lease::{Election, Lost};
@@ -60,6 +62,7 @@ pub fn main<K: Extension>() -> ExitCode {
 }
 
 async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<ExitCode, String> {
+    let script = args.script.as_deref().map(File::read).transpose()?;
     let config = config(&args).await?;
     let client = client(config.clone())?;
     let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
@@ -81,13 +84,24 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     let interval = args.heartbeat_renew_interval_seconds;
     let heartbeat = args.heartbeat.then(|| Heartbeat::new(leases, &name, interval, metrics.clone()));
     let context = Arc::new(Context::<K> {
+        events: Events::new(client.clone(), &name),
         client,
         types,
         options: args.kind,
         name,
+        kind: K::kind(&()).into_owned(),
+        script,
         clusters: Clusters::default(),
         objects: Objects::default(),
         metrics,
+    });
+    tokio::spawn({
+        let context = context.clone();
+        async move {
+            if let Some(file) = &context.script {
+                file.follow(|stale| context.metrics.script_stale.set(i64::from(stale))).await;
+            }
+        }
     });
     match Box::pin(run(context, args.namespace, args.concurrency, ready, stop, election, heartbeat)).await {
         Ok(()) => {

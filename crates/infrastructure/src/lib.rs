@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use k8s_openapi::jiff::SignedDuration;
 use kube::{CustomResource, Resource, ResourceExt};
 use mock_core::contract::{MOCK_API_VERSION, Status};
 use mock_core::extension::{Base, Extension, Input, Invalid, Outcome};
@@ -89,6 +90,7 @@ impl Extension for Infrastructure {
     const FINALIZER: &'static str = "extensions.gardener.cloud/infrastructure";
     const TYPES: &'static [&'static str] = &["mock"];
     const READS_SHOOT: bool = true;
+    const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
     fn base(&self) -> &Base {
         &self.spec.base

@@ -68,6 +68,10 @@ impl Extension for OperatingSystemConfig {
         self.status.as_ref()
     }
 
+    fn purpose(&self) -> Option<&str> {
+        Some(&self.spec.purpose)
+    }
+
     fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
         let mut outcome = Outcome::default();
         match self.spec.purpose.as_str() {

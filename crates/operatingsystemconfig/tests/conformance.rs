@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::Failed;
 use mock_operatingsystemconfig::OperatingSystemConfig;
-use mock_testbed::conformance::{self, Ground, Subject, ensure, last, text};
+use mock_testbed::conformance::{self, Ground, Subject, ensure, last, script, text};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             provision_has_a_secret_of_its_own,
             purpose_reconcile_needs_no_secret,
             only_in_place_pools_have_an_os_update,
+            a_script_can_ask_for_the_purpose,
         ],
     })
 }
@@ -52,4 +53,13 @@ async fn only_in_place_pools_have_an_os_update(ground: Ground) -> Result<(), Fai
     ground.patch("a", json!({ "spec": { "inPlaceUpdates": null } })).await?;
     let object = ground.until_ready("a").await?;
     ensure(object.pointer("/status/inPlaceUpdates").is_none(), "the OS update is still there")
+}
+
+async fn a_script_can_ask_for_the_purpose(ground: Ground) -> Result<(), Failed> {
+    let config = script(&json!([{ "match": { "purposes": ["provision"] }, "hang": {} }]));
+    ground.create("a", json!({ "spec": { "purpose": "provision", "providerConfig": config } })).await?;
+    ground.create("b", json!({ "spec": { "purpose": "reconcile", "providerConfig": config } })).await?;
+    ground.until_ready("b").await?;
+    let object = ground.until("a", "hanging", |object| last(object) == "Create/Processing").await?;
+    ground.unchanged("a", &object, "it hangs").await
 }

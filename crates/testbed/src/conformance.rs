@@ -23,10 +23,12 @@ mod leases;
 mod restarts;
 mod rules;
 mod schema;
+mod scripts;
 
 use controller::Controller;
 use ground::Suite;
 pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
+pub use scripts::{record, script};
 
 /// The variable that makes the suite run installed controllers.
 const IMAGES: &str = "MOCK_IMAGES";
@@ -68,7 +70,7 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     arguments.test_threads.get_or_insert(2 * threads);
     let images = std::env::var_os(IMAGES).map(PathBuf::from);
     let installed = if images.is_some() { installed::ALL } else { &[] };
-    let rules: Vec<Rule> = [leases::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
+    let rules: Vec<Rule> = [leases::ALL, scripts::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));

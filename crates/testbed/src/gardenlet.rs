@@ -12,6 +12,7 @@ use kube::{
     Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
+use mock_core::behaviour::Record;
 use mock_core::contract::{
     DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION,
 };
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use self::step::{Step, Target};
 use crate::{
     json::{annotate, get, merge_patch, set},
+    patience,
     readiness::{self, NotReady},
     shoot::ShootPlan,
 };
@@ -93,6 +95,8 @@ pub struct Report {
     pub name: String,
     /// The object's `spec.type`.
     pub spec_type: String,
+    /// The bookkeeping of the script that it is under, if any.
+    pub script: Option<Record>,
     /// What is new.
     pub what: Progress,
 }
@@ -138,6 +142,18 @@ pub enum Stuck {
         /// Its lastOperation and lastError.
         status: String,
     },
+    /// gardenlet gives up: the error lasts too long.
+    #[error("{object}: gardenlet gives up after {} s and the Shoot goes to {shoot}: {error}", .after.as_secs_f32())]
+    GaveUp {
+        /// Kind, namespace and name.
+        object: String,
+        /// The object's error.
+        error: NotReady,
+        /// `status.lastOperation.state` of the Shoot now.
+        shoot: &'static str,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The API server refused a request.
     #[error("cannot {doing} {object}: {source}")]
     Request {
@@ -156,6 +172,7 @@ impl Stuck {
     pub fn rule(&self) -> String {
         match self {
             Self::Waiting { rule, .. } | Self::Rule { rule, .. } => rule.clone(),
+            Self::GaveUp { error, shoot, .. } => format!("the Shoot goes to {shoot}: {error}"),
             Self::Request { doing, source, .. } => format!("cannot {doing}: {source}"),
         }
     }
@@ -167,13 +184,20 @@ pub struct Gardenlet {
     client: Client,
     reports: UnboundedSender<Report>,
     patience: Duration,
+    tolerance: fn(&str) -> Duration,
 }
 
 impl Gardenlet {
     /// Reports go to `reports`; nobody needs to receive them. A wait ends after `patience`.
     #[must_use]
     pub fn new(client: Client, reports: UnboundedSender<Report>, patience: Duration) -> Self {
-        Self { client, reports, patience }
+        Self { client, reports, patience, tolerance: |kind| patience::Wait::of(kind).severe }
+    }
+
+    /// Tolerates errors of an object for this long, by its kind, instead of as long as gardenlet does.
+    #[must_use]
+    pub fn tolerating(self, tolerance: fn(&str) -> Duration) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// Plays a whole Shoot through one phase, in gardenlet's order. What is learned on the way stays in the plan.

@@ -13,6 +13,7 @@ pub mod installation;
 pub mod janitor;
 mod json;
 pub mod manifests;
+pub mod patience;
 pub mod readiness;
 mod server;
 pub mod shoot;

@@ -2,7 +2,7 @@
 //! asks the API server.
 
 use k8s_openapi::jiff::Timestamp;
-use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, whole_seconds};
+use mock_core::contract::{ErrorCode, OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, whole_seconds};
 use serde_json::Value;
 
 use crate::json::{annotation, get, list, text};
@@ -72,6 +72,9 @@ pub enum NotReady {
     /// The object still belongs to this seed.
     #[error("status.lastOperation must be Migrate Succeeded, but is {0}")]
     NotMigrated(String),
+    /// It is being deleted, and somebody holds it.
+    #[error("the object must be gone, but its finalizers are {0}")]
+    StillThere(String),
 }
 
 /// Whether an object is ready. The rule is that of (`pkg/utils/kubernetes/health/extensions.go`), preceded by the
@@ -116,6 +119,18 @@ fn check_last_error(object: &Value) -> Result<(), NotReady> {
         let codes = list(error, "codes").iter().filter_map(Value::as_str).map(str::to_owned).collect();
         Err(NotReady::LastError { description: text(error, "description").unwrap_or_default().to_owned(), codes })
     })
+}
+
+/// What becomes of the Shoot when gardenlet gives up on an object with such an error: Failed with a code that no retry
+/// will mend, until its owner acts, else Error and another try
+/// (`pkg/api/core/v1beta1/helper/errors.go`, `pkg/gardenlet/controller/shoot/shoot/reconciler.go`).
+#[must_use]
+pub fn state_of_shoot(codes: &[String]) -> &'static str {
+    let hopeless = |code: &String| {
+        // A code that nobody knows keeps nobody from trying again.
+        serde_json::from_value::<ErrorCode>(Value::from(code.as_str())).is_ok_and(|code| !code.is_retryable())
+    };
+    if codes.iter().any(hopeless) { "Failed" } else { "Error" }
 }
 
 /// Whether a Worker has reported its machine deployments since it was written; `before` is the time that stood there

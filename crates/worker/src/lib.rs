@@ -94,6 +94,7 @@ impl Extension for Worker {
     const FINALIZER: &'static str = "extensions.gardener.cloud/worker";
     const TYPES: &'static [&'static str] = &["mock"];
     const READS_SHOOT: bool = true;
+    const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
     fn base(&self) -> &Base {
         &self.spec.base
@@ -107,12 +108,16 @@ impl Extension for Worker {
         self.spec.pools.iter().any(Pool::is_in_place)
     }
 
+    fn pools(&self) -> Vec<&str> {
+        self.spec.pools.iter().map(|pool| pool.name.as_str()).collect()
+    }
+
     fn outcome(&self, input: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
         let deployments: Vec<Value> =
             self.spec.pools.iter().flat_map(|pool| pool.machine_deployments(input.technical_id)).collect();
         let mut outcome = Outcome::default();
         outcome.status.insert("machineDeployments".to_owned(), json!(deployments));
-        let time = json!(Time(self.report_time(input.time)));
+        let time = json!(Time(self.report_time(input.time, input.repeat_time)));
         outcome.status.insert("machineDeploymentsLastUpdateTime".to_owned(), time);
         let hashes = self.hashes(input)?;
         if !hashes.is_empty() {
@@ -131,10 +136,15 @@ impl Extension for Worker {
 impl Worker {
     /// Later than the last one by a second at least: gardenlet compares whole seconds and waits for a later one
     /// (`pkg/component/extensions/worker/worker.go`).
-    fn report_time(&self, now: Timestamp) -> Timestamp {
+    fn report_time(&self, now: Timestamp, repeat: bool) -> Timestamp {
         let last = self.status.as_ref().and_then(|status| status.machine_deployments_last_update_time.as_ref());
-        let next = last.and_then(|last| last.0.checked_add(SignedDuration::from_secs(1)).ok());
-        next.map_or(now, |next| next.max(now))
+        match last {
+            Some(last) if repeat => last.0,
+            _ => {
+                let next = last.and_then(|last| last.0.checked_add(SignedDuration::from_secs(1)).ok());
+                next.map_or(now, |next| next.max(now))
+            }
+        }
     }
 
     /// Hash by pool that is updated in place; null for pools that no longer are, since a merge patch keeps what it

@@ -26,9 +26,10 @@ fn a_pool_without_zones_has_one_machine_deployment() {
 fn the_time_of_machine_deployments_increases_within_one_second() {
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     let mut worker = Worker::new("w", WorkerSpec::default());
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z")), time("2026-01-01T00:00:00Z"));
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:00Z"));
     let last = Some(Time(time("2026-01-01T00:00:00Z")));
     worker.status = Some(WorkerStatus { machine_deployments_last_update_time: last, ..WorkerStatus::default() });
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z")), time("2026-01-01T00:00:01Z"));
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z")), time("2026-01-01T00:00:09Z"));
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:01Z"));
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), false), time("2026-01-01T00:00:09Z"));
+    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), true), time("2026-01-01T00:00:00Z"));
 }

@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
-use mock_testbed::conformance::{self, Ground, Subject, ensure, last, text};
+use mock_testbed::conformance::{self, Ground, Subject, asking, ensure, last, record, script, text};
+use mock_testbed::readiness;
 use mock_worker::Worker;
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
             a_removed_in_place_pool_loses_its_hash,
             a_migrated_worker_has_no_state,
             an_in_place_pool_without_version_is_a_clear_error,
+            a_repeated_time_of_machine_deployments_keeps_gardenlet_waiting,
+            a_dead_pool_fails_by_name_and_machine_deployments_are_reported,
         ],
     })
 }
@@ -116,4 +119,32 @@ async fn an_in_place_pool_without_version_is_a_clear_error(ground: Ground) -> Re
     let object = ground.until("a", "an error", |object| last(object) == "Create/Error").await?;
     let description = text(&object, "/status/lastError/description");
     ensure(description.contains("spec.pools[0].kubernetesVersion"), description)
+}
+
+async fn a_repeated_time_of_machine_deployments_keeps_gardenlet_waiting(ground: Ground) -> Result<(), Failed> {
+    ground.create_annotated("a", "reconcile").await?;
+    let before = ground.until_ready("a").await?;
+    let mut patch = asking("reconcile");
+    patch["spec"] = json!({ "providerConfig": script(&json!([{ "misbehave": { "fault": "RepeatTime" } }])) });
+    ground.patch("a", patch).await?;
+    ground.until("a", "being served", |object| record(object).is_some()).await?;
+    let object = ground.until_ready("a").await?;
+    let time = |object: &Value| text(object, "/status/machineDeploymentsLastUpdateTime").to_owned();
+    ensure(time(&object) == time(&before), "another time")?;
+    let unmet = readiness::check_machine_deployments(&object, Some(&time(&before)));
+    ensure(matches!(unmet, Err(readiness::NotReady::MachineDeployments { .. })), format!("{unmet:?}"))
+}
+
+async fn a_dead_pool_fails_by_name_and_machine_deployments_are_reported(ground: Ground) -> Result<(), Failed> {
+    let dead = json!({ "message": "no capacity", "codes": ["ERR_INFRA_RESOURCES_DEPLETED"], "pools": ["w*"], "retryAfter": "1h" });
+    let config = script(&json!([{ "fail": { "message": "?", "pools": ["unknown"] } }, { "fail": dead }]));
+    ground.create("a", json!({ "spec": { "providerConfig": config } })).await?;
+    let object = ground.until("a", "an error", |object| last(object) == "Create/Error").await?;
+    let description = text(&object, "/status/lastError/description");
+    ensure(description == "pool w: no capacity", description)?;
+    // gardenlet's first wait is over, as with a provider whose machines do not come up; its second is not.
+    ensure(readiness::check_machine_deployments(&object, None).is_ok(), "no machine deployments are reported")?;
+    let deployments = object.pointer("/status/machineDeployments").and_then(Value::as_array);
+    ensure(deployments.is_some_and(|deployments| deployments.len() == 4), format!("{deployments:?}"))?;
+    ensure(matches!(readiness::check(&object, None), Err(readiness::NotReady::LastError { .. })), "ready")
 }

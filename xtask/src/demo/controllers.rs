@@ -36,6 +36,8 @@ const STARTING: Duration = Duration::from_secs(30);
 pub(super) struct Controllers<'a> {
     bed: &'a TestBed,
     programs: Vec<(Kind, PathBuf)>,
+    /// The script for all of them.
+    script: Option<PathBuf>,
     /// The kinds, as Kubernetes writes them, and their types.
     served: BTreeSet<(&'static str, String)>,
     /// One permit for each controller that has been ready.
@@ -46,9 +48,10 @@ impl<'a> Controllers<'a> {
     pub(super) fn new(
         bed: &'a TestBed,
         programs: Vec<(Kind, PathBuf)>,
+        script: Option<PathBuf>,
         served: BTreeSet<(&'static str, String)>,
     ) -> Self {
-        Self { bed, programs, served, ready: Semaphore::new(0) }
+        Self { bed, programs, script, served, ready: Semaphore::new(0) }
     }
 
     /// Runs them; returns only if one of them cannot be made to run. `notes` hears of each that is started again.
@@ -79,6 +82,9 @@ impl<'a> Controllers<'a> {
             let mut command = Command::new(&program);
             command.arg("--kubeconfig").arg(self.bed.kubeconfig()).args(["--admin-address", &address]);
             command.args(["--log-format", "text"]).env("NO_COLOR", "1").stdin(Stdio::null());
+            if let Some(script) = &self.script {
+                command.arg("--script").arg(script);
+            }
             for (_, spec_type) in self.served.iter().filter(|(served, _)| Kind::find(served) == Some(kind)) {
                 command.args(["--type", spec_type]);
             }

@@ -6,6 +6,8 @@ use std::{
 };
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, modifiers, presets};
+use k8s_openapi::jiff::Timestamp;
+use mock_core::behaviour::{Phase as Attempt, Record};
 use mock_testbed::gardenlet::{Phase, Progress, Report};
 
 /// With more shoots, rows of single objects would only rush by.
@@ -25,6 +27,8 @@ struct Row {
     name: String,
     spec_type: String,
     state: State,
+    /// What the script of the object has it do.
+    script: Option<Record>,
     /// The time of what is done: a phase may ask an object for two things, as migration does.
     spent: Duration,
 }
@@ -36,21 +40,42 @@ enum State {
 }
 
 impl Row {
-    fn cells(&self) -> [Cell; 6] {
+    fn cells(&self, with_script: bool, now: Timestamp) -> Vec<Cell> {
         let (state, colour, took) = match &self.state {
             State::Waiting(state) => (state.as_str(), Color::Yellow, String::new()),
             State::Done(state) => (*state, Color::Green, duration(self.spent)),
             State::Stuck => ("stuck", Color::Red, String::new()),
         };
-        [
+        let mut cells = vec![
             Cell::new(self.phase.as_str()),
             Cell::new(self.kind),
             Cell::new(&self.name),
             Cell::new(&self.spec_type),
             Cell::new(state).fg(colour),
-            Cell::new(took).set_alignment(CellAlignment::Right),
-        ]
+        ];
+        if with_script {
+            cells.push(Cell::new(self.script.as_ref().map(|record| scripted(record, now)).unwrap_or_default()));
+        }
+        cells.push(Cell::new(took).set_alignment(CellAlignment::Right));
+        cells
     }
+}
+
+/// `attempt 2, rule 1 (quota), 12.3 s left`
+fn scripted(record: &Record, now: Timestamp) -> String {
+    let rule = record.rule.as_ref().map(|rule| {
+        let name = rule.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        format!(", rule {}{name}", rule.number)
+    });
+    let left = match (record.phase, record.due) {
+        (Attempt::Served, _) => String::new(),
+        (_, None) => ", for ever".to_owned(),
+        (phase, Some(due)) => {
+            let left = duration(Duration::try_from(due.duration_since(now)).unwrap_or_default());
+            if phase == Attempt::Failed { format!(", again in {left}") } else { format!(", {left} left") }
+        }
+    };
+    format!("attempt {}{}{left}", record.attempt, rule.unwrap_or_default())
 }
 
 /// The sums of several rows.
@@ -97,7 +122,7 @@ impl Sums {
 }
 
 /// The smallest of the sorted times that at least `percent` of all do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
 }
@@ -134,7 +159,7 @@ impl Board {
 
     /// Takes a report in; returns a line about it if the object is done or stuck.
     pub(super) fn add(&mut self, report: Report) -> Option<String> {
-        let Report { phase, namespace, kind, name, spec_type, what } = report;
+        let Report { phase, namespace, kind, name, spec_type, script, what } = report;
         if self.phases.last() != Some(&phase) {
             self.phases.push(phase);
             self.index.clear();
@@ -160,11 +185,13 @@ impl Board {
         let key = (namespace, kind, name);
         if let Some(row) = self.index.get(&key).and_then(|index| self.rows.get_mut(*index)) {
             row.state = state;
+            // An object that is gone has none any more.
+            row.script = script.or(row.script.take());
             row.spent += took;
         } else {
             let (namespace, _, name) = &key;
             let name = if self.shoots > 1 { format!("{namespace}/{name}") } else { name.clone() };
-            self.rows.push(Row { phase, kind, name, spec_type, state, spent: took });
+            self.rows.push(Row { phase, kind, name, spec_type, state, script, spent: took });
             self.objects.insert(key.clone());
             self.index.insert(key, self.rows.len() - 1);
         }
@@ -235,20 +262,25 @@ impl Board {
     }
 
     fn objects_table(&self, in_short: &[Phase]) -> Table {
-        let mut table = table(&["phase", "kind", "name", "type", "state", "time"]);
+        let with_script = self.rows.iter().any(|row| row.script.is_some());
+        let script: &[&str] = if with_script { &["script"] } else { &[] };
+        let mut table = table(&[&["phase", "kind", "name", "type", "state"], script, &["time"]].concat());
+        let now = Timestamp::now();
         for phase in &self.phases {
             if in_short.contains(phase) {
                 let sums = Sums::of(self.of_phase(*phase));
-                table.add_row([
+                let mut cells = vec![
                     Cell::new(phase.as_str()),
                     Cell::new(format!("{} objects", sums.total)),
                     Cell::new(""),
                     Cell::new(""),
                     Cell::new(format!("{} ready", sums.ready())).fg(sums.colour()),
-                    Cell::new(format!("max {}", sums.time(100))).set_alignment(CellAlignment::Right),
-                ]);
+                ];
+                cells.extend(script.iter().map(|_| Cell::new("")));
+                cells.push(Cell::new(format!("max {}", sums.time(100))).set_alignment(CellAlignment::Right));
+                table.add_row(cells);
             } else {
-                table.add_rows(self.of_phase(*phase).map(Row::cells));
+                table.add_rows(self.of_phase(*phase).map(|row| row.cells(with_script, now)));
             }
         }
         table
@@ -300,7 +332,7 @@ mod tests {
 
     fn report(phase: Phase, namespace: &str, kind: &'static str, what: Progress) -> Report {
         let (namespace, name, spec_type) = (namespace.to_owned(), "foo".to_owned(), "mock".to_owned());
-        Report { phase, namespace, kind, name, spec_type, what }
+        Report { phase, namespace, kind, name, spec_type, script: None, what }
     }
 
     fn millis(millis: u64) -> Duration {
@@ -358,5 +390,27 @@ mod tests {
         assert!(small.lines().count() <= 6 && small.contains("all"), "{small}");
         assert!(board.picture(Size { columns: 100, rows: 3 }, false).lines().count() <= 3);
         assert_eq!(board.stuck(), ["Network"]);
+    }
+
+    #[test]
+    fn a_scripted_object_shows_attempt_rule_and_time_left() {
+        let now: Timestamp = "2026-08-20T10:00:00Z".parse().unwrap();
+        let record = |phase: &str, due: Option<&str>| -> Record {
+            let rule = serde_json::json!({ "number": 1, "name": "quota", "action": "succeed" });
+            serde_json::from_value(serde_json::json!({ "phase": phase, "operation": "Create", "attempt": 2, "seed": 7,
+                "rule": rule, "start": now, "due": due }))
+            .unwrap()
+        };
+        let due = Some("2026-08-20T10:00:12.3Z");
+        assert_eq!(scripted(&record("Running", due), now), "attempt 2, rule 1 (quota), 12.3 s left");
+        assert_eq!(scripted(&record("Failed", due), now), "attempt 2, rule 1 (quota), again in 12.3 s");
+        assert_eq!(scripted(&record("Running", None), now), "attempt 2, rule 1 (quota), for ever");
+        assert_eq!(scripted(&record("Served", None), now), "attempt 2, rule 1 (quota)");
+
+        let mut board = Board::new(1);
+        let report = report(Phase::Create, "ns", "Worker", Progress::State("Create Error 50%".to_owned()));
+        board.add(Report { script: Some(record("Failed", due)), ..report });
+        let picture = board.picture(Size { columns: 150, rows: 30 }, false);
+        assert!(picture.contains("script") && picture.contains("attempt 2, rule 1 (quota)"), "{picture}");
     }
 }

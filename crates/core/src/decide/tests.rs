@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::extension::Invalid;
-use crate::patch::{self, Report};
+use crate::behaviour::{self, Record, Scripting, Subject};
+use crate::patch::{self, Problem, Report};
 
 const FINALIZER: &str = "extensions.gardener.cloud/test";
 const NOW: &str = "2026-08-20T10:15:30.7Z";
@@ -35,7 +35,7 @@ impl Model {
                 annotations: Some(annotations),
                 ..ObjectMeta::default()
             },
-            base: Base { provider: "mock".into(), class: None },
+            base: Base { provider: "mock".into(), ..Base::default() },
             status: serde_json::from_value(status).unwrap(),
         }
     }
@@ -56,8 +56,35 @@ impl Model {
     }
 
     fn next(&self, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
+        self.next_by(None, cluster, reader, now)
+    }
+
+    fn next_by(&self, script: Option<&Parsed>, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
         let rules = Rules { types: &["mock".to_owned()], finalizer: FINALIZER, reader };
-        decide(Object { meta: &self.meta, base: &self.base, status: self.status.as_ref() }, cluster, &rules, now)
+        let scripting = Scripting {
+            script: script.cloned(),
+            subject: Subject {
+                kind: "Test",
+                namespace: "shoot--t--a",
+                name: "a",
+                shoot: "shoot--t--a",
+                purpose: None,
+                pools: vec!["a", "b"],
+            },
+            record: Record::find(self.conditions()),
+            drawn_seed: 77,
+            timeout: SignedDuration::from_mins(3),
+        };
+        let object = Object { meta: &self.meta, base: &self.base, status: self.status.as_ref() };
+        decide(object, cluster, &rules, &scripting, now)
+    }
+
+    fn conditions(&self) -> &[Value] {
+        self.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default()
+    }
+
+    fn record(&self) -> Option<Record> {
+        Record::find(self.conditions())
     }
 
     fn step(&self) -> Step {
@@ -70,19 +97,22 @@ impl Model {
         for write in writes {
             match write {
                 Write::Status(state) => {
-                    let report = Report {
-                        operation: *operation,
-                        state: *state,
-                        description: "d".into(),
-                        time: update_time(&self.meta, now),
-                        error: None::<&Invalid>,
-                    };
-                    let body = patch::status(&self.meta, &report, serde_json::Map::new());
-                    let mut status = json!(self.status.clone().unwrap_or_default());
-                    for (key, value) in body["status"].as_object().unwrap() {
-                        status[key] = value.clone();
-                    }
-                    self.status = Some(serde_json::from_value(status).unwrap());
+                    let record = (*state == State::Processing).then(|| self.record()).flatten();
+                    self.put(&Report::new(*operation, *state, update_time(&self.meta, now)), record, now);
+                }
+                Write::Scripted(act) => {
+                    let fault = (act.state == State::Succeeded).then(|| act.record.fault()).flatten();
+                    let error = act.error.clone().map(|(description, codes)| Problem { description, codes });
+                    let report = Report::new(*operation, act.state, update_time(&self.meta, now));
+                    self.put(&Report { progress: act.progress, error, fault, ..report }, Some(act.record.clone()), now);
+                }
+                Write::BadScript(invalid) => {
+                    let report = Report::new(*operation, State::Error, update_time(&self.meta, now));
+                    self.put(&Report { error: Some(Problem::from(invalid)), ..report }, self.record(), now);
+                }
+                Write::Conditions(record) => {
+                    let conditions = behaviour::conditions(self.conditions(), Some((**record).clone()), now);
+                    self.status.get_or_insert_default().conditions = conditions;
                 }
                 Write::Metadata(change) => {
                     let body = patch::metadata(&self.meta, *change, FINALIZER);
@@ -92,6 +122,21 @@ impl Model {
                 }
             }
         }
+    }
+}
+
+impl Model {
+    fn put(&mut self, report: &Report, record: Option<Record>, now: Timestamp) {
+        let mut fields = serde_json::Map::new();
+        if let Some(conditions) = behaviour::conditions(self.conditions(), record, now) {
+            fields.insert("conditions".into(), json!(conditions));
+        }
+        let body = patch::status(&self.meta, report, fields);
+        let mut status = json!(self.status.clone().unwrap_or_default());
+        for (key, value) in body["status"].as_object().unwrap() {
+            status[key] = value.clone();
+        }
+        self.status = Some(serde_json::from_value(status).unwrap());
     }
 }
 
@@ -123,11 +168,11 @@ fn status(operation: &str, state: &str) -> Value {
     json!({ "observedGeneration": 1, "lastOperation": last })
 }
 
-const DROP_ADD: Change = Change { drop_operation: true, finalizer: Finalizer::Add };
-const DROP: Change = Change { drop_operation: true, finalizer: Finalizer::Keep };
-const DROP_REMOVE: Change = Change { drop_operation: true, finalizer: Finalizer::Remove };
-const ADD: Change = Change { drop_operation: false, finalizer: Finalizer::Add };
-const REMOVE: Change = Change { drop_operation: false, finalizer: Finalizer::Remove };
+const DROP_ADD: Change = Change::new(true, Finalizer::Add);
+const DROP: Change = Change::new(true, Finalizer::Keep);
+const DROP_REMOVE: Change = Change::new(true, Finalizer::Remove);
+const ADD: Change = Change::new(false, Finalizer::Add);
+const REMOVE: Change = Change::new(false, Finalizer::Remove);
 const SUCCEEDED: Write = Write::Status(State::Succeeded);
 const PROCESSING: Write = Write::Status(State::Processing);
 
@@ -222,7 +267,7 @@ fn the_cluster_decides_first_where_it_has_a_say() {
 fn foreign_types_and_classes_are_not_ours() {
     let types = ["mock".to_owned()];
     let ours = |provider: &str, class: Option<&str>| {
-        is_ours(&Base { provider: provider.into(), class: class.map(Into::into) }, &types)
+        is_ours(&Base { provider: provider.into(), class: class.map(Into::into), script: None }, &types)
     };
     assert!(ours("mock", None) && ours("mock", Some("")) && ours("mock", Some("shoot")));
     assert!(
@@ -303,3 +348,5 @@ proptest! {
         }
     }
 }
+
+mod scripted;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -41,6 +41,7 @@ pub(super) struct Suite {
     pub(super) resource: ApiResource,
     pub(super) finalizer: &'static str,
     pub(super) default_type: String,
+    pub(super) timeout: SignedDuration,
     pub(super) schema: fn(&Value, &Value) -> Result<(), Failed>,
 }
 
@@ -73,6 +74,7 @@ impl Suite {
             resource: ApiResource::erase::<K>(&()),
             finalizer: K::FINALIZER,
             default_type: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
+            timeout: K::TIMEOUT,
             schema: super::schema::written_paths_exist::<K>,
         })
     }
@@ -86,15 +88,19 @@ impl Suite {
         self.bed.dir().join(format!("{}.log", self.name))
     }
 
-    /// Writes a kubeconfig where controllers can read it, and returns its path.
-    pub(super) fn write_kubeconfig(&self, name: &str, kubeconfig: &Value) -> Result<String, Failed> {
-        let path = folder(&self.bed).join(name);
-        std::fs::write(&path, kubeconfig.to_string())?;
+    /// What the controllers can read of the bed's folder, wherever they run.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder(&self.bed)
+    }
+
+    /// Writes a file where controllers can read it, and returns its path.
+    pub(super) fn write_file(&self, name: &str, content: &Value) -> Result<String, Failed> {
+        let path = self.folder().join(name);
+        std::fs::write(&path, content.to_string())?;
         Ok(path.to_str().ok_or("the test bed's folder is not UTF-8")?.to_owned())
     }
 }
 
-/// What the controllers can read of the bed's folder, wherever they run.
 fn folder(bed: &TestBed) -> PathBuf {
     bed.dir().join("controllers")
 }

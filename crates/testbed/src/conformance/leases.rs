@@ -169,7 +169,7 @@ async fn a_stolen_lease_ends_the_process_with_exit_code_1(ground: Ground) -> Res
 async fn sigterm_ends_a_standby_whose_api_server_never_answered(ground: Ground) -> Result<(), Failed> {
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
-    let path = ground.suite.write_kubeconfig("silent-leases", &silent)?;
+    let path = ground.suite.write_file("silent-leases", &silent)?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let flags = ["--kubeconfig", &path, "--leader-elect", "--heartbeat", "--admin-address", &address];
     let mut controller = Controller::bare(&ground.suite, &flags)?;
@@ -242,7 +242,7 @@ fn own_kubeconfig(ground: &Ground, port: Option<u16>) -> Result<String, Failed> 
         let server = kubeconfig.pointer_mut("/clusters/0/cluster/server").ok_or("there is no server")?;
         *server = json!(format!("https://127.0.0.1:{port}"));
     }
-    ground.suite.write_kubeconfig(&name, &kubeconfig)
+    ground.suite.write_file(&name, &kubeconfig)
 }
 
 fn leases(ground: &Ground) -> Api<Lease> {

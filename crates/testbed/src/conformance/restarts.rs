@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::controller::Controller;
 use super::ground::{annotation, asking, json_patch_merge, last};
-use super::{Ground, Rule, ensure};
+use super::{Ground, Rule, ensure, script};
 use crate::readiness;
 use crate::rules;
 
@@ -136,7 +136,7 @@ async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
-    let path = ground.suite.write_kubeconfig("silent", &silent)?;
+    let path = ground.suite.write_file("silent", &silent)?;
     let mut controller = Controller::bare(&ground.suite, &["--kubeconfig", &path, "--admin-address", &address])?;
     until_answered(&address, "/healthz", "200 OK").await?;
     ensure(http_get(&address, "/readyz").await?.contains("503"), "ready without a list")?;
@@ -147,11 +147,15 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let taken = taken.local_addr()?.to_string();
     let good = ground.suite.kubeconfig.to_str().ok_or("not UTF-8")?;
+    let rules = json!([{ "succeed": {} }, { "name": "typo", "fail": { "message": "m", "codes": ["ERR_INFRA"] } }]);
+    let bad_script = ground.suite.write_file("bad-script.yaml", &script(&rules))?;
     for (arguments, named) in [
         (vec!["--kubeconfig", "/nowhere/kubeconfig"], "/nowhere/kubeconfig"),
         (vec![], "KUBECONFIG"),
         (vec!["--kubeconfig", good, "--admin-address", &taken], "--admin-address"),
         (vec!["--kubeconfig", good, "--log-level", "=!"], "--log-level"),
+        (vec!["--kubeconfig", good, "--script", "/nowhere/script"], "/nowhere/script"),
+        (vec!["--kubeconfig", good, "--script", &bad_script], "rule 2 (typo), fail.codes[0]"),
     ] {
         let (status, message) = Controller::run(&ground.suite, &arguments).await?;
         ensure(status.code() == Some(1), format!("{arguments:?}: {status}"))?;

@@ -7,10 +7,11 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Failed;
 use mock_core::args::Args;
-use mock_core::contract::{OperationType, State};
-use mock_core::extension::{Extension, Input, Invalid};
-use mock_core::patch::{Report, status};
-use serde_json::{Value, json};
+use mock_core::behaviour::{Record, conditions};
+use mock_core::contract::{ErrorCode, OperationType, State};
+use mock_core::extension::{Extension, Input};
+use mock_core::patch::{Problem, Report, status};
+use serde_json::{Map, Value, json};
 
 use super::ensure;
 use super::ground::Suite;
@@ -19,25 +20,32 @@ use super::ground::Suite;
 pub(super) fn written_paths_exist<K: Extension>(object: &Value, schema: &Value) -> Result<(), Failed> {
     let object: K = serde_json::from_value(object.clone())?;
     let options = Args::<K::Options>::try_parse_from(["mock"])?.kind;
-    let input = Input { options: &options, time: Timestamp::now(), technical_id: "shoot--t--a", shoot: &json!({}) };
-    let invalid = Invalid { field: "f".to_owned(), problem: "p".to_owned() };
+    let (time, technical_id, shoot) = (Timestamp::now(), "shoot--t--a", json!({}));
+    let input = Input { options: &options, time, technical_id, repeat_time: false, shoot: &shoot };
+    let problem = Problem { description: "d".to_owned(), codes: vec![ErrorCode::ConfigurationProblem] };
     let outcome = object.outcome(&input).map_err(|invalid| invalid.to_string())?;
     for (state, error, fields) in [
         (State::Succeeded, None, outcome.status),
         (State::Succeeded, None, object.migrated()),
-        (State::Error, Some(&invalid), serde_json::Map::new()),
+        (State::Error, Some(problem), scripted_conditions(time)?),
     ] {
-        let report = Report {
-            operation: OperationType::Create,
-            state,
-            description: "d".to_owned(),
-            time: Timestamp::now(),
-            error,
-        };
+        let description = "d".to_owned();
+        let report = Report { description, error, ..Report::new(OperationType::Create, state, time) };
         let written = status(object.meta(), &report, fields);
         walk("status", written.get("status").unwrap_or(&Value::Null), schema)?;
     }
     Ok(())
+}
+
+/// The conditions of a script that reports health.
+fn scripted_conditions(now: Timestamp) -> Result<Map<String, Value>, Failed> {
+    let condition = json!({ "at": now, "type": "EveryNodeReady", "status": "False", "reason": "R", "message": "m",
+        "codes": ["ERR_CONFIGURATION_PROBLEM"] });
+    let record = json!({ "phase": "Failed", "operation": "Create", "timestamp": "t", "generation": 1, "attempt": 1,
+        "seed": 1, "start": now, "due": now, "conditions": [condition] });
+    let record: Record = serde_json::from_value(record)?;
+    let conditions = conditions(&[], Some(record), now).ok_or("there are no conditions")?;
+    Ok(Map::from_iter([("conditions".to_owned(), Value::Array(conditions))]))
 }
 
 fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {

@@ -40,12 +40,17 @@ pub(super) async fn play(gardenlet: &Gardenlet, plan: &mut ShootPlan, phase: Pha
     let mut flow = Flow { gardenlet, plan, phase };
     flow.plan.set_last_operation(phase.operation(), "Processing", 0);
     flow.write(&flow.plan.cluster()).await?;
-    match phase {
+    let result = match phase {
         Phase::Create | Phase::Reconcile | Phase::Hibernate | Phase::Wake | Phase::Restore => flow.reconcile().await,
         Phase::Migrate => flow.migrate().await,
         Phase::Delete => flow.delete(&DELETION_ORDER).await,
         Phase::ForceDelete => flow.delete(&[ALL]).await,
+    };
+    if let Err(Stuck::GaveUp { shoot, .. }) = &result {
+        flow.plan.set_last_operation(phase.operation(), shoot, 50);
+        flow.write(&flow.plan.cluster()).await?;
     }
+    result
 }
 
 const ALL: &[&str] = &["Infrastructure", "ControlPlane", "OperatingSystemConfig", "Network", "Worker"];

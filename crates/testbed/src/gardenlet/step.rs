@@ -1,6 +1,6 @@
 //! One object that gardenlet works on: where it is, and the wait for what becomes of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, pin_mut};
 use kube::{
@@ -9,6 +9,7 @@ use kube::{
     core::GroupVersionKind,
     runtime::{WatchStreamExt, watcher::watch_object},
 };
+use mock_core::behaviour::Record;
 use serde_json::Value;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -18,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Gardenlet, Phase, Progress, Report, Stuck};
 use crate::{
-    json::{get, text},
-    readiness::NotReady,
+    json::{get, list, text},
+    readiness::{self, NotReady},
 };
 
 const KINDS: [&str; 13] = [
@@ -93,8 +94,8 @@ pub(super) struct Step<'a> {
     object: Option<Value>,
     at: Instant,
     watch_error: Option<String>,
-    /// The lastOperation that was reported last.
-    last_state: Option<String>,
+    /// The lastOperation that was reported last, and the attempt of a script.
+    last_state: Option<(String, Option<u32>)>,
     /// When the request was acknowledged.
     since: Instant,
     _watch: AbortOnDropHandle<()>,
@@ -153,37 +154,40 @@ impl<'a> Step<'a> {
         self.report(Progress::Requested);
     }
 
-    /// Waits for a rule and returns the object that it holds for; `null` if it is not there.
-    pub(super) async fn wait(&mut self, rule: impl Fn(Option<&Value>) -> Result<(), NotReady>) -> Result<Value, Stuck> {
-        let name = |object: Option<&Value>| rule(object).map_err(|unmet| unmet.to_string());
-        self.wait_for(name).await
-    }
-
     /// Waits until the object is gone.
     pub(super) async fn wait_gone(&mut self) -> Result<Value, Stuck> {
-        self.wait_for(|object| {
+        self.wait(|object| {
             let finalizers = object.map(|object| get(object, "metadata.finalizers").cloned().unwrap_or_default());
-            finalizers.map_or(Ok(()), |left| Err(format!("the object must be gone, but its finalizers are {left}")))
+            finalizers.map_or(Ok(()), |left| Err(NotReady::StillThere(left.to_string())))
         })
         .await
     }
 
-    async fn wait_for(&mut self, rule: impl Fn(Option<&Value>) -> Result<(), String>) -> Result<Value, Stuck> {
+    /// Waits for a rule and returns the object that it holds for; `null` if it is not there. An error of the object is
+    /// tolerated for a while, counted from the begin of the wait (`pkg/extensions/customresources.go`).
+    pub(super) async fn wait(&mut self, rule: impl Fn(Option<&Value>) -> Result<(), NotReady>) -> Result<Value, Stuck> {
         let patience = self.gardenlet.patience;
-        let deadline = (Instant::now() + patience).into();
+        let tolerance = (self.gardenlet.tolerance)(self.target.kind).min(patience);
+        let began = Instant::now();
         loop {
             let Err(unmet) = rule(self.object.as_ref()) else {
                 return Ok(self.object.clone().unwrap_or_default());
             };
-            let Ok(Some(event)) = timeout_at(deadline, self.events.recv()).await else {
-                return Err(self.fail(Stuck::Waiting {
-                    object: self.target.describe(),
-                    rule: unmet,
-                    status: self.status(),
-                    after: patience,
-                }));
+            let after = if matches!(unmet, NotReady::LastError { .. }) { tolerance } else { patience };
+            let Ok(Some(event)) = timeout_at((began + after).into(), self.events.recv()).await else {
+                return Err(self.fail(self.end_of_wait(unmet, after)));
             };
             self.take(event);
+        }
+    }
+
+    fn end_of_wait(&self, unmet: NotReady, after: Duration) -> Stuck {
+        let object = self.target.describe();
+        match &unmet {
+            NotReady::LastError { codes, .. } => {
+                Stuck::GaveUp { object, shoot: readiness::state_of_shoot(codes), error: unmet, after }
+            }
+            _ => Stuck::Waiting { object, rule: unmet.to_string(), status: self.status(), after },
         }
     }
 
@@ -226,7 +230,7 @@ impl<'a> Step<'a> {
         let state = self.object.as_ref().and_then(last_operation);
         if state.is_some() && state != self.last_state {
             self.last_state.clone_from(&state);
-            self.report(Progress::State(state.unwrap_or_default()));
+            self.report(Progress::State(state.unwrap_or_default().0));
         }
     }
 
@@ -240,6 +244,7 @@ impl<'a> Step<'a> {
             kind,
             name: name.clone(),
             spec_type: spec_type.clone(),
+            script: self.object.as_ref().and_then(script),
             what,
         });
     }
@@ -258,8 +263,13 @@ impl<'a> Step<'a> {
     }
 }
 
-fn last_operation(object: &Value) -> Option<String> {
+fn script(object: &Value) -> Option<Record> {
+    Record::find(list(object, "status.conditions"))
+}
+
+fn last_operation(object: &Value) -> Option<(String, Option<u32>)> {
     let last = get(object, "status.lastOperation")?;
     let progress = get(last, "progress").and_then(Value::as_i64).unwrap_or_default();
-    Some(format!("{} {} {progress}%", text(last, "type")?, text(last, "state")?))
+    let state = format!("{} {} {progress}%", text(last, "type")?, text(last, "state")?);
+    Some((state, script(object).map(|record| record.attempt)))
 }

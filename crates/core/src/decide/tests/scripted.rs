@@ -1,0 +1,336 @@
+//! What scripts make of operations, played in a time of its own.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::behaviour::{Fault, Phase, Script};
+
+fn script(rules: &str) -> Parsed {
+    let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\nseed: 7\nrules:\n";
+    Script::parse(&format!("{head}{rules}")).map(Arc::new)
+}
+
+/// Plays an object until nothing is left to do, or until `until` seconds have gone. A line for each step: when, what
+/// was done, what the status says, and whether the object is annotated and held.
+struct Play {
+    object: Model,
+    script: Option<Parsed>,
+    reader: Reader,
+    now: Timestamp,
+    log: Vec<String>,
+    /// After how many writes of a step the process dies.
+    dies_after: usize,
+}
+
+impl Play {
+    fn new(object: Model, rules: &str) -> Self {
+        let (now, log) = (time(NOW), Vec::new());
+        Self { object, script: Some(script(rules)), reader: Reader::Polls, now, log, dies_after: usize::MAX }
+    }
+
+    fn step(&self) -> Step {
+        let facts = ShootFacts::default();
+        self.object.next_by(self.script.as_ref(), ClusterView::Known(&facts), self.reader, self.now)
+    }
+
+    fn until(&mut self, seconds: i64) -> &mut Self {
+        let end = time(NOW) + SignedDuration::from_secs(seconds);
+        for _ in 0..200 {
+            match self.step() {
+                Step::Leave(_) => return self,
+                Step::RetryAt(due) if due > end => {
+                    self.now = end;
+                    return self;
+                }
+                Step::RetryAt(due) => {
+                    assert!(due > self.now, "a step in the past: {due}");
+                    self.now = due;
+                }
+                Step::Write { operation, mut writes } => {
+                    writes.truncate(self.dies_after);
+                    self.object.apply(&Step::Write { operation, writes }, self.now);
+                    self.log();
+                }
+            }
+        }
+        panic!("it never comes to rest: {:#?}", self.log);
+    }
+
+    fn log(&mut self) {
+        let since = self.now.duration_since(time(NOW)).as_secs();
+        let status = self.object.status.clone().unwrap_or_default();
+        let last = status.last_operation.map_or_else(String::new, |last| {
+            format!("{} {:?} {}%", last.operation.as_str(), last.state, last.progress)
+        });
+        let error = if status.last_error.is_some_and(|error| !error.is_null()) { " error" } else { "" };
+        let asked = if annotation(&self.object.meta, OPERATION_ANNOTATION).is_some() { " annotated" } else { "" };
+        let held =
+            if self.object.meta.finalizers.iter().flatten().any(|name| name == FINALIZER) { " held" } else { "" };
+        self.log.push(format!("{since} {last}{error}{asked}{held}"));
+    }
+
+    fn record(&self) -> Record {
+        self.object.record().unwrap()
+    }
+
+    /// gardenlet asks again.
+    fn ask(&mut self, operation: &str) -> &mut Self {
+        let annotations = self.object.meta.annotations.get_or_insert_default();
+        annotations.insert(OPERATION_ANNOTATION.into(), operation.into());
+        annotations.insert(TIMESTAMP_ANNOTATION.into(), self.now.to_string());
+        self
+    }
+}
+
+fn create() -> Model {
+    Model::new(Some("reconcile"), Value::Null).asked_at(NOW)
+}
+
+const QUOTA: &str = "
+- match: {operations: [Create], attempts: {to: 2}}
+  fail: {message: quota, codes: [ERR_INFRA_QUOTA_EXCEEDED], after: 5s, retryAfter: 20s}
+- succeed: {after: 20s}
+  progress: [{percent: 50, description: half}]
+";
+
+#[test]
+fn two_attempts_fail_and_the_third_succeeds() {
+    let mut play = Play::new(create(), QUOTA);
+    assert_eq!(
+        play.until(1000).log,
+        [
+            "0 Create Processing 1% held",
+            "5 Create Error 50% error held",
+            "25 Create Processing 1% error held",
+            "30 Create Error 50% error held",
+            "50 Create Processing 1% error held",
+            "60 Create Processing 50% error held",
+            "70 Create Succeeded 100% held",
+        ]
+    );
+    assert_eq!((play.record().attempt, play.record().seed), (3, 7));
+    play.ask("reconcile").until(1000);
+    assert_eq!((play.record().operation, play.record().attempt), (OperationType::Reconcile, 1));
+}
+
+#[test]
+fn what_takes_no_time_costs_two_writes_and_its_retry_one() {
+    let mut play = Play::new(create(), "- match: {attempts: {to: 1}}\n  fail: {message: m}\n- succeed: {}");
+    let (first, metadata) = match play.step() {
+        Step::Write { writes, .. } => (writes.len(), writes.last().cloned()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((first, metadata), (2, Some(Write::Metadata(DROP_ADD))));
+    assert_eq!(play.until(1000).log, ["0 Create Error 50% error held", "5 Create Succeeded 100% held"]);
+}
+
+#[test]
+fn readers_that_watch_see_processing_before_each_result() {
+    let mut play = Play::new(create(), "- match: {attempts: {to: 1}}\n  fail: {message: m}\n- succeed: {}");
+    play.reader = Reader::Watches;
+    let states = |step| match step {
+        Step::Write { writes, .. } => writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Status(state) => Some(*state),
+                Write::Scripted(act) => Some(act.state),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(states(play.step()), [State::Processing, State::Error]);
+    play.until(4);
+    play.now = time(NOW) + SignedDuration::from_secs(5);
+    assert_eq!(states(play.step()), [State::Processing, State::Succeeded]);
+}
+
+#[test]
+fn attempts_are_counted_over_new_requests_and_take_effect_at_once() {
+    let mut play = Play::new(create(), "- match: {attempts: {to: 2}}\n  hang: {}\n- succeed: {}");
+    assert_eq!(play.until(100).step(), Step::Leave(Reason::Hangs));
+    play.now += SignedDuration::from_secs(100);
+    play.ask("reconcile").until(1000);
+    assert_eq!((play.record().attempt, play.record().phase), (2, Phase::Running));
+    play.now += SignedDuration::from_secs(100);
+    play.ask("reconcile").until(1000);
+    assert_eq!((play.record().attempt, play.record().phase), (3, Phase::Served));
+    assert_eq!(play.log.last().unwrap(), "200 Create Succeeded 100% held");
+}
+
+#[test]
+fn a_pending_operation_gives_way_to_migration_deletion_and_a_new_generation() {
+    let pending = || {
+        let mut play = Play::new(create(), "- match: {operations: [Create]}\n  succeed: {after: 1h}");
+        play.until(3);
+        play
+    };
+    let mut play = pending();
+    play.ask("migrate").until(3);
+    assert_eq!(play.log.last().unwrap(), "3 Migrate Succeeded 100%");
+    let mut play = pending();
+    play.object = play.object.deleted();
+    assert!(play.until(3).log.last().unwrap().ends_with("1%"), "our finalizer is still there: {:?}", play.log);
+    let mut play = pending();
+    play.object.meta.generation = Some(2);
+    play.until(3);
+    assert_eq!((play.record().attempt, play.record().start), (2, play.now));
+}
+
+#[test]
+fn a_deletion_takes_its_time_and_fails_and_force_deletion_ends_it() {
+    let object = Model::new(None, status("Create", "Succeeded")).held().deleted();
+    let mut play = Play::new(
+        object,
+        "- match: {attempts: {to: 1}}\n  fail: {message: m, after: 1s, retryAfter: 2s}\n- succeed: {after: 3s}",
+    );
+    assert_eq!(
+        play.until(1000).log,
+        [
+            "0 Delete Processing 1% held",
+            "1 Delete Error 50% error held",
+            "3 Delete Processing 1% error held",
+            "6 Delete Processing 1% error",
+        ]
+    );
+    let object = Model::new(None, status("Create", "Succeeded")).held().deleted();
+    let mut play = Play::new(object, "- hang: {}");
+    assert_eq!(play.until(1000).log, ["0 Delete Processing 1% held"]);
+    for (facts, expected) in [
+        (ShootFacts { failed: true, ..ShootFacts::default() }, Step::Leave(Reason::ShootFailed)),
+        (
+            ShootFacts { force_deleted: true, failed: true, ..ShootFacts::default() },
+            writes(OperationType::Delete, &[Write::Metadata(REMOVE)]),
+        ),
+    ] {
+        let next = play.object.next_by(play.script.as_ref(), ClusterView::Known(&facts), Reader::Polls, play.now);
+        assert_eq!(next, expected);
+    }
+}
+
+#[test]
+fn migrate_and_restore_stay_requested_until_they_succeed() {
+    let mut play = Play::new(
+        Model::new(Some("migrate"), status("Create", "Succeeded")).held().asked_at(NOW),
+        "- succeed: {after: 5s}",
+    );
+    let expected = ["0 Migrate Processing 1% annotated held", "5 Migrate Succeeded 100%"];
+    assert_eq!(play.until(1000).log, expected);
+    let mut play = Play::new(Model::new(Some("restore"), Value::Null).asked_at(NOW), "- succeed: {after: 5s}");
+    let expected = ["0 Restore Processing 1% annotated held", "5 Restore Succeeded 100% held"];
+    assert_eq!(play.until(1000).log, expected);
+}
+
+#[test]
+fn faults_break_the_contract_once_and_rest() {
+    for (fault, expected) in [
+        (Fault::OldObservedGeneration, "0 Create Succeeded 100% held"),
+        (Fault::StaleLastError, "0 Create Succeeded 100% error held"),
+        (Fault::KeepOperation, "0 Create Succeeded 100% annotated held"),
+        (Fault::StripTimestamp, "0 Create Succeeded 100% held"),
+        (Fault::RepeatTime, "0 Create Succeeded 100% held"),
+        (Fault::KeepFinalizer, "0 Create Succeeded 100% held"),
+    ] {
+        let mut play = Play::new(create(), &format!("- misbehave: {{fault: {fault:?}}}"));
+        assert_eq!(play.until(10_000).log, [expected], "{fault:?}");
+        let observed = play.object.status.as_ref().unwrap().observed_generation;
+        assert_eq!(observed, Some(i64::from(fault != Fault::OldObservedGeneration)));
+        let stripped = annotation(&play.object.meta, TIMESTAMP_ANNOTATION).is_none();
+        assert_eq!(stripped, fault == Fault::StripTimestamp);
+    }
+    let mut play = Play::new(create(), "- misbehave: {fault: AnswerLate, after: 1s}");
+    assert_eq!(play.until(10_000).log, ["0 Create Processing 1% held", "190 Create Succeeded 100% held"]);
+    let gone = Model::new(None, status("Create", "Succeeded")).held().deleted();
+    let mut play = Play::new(gone, "- misbehave: {fault: KeepFinalizer}");
+    assert_eq!(play.until(10_000).log, ["0 Delete Succeeded 100% held"]);
+    let away = Model::new(Some("migrate"), status("Create", "Succeeded")).held().asked_at(NOW);
+    let mut play = Play::new(away, "- misbehave: {fault: KeepFinalizer}");
+    assert_eq!(play.until(10_000).log, ["0 Migrate Succeeded 100% held"]);
+}
+
+#[test]
+fn a_script_that_cannot_be_used_is_an_error_until_it_is_corrected() {
+    let mut play = Play::new(create(), "- {}");
+    assert_eq!(play.until(3).log, ["0 Create Error 50% error held"]);
+    play.script = None;
+    assert_eq!(play.until(1000).log.last().unwrap(), "9 Create Succeeded 100% held");
+}
+
+#[test]
+fn a_script_that_goes_takes_its_bookkeeping_along_and_others_conditions_stay() {
+    let mut play = Play::new(create(), "
+- succeed: {}
+  conditions: [{type: EveryNodeReady, status: \"False\", reason: Gone, codes: [ERR_INFRA_RESOURCES_DEPLETED], after: 30s}]");
+    let theirs = json!({ "type": "Theirs", "status": "True" });
+    play.object.status = Some(Status { conditions: Some(vec![theirs.clone()]), ..Status::default() });
+    play.until(1000);
+    let types = |play: &Play| -> Vec<String> {
+        play.object.conditions().iter().map(|condition| condition["type"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(types(&play), ["Theirs", "EveryNodeReady", "MockScript"]);
+    assert_eq!(play.log, ["0 Create Succeeded 100% held", "30 Create Succeeded 100% held"]);
+    assert_eq!(play.object.conditions()[1]["codes"], json!(["ERR_INFRA_RESOURCES_DEPLETED"]));
+    play.script = None;
+    play.now += SignedDuration::from_secs(1);
+    play.ask("reconcile").until(1000);
+    assert_eq!(play.object.conditions(), [theirs]);
+}
+
+#[test]
+fn a_script_without_seed_shows_the_one_that_was_drawn() {
+    let mut play = Play::new(create(), "- succeed: {after: 5s}");
+    let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\nrules:\n- succeed: {after: 5s}";
+    play.script = Some(Script::parse(head).map(Arc::new));
+    assert_eq!(play.until(3).record().seed, 77);
+    assert_eq!(play.until(1000).record().seed, 77);
+}
+
+fn any_rules() -> impl Strategy<Value = String> {
+    let delay = || prop::sample::select(vec!["0s", "3s", "{uniform: {from: 1s, to: 9s}}"]);
+    let action = (0..4_u8, delay(), delay(), prop::sample::select(Fault::ALL.to_vec())).prop_map(
+        |(which, after, retry, fault)| match which {
+            0 => format!("succeed: {{after: {after}}}"),
+            1 => format!("fail: {{message: m, after: {after}, retryAfter: {retry}}}"),
+            2 => "hang: {}".to_owned(),
+            _ => format!("misbehave: {{fault: {fault:?}, after: {after}}}"),
+        },
+    );
+    let rule = (action, 1..4_u32, prop::sample::select(vec![40, 100])).prop_map(|(action, to, percent)| {
+        format!("- match: {{attempts: {{to: {to}}}, percent: {percent}}}\n  {action}\n")
+    });
+    prop::collection::vec(rule, 0..4)
+        .prop_map(|rules| if rules.is_empty() { "  []".to_owned() } else { rules.concat() })
+}
+
+proptest! {
+    #[test]
+    fn every_scripted_object_comes_to_rest(
+        start in any_object(), rules in any_rules(), reader in prop::sample::select(vec![Reader::Polls, Reader::Watches]),
+    ) {
+        let mut play = Play::new(start, &rules);
+        play.reader = reader;
+        play.until(100_000);
+        prop_assert!(matches!(play.step(), Step::Leave(_)), "{:?}", play.step());
+    }
+
+    /// Killed after the first write of every step, the outcome is that of a process that never was.
+    #[test]
+    fn a_killed_process_changes_no_outcome(rules in any_rules(), operation in prop::sample::select(vec!["reconcile", "restore"])) {
+        let outcome = |dies_after| {
+            let mut play = Play::new(Model::new(Some(operation), Value::Null).asked_at(NOW), &rules);
+            play.dies_after = dies_after;
+            play.until(100_000);
+            let record = play.record();
+            let last = play.object.status.clone().unwrap().last_operation.unwrap();
+            let held = play.object.held_by_us();
+            (record.attempt, record.rule, record.phase, last.operation, last.state, play.object.meta.annotations.clone(), held)
+        };
+        prop_assert_eq!(outcome(usize::MAX), outcome(1));
+    }
+}
+
+impl Model {
+    fn held_by_us(&self) -> bool {
+        self.meta.finalizers.iter().flatten().any(|name| name == FINALIZER)
+    }
+}

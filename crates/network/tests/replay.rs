@@ -1,0 +1,221 @@
+//! A scripted run is the same run again: for a thousand shoots, at any concurrency, in any order, with a second
+//! replica, and when the controller is killed in the middle of it.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client};
+use mock_core::behaviour::{Phase, Record, Script, Subject, foresee};
+use mock_core::contract::{GROUP, OPERATION_ANNOTATION, OperationType, TIMESTAMP_ANNOTATION, VERSION};
+use mock_core::extension::Extension;
+use mock_network::Network;
+use mock_testbed::assets::Assets;
+use mock_testbed::bed::{Options, TestBed};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+const SHOOTS: usize = 1000;
+/// How many requests the stand-in for gardenlet has under way.
+const AT_ONCE: usize = 32;
+
+const SCRIPT: &str = "
+apiVersion: mock.extensions.gardener.cloud/v1alpha1
+kind: Script
+seed: 2026
+rules:
+- name: flap
+  match: {operations: [Create], percent: 30}
+  fail:
+    message: no luck
+    codes: [ERR_RETRYABLE_INFRA_DEPENDENCIES]
+    after: {uniform: {from: 0s, to: 300ms}}
+    retryAfter: 200ms
+- name: stuck
+  match: {operations: [Create], percent: 1}
+  hang: {}
+";
+
+#[derive(Debug)]
+struct Run {
+    concurrency: u16,
+    replicas: usize,
+    shuffled: bool,
+    killed: bool,
+}
+
+const RUNS: [Run; 4] = [
+    Run { concurrency: 1, replicas: 1, shuffled: false, killed: false },
+    Run { concurrency: 32, replicas: 1, shuffled: true, killed: false },
+    Run { concurrency: 32, replicas: 2, shuffled: true, killed: false },
+    Run { concurrency: 32, replicas: 1, shuffled: true, killed: true },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_shoots_have_one_outcome_however_they_are_served() {
+    let assets = Assets::locate(&|_| {}).unwrap();
+    let bed = TestBed::start(&assets, Options { audit: false, ..Options::default() }).await.unwrap();
+    let client = bed.client();
+    let script = bed.dir().join("script.yaml");
+    std::fs::write(&script, SCRIPT).unwrap();
+    for_each(0..SHOOTS, async |shoot| make_shoot(&client, &namespace(shoot)).await).await;
+
+    let expected = foreseen();
+    assert!(expected.contains("attempt 4 by no rule Create/Succeeded") && expected.contains("Processing"));
+    for run in RUNS {
+        let outcome = play(&bed, &client, &script, &run).await;
+        assert!(outcome == expected, "{run:?}:\n{}", difference(&expected, &outcome));
+    }
+    bed.stop().await.unwrap();
+}
+
+/// Creates all objects, waits until each has come to rest, and deletes them again.
+async fn play(bed: &TestBed, client: &Client, script: &Path, run: &Run) -> String {
+    let controllers = || (0..run.replicas).map(|_| controller(bed, script, run.concurrency)).collect::<Vec<_>>();
+    let mut running = controllers();
+    // Any order will do that is another one: 7 and 1000 have no common divisor.
+    let order = (0..SHOOTS).map(|index| if run.shuffled { (index * 7 + 3) % SHOOTS } else { index });
+    let creating = for_each(order, async |shoot| {
+        networks(client, Some(&namespace(shoot))).create(&PostParams::default(), &object()).await.map(drop)
+    });
+    let killing = async {
+        if run.killed {
+            for share in [3, 2] {
+                until(client, |objects| objects.values().filter(|object| is_at_rest(object)).count() > SHOOTS / share)
+                    .await;
+                for mut controller in running.drain(..) {
+                    controller.kill().await.unwrap();
+                }
+                running = controllers();
+            }
+        }
+    };
+    tokio::join!(creating, killing);
+    let objects = until(client, |objects| objects.len() == SHOOTS && objects.values().all(is_at_rest)).await;
+    let outcome = objects.iter().map(|(namespace, object)| row(namespace, object)).collect();
+    for_each(0..SHOOTS, async |shoot| {
+        networks(client, Some(&namespace(shoot))).delete("net", &DeleteParams::default()).await.map(drop)
+    })
+    .await;
+    until(client, BTreeMap::is_empty).await;
+    for mut controller in running {
+        controller.kill().await.unwrap();
+    }
+    outcome
+}
+
+/// The table that the script says there will be.
+fn foreseen() -> String {
+    let script = Script::parse(SCRIPT).unwrap();
+    let mut rows: Vec<String> = (0..SHOOTS)
+        .map(|shoot| {
+            let namespace = namespace(shoot);
+            let shoot = namespace.as_str();
+            let subject =
+                Subject { kind: "Network", namespace: shoot, name: "net", shoot, purpose: None, pools: Vec::new() };
+            let foreseen = foresee(&script, 2026, &subject, OperationType::Create, Network::TIMEOUT);
+            let rule = foreseen.rule.and_then(|rule| rule.name).unwrap_or("no rule".to_owned());
+            let state = if foreseen.takes.is_some() { "Succeeded" } else { "Processing" };
+            format!("{namespace} attempt {} by {rule} Create/{state}\n", foreseen.attempts)
+        })
+        .collect();
+    rows.sort();
+    rows.concat()
+}
+
+fn row(namespace: &str, object: &Value) -> String {
+    let record = record(object).unwrap();
+    let rule = record.rule.and_then(|rule| rule.name).unwrap_or("no rule".to_owned());
+    let last = &object["status"]["lastOperation"];
+    let (operation, state) = (last["type"].as_str().unwrap(), last["state"].as_str().unwrap());
+    format!("{namespace} attempt {} by {rule} {operation}/{state}\n", record.attempt)
+}
+
+fn is_at_rest(object: &Value) -> bool {
+    let taken_up = object["metadata"]["annotations"][OPERATION_ANNOTATION].is_null();
+    let held = object["metadata"]["finalizers"][0] == Network::FINALIZER;
+    let ended = |record: Record| record.phase == Phase::Served || record.due.is_none();
+    taken_up && held && record(object).is_some_and(ended)
+}
+
+fn record(object: &Value) -> Option<Record> {
+    Record::find(object["status"]["conditions"].as_array()?)
+}
+
+fn controller(bed: &TestBed, script: &Path, concurrency: u16) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mock-network"));
+    command.arg("--kubeconfig").arg(bed.kubeconfig()).arg("--script").arg(script);
+    command.args(["--concurrency", &concurrency.to_string(), "--log-level", "error"]);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    bed.spawn(command).unwrap()
+}
+
+/// All objects by namespace, as soon as they are as they should be.
+async fn until(client: &Client, holds: impl Fn(&BTreeMap<String, Value>) -> bool) -> BTreeMap<String, Value> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    loop {
+        let list = networks(client, None).list(&ListParams::default()).await.unwrap();
+        let objects = list.items.into_iter().map(|object| (object.metadata.namespace.clone().unwrap(), json!(object)));
+        let objects = objects.collect();
+        if holds(&objects) {
+            return objects;
+        }
+        let waiting = || objects.iter().find(|(_, object)| !is_at_rest(object));
+        assert!(tokio::time::Instant::now() < deadline, "{} objects, and this one: {:#?}", objects.len(), waiting());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn make_shoot(client: &Client, name: &str) -> kube::Result<()> {
+    let object = json!({ "metadata": { "name": name } });
+    let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+    let shoot = json!({ "status": { "technicalID": name } });
+    let cluster = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "Cluster", "metadata": { "name": name },
+        "spec": { "shoot": shoot, "cloudProfile": {}, "seed": {} },
+    });
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, "Cluster"));
+    let cluster = serde_json::from_value(cluster).map_err(kube::Error::SerdeError)?;
+    Api::<DynamicObject>::all_with(client.clone(), &resource).create(&PostParams::default(), &cluster).await.map(drop)
+}
+
+fn object() -> DynamicObject {
+    let timestamp = k8s_openapi::jiff::Timestamp::now().to_string();
+    let annotations = json!({ OPERATION_ANNOTATION: "reconcile", TIMESTAMP_ANNOTATION: timestamp });
+    let object = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "Network",
+        "metadata": { "name": "net", "annotations": annotations },
+        "spec": { "type": "mock", "podCIDR": "10.20.0.0/16", "serviceCIDR": "10.30.0.0/16" },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn networks(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, "Network"));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+fn namespace(shoot: usize) -> String {
+    format!("shoot--dev--s{shoot:03}")
+}
+
+async fn for_each(shoots: impl Iterator<Item = usize>, request: impl AsyncFn(usize) -> kube::Result<()>) {
+    let requests = stream::iter(shoots).map(|shoot| request(shoot));
+    requests.buffer_unordered(AT_ONCE).try_collect::<()>().await.unwrap();
+}
+
+fn difference(expected: &str, outcome: &str) -> String {
+    let rows = expected.lines().zip(outcome.lines()).filter(|(expected, outcome)| expected != outcome);
+    let lines = rows.take(5).map(|(expected, outcome)| format!("expected {expected}\n   found {outcome}"));
+    lines.collect::<Vec<_>>().join("\n")
+}

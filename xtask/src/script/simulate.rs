@@ -1,0 +1,178 @@
+//! The outcome table that a script would give, from the same draws that the controllers make.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use comfy_table::{Cell, CellAlignment, Table, modifiers, presets};
+use mock_core::{
+    behaviour::{Foreseen, MOST_ATTEMPTS, Operation, Subject, foresee},
+    contract::OperationType,
+};
+use mock_testbed::{
+    patience::Wait,
+    readiness::state_of_shoot,
+    shoot::{Landscape, Planned},
+};
+use serde_json::Value;
+
+use super::Story;
+use crate::{
+    cargo,
+    demo::{duration, percentile},
+};
+
+/// What is the same of many objects.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Outcome {
+    kind: &'static str,
+    ends: &'static str,
+    rule: String,
+    gardenlet: &'static str,
+}
+
+/// The numbers of the objects that share an outcome.
+#[derive(Default)]
+struct Numbers {
+    attempts: Vec<u32>,
+    /// Only of what ends.
+    times: Vec<Duration>,
+}
+
+/// The objects of so many Shoots under one script, summed up.
+pub(super) fn table(story: &Story, shoots: u32, operation: Operation, seed: Option<u64>) -> Result<String> {
+    let default = cargo::root().join("example/55-shoot.yaml");
+    let shoot = if story.is_shoot { &story.file } else { &default };
+    let landscape = Landscape::load(shoot, None, None)?;
+    let seed = story.script.seed.or(seed).unwrap_or(1);
+    let operation = as_type(operation);
+    let mut outcomes = BTreeMap::<Outcome, Numbers>::new();
+    for index in 0..usize::try_from(shoots)? {
+        let plan = landscape.plan((shoots > 1).then_some(index));
+        for planned in plan.objects() {
+            let timeout = Wait::of(planned.kind).timeout.try_into()?;
+            let foreseen = foresee(&story.script, seed, &subject(&planned, &plan.namespace), operation, timeout);
+            let numbers = outcomes.entry(Outcome::of(planned.kind, operation, &foreseen)).or_default();
+            numbers.attempts.push(foreseen.attempts);
+            numbers.times.extend(foreseen.takes.and_then(|takes| Duration::try_from(takes).ok()));
+        }
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).apply_modifier(modifiers::UTF8_ROUND_CORNERS).force_no_tty();
+    table.set_header(["kind", "outcome", "last rule", "gardenlet", "objects", "attempts", "p50", "max"]);
+    for (outcome, Numbers { mut attempts, mut times }) in outcomes {
+        attempts.sort_unstable();
+        times.sort_unstable();
+        let attempt = |number: Option<&u32>| match number {
+            Some(&MOST_ATTEMPTS) => "no end".to_owned(),
+            number => number.copied().unwrap_or_default().to_string(),
+        };
+        let range = match (attempt(attempts.first()), attempt(attempts.last())) {
+            (from, to) if from == to => from,
+            (from, to) => format!("{from} to {to}"),
+        };
+        let time = |percent| match percentile(&times, percent) {
+            None => "never".to_owned(),
+            Some(Duration::ZERO) => "at once".to_owned(),
+            Some(time) => duration(time),
+        };
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(outcome.kind),
+            Cell::new(outcome.ends),
+            Cell::new(outcome.rule),
+            Cell::new(outcome.gardenlet),
+            right(attempts.len().to_string()),
+            right(range),
+            right(time(50)),
+            right(time(100)),
+        ]);
+    }
+    let shoots = format!("{shoots} Shoot{}", if shoots == 1 { "" } else { "s" });
+    Ok(format!("{table}\n{} of {shoots}, seed {seed}\n", operation.as_str()))
+}
+
+fn subject<'a>(planned: &'a Planned, namespace: &'a str) -> Subject<'a> {
+    let spec = planned.object.get("spec");
+    let pools = spec.and_then(|spec| spec.get("pools")).and_then(Value::as_array);
+    Subject {
+        kind: planned.kind,
+        namespace,
+        name: &planned.name,
+        shoot: namespace,
+        purpose: spec.and_then(|spec| spec.get("purpose")).and_then(Value::as_str),
+        pools: pools.into_iter().flatten().filter_map(|pool| pool.get("name")?.as_str()).collect(),
+    }
+}
+
+impl Outcome {
+    fn of(kind: &'static str, operation: OperationType, foreseen: &Foreseen) -> Self {
+        let rule = match &foreseen.rule {
+            Some(rule) => {
+                format!("{}{}", rule.number, rule.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default())
+            }
+            None => "none".to_owned(),
+        };
+        let ends = if foreseen.takes.is_some() { "succeeds" } else { "never ends" };
+        Self { kind, ends, rule, gardenlet: verdict(kind, operation, foreseen) }
+    }
+}
+
+/// What gardenlet would make of it: it gives up on an error after a while, where it looks at errors, and on everything
+/// after a longer one (`pkg/extensions/customresources.go`).
+fn verdict(kind: &str, operation: OperationType, foreseen: &Foreseen) -> &'static str {
+    let wait = Wait::of(kind);
+    let takes = foreseen.takes.and_then(|takes| Duration::try_from(takes).ok()).unwrap_or(Duration::MAX);
+    let looks_at_errors = !matches!(operation, OperationType::Delete | OperationType::Migrate);
+    if let Some((at, codes)) = foreseen.fails.as_ref().filter(|_| looks_at_errors) {
+        let seen = Duration::try_from(*at).unwrap_or(Duration::MAX).max(wait.severe);
+        if seen < takes.min(wait.timeout) {
+            let codes: Vec<_> = codes.iter().filter_map(|code| serde_json::to_value(code).ok()).collect();
+            let codes: Vec<_> = codes.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            return if state_of_shoot(&codes) == "Failed" { "gives up, Failed" } else { "gives up, Error" };
+        }
+    }
+    if takes <= wait.timeout { "goes on" } else { "times out" }
+}
+
+const fn as_type(operation: Operation) -> OperationType {
+    match operation {
+        Operation::Create => OperationType::Create,
+        Operation::Reconcile => OperationType::Reconcile,
+        Operation::Delete => OperationType::Delete,
+        Operation::Migrate => OperationType::Migrate,
+        Operation::Restore => OperationType::Restore,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcome_is_that_of_the_script_and_the_same_each_time() {
+        let story = Story::find("quota-exceeded").unwrap();
+        let first = table(&story, 20, Operation::Create, None).unwrap();
+        assert_eq!(first, table(&story, 20, Operation::Create, None).unwrap());
+        let row = first.lines().find(|line| line.contains("Infrastructure")).unwrap_or_default();
+        for cell in ["succeeds", " 3 ", "goes on", " 20 ", "20.0 s"] {
+            assert!(row.contains(cell), "{cell} is missing in\n{first}");
+        }
+    }
+
+    #[test]
+    fn gardenlet_gives_up_on_errors_sooner_than_on_silence() {
+        let foreseen = |takes: Option<i64>, fails: Option<i64>| Foreseen {
+            attempts: 1,
+            rule: None,
+            takes: takes.map(k8s_openapi::jiff::SignedDuration::from_secs),
+            fails: fails.map(|at| (k8s_openapi::jiff::SignedDuration::from_secs(at), Vec::new())),
+        };
+        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(29), Some(1))), "goes on");
+        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(31), Some(1))), "gives up, Error");
+        assert_eq!(verdict("Infrastructure", OperationType::Create, &foreseen(Some(31), Some(1))), "goes on");
+        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(179), None)), "goes on");
+        assert_eq!(verdict("Network", OperationType::Create, &foreseen(None, None)), "times out");
+        assert_eq!(verdict("Network", OperationType::Delete, &foreseen(Some(31), Some(1))), "goes on");
+    }
+}
