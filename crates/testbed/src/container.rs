@@ -212,9 +212,12 @@ impl Container {
         self.wait().await
     }
 
-    /// Ends the container, by SIGKILL to its first process, and waits until it has ended.
+    /// Ends the container, by SIGKILL to its first process, or before there is one, and waits until it has ended.
     pub async fn kill(&mut self) -> Result<ExitStatus, ContainerError> {
-        rustix::process::kill_process(self.init()?, Signal::KILL).map_err(io::Error::from)?;
+        match self.init() {
+            Ok(init) => rustix::process::kill_process(init, Signal::KILL).map_err(io::Error::from)?,
+            Err(_) => self.0.start_kill()?,
+        }
         self.wait().await
     }
 

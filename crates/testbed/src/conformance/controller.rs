@@ -149,9 +149,12 @@ impl Controller {
     }
 
     /// SIGKILL: nothing is tidied up.
-    pub(super) async fn kill(mut self) -> Result<(), Failed> {
-        kill_process(self.process()?, Signal::KILL)?;
-        self.ended().await.map(drop)
+    pub(super) async fn kill(self) -> Result<(), Failed> {
+        match self {
+            Self::Process(mut child) => child.kill().await?,
+            Self::Container(mut container) => drop(container.kill().await?),
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::Subject;
 use super::controller::{self, Controller, Host};
 use crate::assets::Assets;
+use crate::audit::Request;
 use crate::bed::{Options, TestBed};
 use crate::readiness;
 
@@ -91,6 +92,19 @@ impl Suite {
     /// What the controllers can read of the bed's folder, wherever they run.
     pub(super) fn folder(&self) -> PathBuf {
         folder(&self.bed)
+    }
+
+    /// The suite's kubeconfig.
+    pub(super) fn kubeconfig(&self) -> Result<Value, Failed> {
+        Ok(serde_json::from_slice(&std::fs::read(&self.kubeconfig)?)?)
+    }
+
+    /// The same for another server.
+    pub(super) fn kubeconfig_of(&self, server: &str) -> Result<Value, Failed> {
+        let mut kubeconfig = self.kubeconfig()?;
+        let old = kubeconfig.pointer_mut("/clusters/0/cluster/server").ok_or("the kubeconfig has no server")?;
+        *old = json!(server);
+        Ok(kubeconfig)
     }
 
     /// Writes a file where controllers can read it, and returns its path.
@@ -312,8 +326,13 @@ impl Ground {
         finalizers(object).contains(&self.suite.finalizer)
     }
 
-    /// Our write requests about the object and its Secrets so far.
+    /// How many write requests of ours were about the object and its Secrets so far.
     pub fn writes(&self, name: &str) -> Result<usize, Failed> {
+        Ok(self.requests(name)?.len())
+    }
+
+    /// The write requests of ours about the object and its Secrets so far, each with its answer's code.
+    pub(super) fn requests(&self, name: &str) -> Result<Vec<String>, Failed> {
         let audit = self.suite.bed.audit().ok_or("there is no audit log")?;
         let ours = audit.requests(|request| {
             request.user == self.suite.user
@@ -321,14 +340,17 @@ impl Ground {
                 && (request.name == name || request.name == format!("osc-result-{name}"))
                 && !matches!(request.verb.as_str(), "get" | "list" | "watch")
         })?;
-        Ok(ours.len())
+        let line = |request: Request| {
+            format!("{} {}/{}: {}", request.verb, request.resource, request.subresource, request.code)
+        };
+        Ok(ours.into_iter().map(line).collect())
     }
 
     /// Fails unless exactly that many write requests have come since `before`, also after everything is at rest.
     pub async fn has_cost(&self, name: &str, before: usize, expected: usize) -> Result<(), Failed> {
         self.barrier().await?;
         let writes = self.writes(name)?.saturating_sub(before);
-        ensure(writes == expected, format!("{writes} writes instead of {expected}"))
+        ensure(writes == expected, format!("{writes} writes instead of {expected}: {:#?}", self.requests(name)?))
     }
 
     /// A further controller for this ground alone, serving `types`.

@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
 use mock_core::{heartbeat, lease};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::controller::Controller;
-use super::restarts::{ask as ask_of, free_port, http_get, kubeconfig, until_answered};
+use super::restarts::{ask as ask_of, free_port, http_get, until_answered};
 use super::{Ground, Rule, ensure, text};
 use crate::{readiness, rules};
 
@@ -168,8 +168,8 @@ async fn a_stolen_lease_ends_the_process_with_exit_code_1(ground: Ground) -> Res
 
 async fn sigterm_ends_a_standby_whose_api_server_never_answered(ground: Ground) -> Result<(), Failed> {
     let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
-    let path = ground.suite.write_file("silent-leases", &silent)?;
+    let kubeconfig = ground.suite.kubeconfig_of(&format!("http://{}", silent.local_addr()?))?;
+    let path = ground.suite.write_file("silent-leases", &kubeconfig)?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let flags = ["--kubeconfig", &path, "--leader-elect", "--heartbeat", "--admin-address", &address];
     let mut controller = Controller::bare(&ground.suite, &flags)?;
@@ -233,15 +233,14 @@ async fn ask(ground: &Ground, name: &str) -> Result<(), Failed> {
 /// A kubeconfig whose default namespace is the ground's, so that each ground has Leases of its own; to the API server
 /// through a port, if one is given.
 fn own_kubeconfig(ground: &Ground, port: Option<u16>) -> Result<String, Failed> {
-    let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(&ground.suite.kubeconfig)?)?;
-    let mut name = ground.namespace.clone();
+    let (mut kubeconfig, name) = match port {
+        None => (ground.suite.kubeconfig()?, ground.namespace.clone()),
+        Some(port) => {
+            (ground.suite.kubeconfig_of(&format!("https://127.0.0.1:{port}"))?, format!("link-{}", ground.namespace))
+        }
+    };
     let context = kubeconfig.pointer_mut("/contexts/0/context").ok_or("there is no context")?;
     context["namespace"] = json!(ground.namespace);
-    if let Some(port) = port {
-        name.insert_str(0, "link-");
-        let server = kubeconfig.pointer_mut("/clusters/0/cluster/server").ok_or("there is no server")?;
-        *server = json!(format!("https://127.0.0.1:{port}"));
-    }
     ground.suite.write_file(&name, &kubeconfig)
 }
 
@@ -300,7 +299,7 @@ struct Link {
 
 impl Link {
     async fn open(ground: &Ground) -> Result<Self, Failed> {
-        let kubeconfig: Value = serde_json::from_slice(&std::fs::read(&ground.suite.kubeconfig)?)?;
+        let kubeconfig = ground.suite.kubeconfig()?;
         let server = text(&kubeconfig, "/clusters/0/cluster/server").trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();

@@ -135,8 +135,8 @@ async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) 
     // Accepts connections and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("127.0.0.1:{}", free_port()?);
-    let silent = kubeconfig(&format!("http://{}", silent.local_addr()?));
-    let path = ground.suite.write_file("silent", &silent)?;
+    let kubeconfig = ground.suite.kubeconfig_of(&format!("http://{}", silent.local_addr()?))?;
+    let path = ground.suite.write_file("silent", &kubeconfig)?;
     let mut controller = Controller::bare(&ground.suite, &["--kubeconfig", &path, "--admin-address", &address])?;
     until_answered(&address, "/healthz", "200 OK").await?;
     ensure(http_get(&address, "/readyz").await?.contains("503"), "ready without a list")?;
@@ -270,17 +270,6 @@ fn done(operation: &'static str) -> impl Fn(&Ground, &Value) -> bool {
 
 pub(super) fn free_port() -> Result<u16, Failed> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-pub(super) fn kubeconfig(server: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
-        "clusters": [{ "name": "c", "cluster": { "server": server } }],
-        "users": [{ "name": "u", "user": {} }],
-    })
 }
 
 pub(super) async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {

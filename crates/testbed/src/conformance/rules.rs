@@ -325,7 +325,8 @@ async fn delete_costs_one_write(ground: Ground) -> Result<(), Failed> {
     let writes = ground.writes("a")? - before;
     // The confirmation's timestamp may be seen, and served, before the DELETE.
     let served = 1 + ground.suite.subject.secrets;
-    ensure(writes == 1 || writes == 1 + served, format!("{writes} writes instead of 1"))
+    let all = ground.requests("a")?;
+    ensure(writes == 1 || writes == 1 + served, format!("{writes} writes instead of 1, the last of {all:#?}"))
 }
 
 async fn delete_without_our_finalizer_costs_none(ground: Ground) -> Result<(), Failed> {
