@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::kinds::Kind;
@@ -77,10 +77,10 @@ pub(crate) fn build_with(
 
 /// What the manifests of the workspace's packages say, as `cargo metadata` tells it.
 pub(crate) fn packages() -> Result<Vec<Value>> {
-    let output =
-        command().args(["metadata", "--no-deps", "--format-version=1"]).output().context("cannot start cargo")?;
-    let Value::Object(mut metadata) = serde_json::from_slice(&output.stdout).context("cargo metadata failed")? else {
-        bail!("cargo metadata is no object");
-    };
-    Ok(serde_json::from_value(metadata.remove("packages").unwrap_or_default())?)
+    let mut command = command();
+    command.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "cargo metadata fails: see above");
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
+    Ok(metadata.get("packages").and_then(Value::as_array).cloned().unwrap_or_default())
 }
