@@ -78,7 +78,7 @@ async fn a_thousand_shoots_have_one_outcome_however_they_are_served() {
     bed.stop().await.unwrap();
 }
 
-/// Creates all objects, waits until each has come to rest, and deletes them again.
+/// Deletes the objects of the run before, creates them anew, and waits until each has come to rest.
 async fn play(
     bed: &TestBed,
     client: &Client,
@@ -88,6 +88,13 @@ async fn play(
 ) -> String {
     let controllers = || (0..run.replicas).map(|_| controller(bed, script, run.concurrency)).collect::<Vec<_>>();
     let mut running = controllers();
+    if !outcomes.borrow().is_empty() {
+        for_each(0..SHOOTS, async |shoot| {
+            networks(client, Some(&namespace(shoot))).delete("net", &DeleteParams::default()).await.map(drop)
+        })
+        .await;
+        until(outcomes, Outcomes::is_empty).await;
+    }
     // Any order will do that is another one: 7 and 1000 have no common divisor.
     let order = (0..SHOOTS).map(|index| if run.shuffled { (index * 7 + 3) % SHOOTS } else { index });
     let creating = for_each(order, async |shoot| {
@@ -105,11 +112,6 @@ async fn play(
     };
     tokio::join!(creating, killing);
     let table = until(outcomes, |outcomes| outcomes.values().flatten().count() == SHOOTS).await;
-    for_each(0..SHOOTS, async |shoot| {
-        networks(client, Some(&namespace(shoot))).delete("net", &DeleteParams::default()).await.map(drop)
-    })
-    .await;
-    until(outcomes, Outcomes::is_empty).await;
     for mut controller in running {
         controller.kill().await.unwrap();
     }
