@@ -1,6 +1,6 @@
 //! A scripted run is the same run again: for a thousand shoots, at any concurrency, in any order, with a second
 //! replica, and when the controller is killed in the middle of it.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::assets::Assets;
 use crate::bed::{Options, TestBed};
 
+mod faults;
 mod ground;
 mod restarts;
 mod rules;
@@ -55,8 +56,14 @@ pub type Proof = std::pin::Pin<Box<dyn Future<Output = Result<(), Failed>> + Sen
 #[must_use]
 pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     let arguments = Arguments::from_args();
-    let rules: Vec<Rule> =
-        rules::ALL.iter().chain(restarts::ALL).chain(scripts::ALL).chain(subject.rules).copied().collect();
+    let rules: Vec<Rule> = rules::ALL
+        .iter()
+        .chain(restarts::ALL)
+        .chain(scripts::ALL)
+        .chain(faults::ALL)
+        .chain(subject.rules)
+        .copied()
+        .collect();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));

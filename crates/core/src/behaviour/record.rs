@@ -160,7 +160,7 @@ impl Record {
             Some(Fired { number, name: None, .. }) => format!("rule {number}"),
             None => "no rule".to_owned(),
         };
-        format!("script: {rule}, attempt {}, seed {}", self.attempt, self.seed)
+        format!("{rule}, attempt {}, seed {}", self.attempt, self.seed)
     }
 
     /// The health conditions that stand at `now`.
