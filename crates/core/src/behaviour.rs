@@ -77,7 +77,7 @@ pub struct Rule {
     /// The operation succeeds, but breaks the extension contract.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub misbehave: Option<Misbehave>,
-    /// What `lastOperation` says on the way; at most 20 steps.
+    /// What `lastOperation` says on the way; at most 20 steps, of which those are made that are a second apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<Step>,
     /// Health conditions, which Gardener's care controllers read. They stand until a later operation of the object

@@ -30,7 +30,7 @@ impl Events {
             Action::Hang => "hangs".to_owned(),
             Action::Misbehave(fault) => format!("misbehaves: {fault:?}"),
         };
-        let note = format!("{} {does} [{}]", record.operation.as_str(), record.label());
+        let note = format!("{} {does} [script: {}]", record.operation.as_str(), record.label());
         // One reason a rule: events of the same reason are counted, and only the first note is kept.
         self.publish(object, EventType::Normal, format!("ScriptRule{}", rule.number), record.operation, note).await;
     }

@@ -163,7 +163,7 @@ impl<K: Extension> Round<'_, K> {
                 Step::RetryAt(due) => {
                     let pause = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
                     // A little later than due, so that the decision does not find itself early.
-                    return Ok(Action::requeue(pause + Duration::from_millis(50)));
+                    return Ok(Action::requeue((pause + Duration::from_millis(50)).min(LOOK_AGAIN)));
                 }
                 Step::Write { operation, writes } => (operation, writes),
             };

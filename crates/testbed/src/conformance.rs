@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use crate::assets::Assets;
 
 mod controller;
+mod faults;
 mod ground;
 mod installed;
 mod leases;
@@ -70,7 +71,8 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     arguments.test_threads.get_or_insert(2 * threads);
     let images = std::env::var_os(IMAGES).map(PathBuf::from);
     let installed = if images.is_some() { installed::ALL } else { &[] };
-    let rules: Vec<Rule> = [leases::ALL, scripts::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
+    let rules: Vec<Rule> =
+        [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));

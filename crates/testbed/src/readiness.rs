@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn one_hopeless_code_makes_the_shoot_failed() {
+        let state = |codes: &[&str]| state_of_shoot(&codes.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(state(&[]), "Error");
+        assert_eq!(state(&["ERR_OF_TOMORROW", "ERR_INFRA_RESOURCES_DEPLETED"]), "Error");
+        assert_eq!(state(&["ERR_INFRA_RESOURCES_DEPLETED", "ERR_INFRA_DEPENDENCIES"]), "Failed");
+    }
+
+    #[test]
     fn migrated_is_only_the_last_operation() {
         let mut object = annotated(OPERATION_ANNOTATION, json!("migrate"));
         assert_eq!(check_migrated(&object), Err(NotReady::NotMigrated("Create Succeeded".to_owned())));

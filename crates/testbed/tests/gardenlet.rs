@@ -218,3 +218,29 @@ async fn what_would_wait_for_ever_is_named() {
     assert!(stuck.contains(FINALIZER), "{stuck}");
     bed.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_lasts_ends_the_flow_and_its_codes_decide_about_the_shoot() {
+    let bed = bed().await;
+    let client = bed.client();
+    let (sender, _) = unbounded_channel();
+    let gardenlet = Gardenlet::new(client.clone(), sender, PATIENCE).tolerating(|_| Duration::from_millis(300));
+    let plan = plan("55-shoot.yaml");
+    for (code, state) in [("ERR_INFRA_QUOTA_EXCEEDED", "Failed"), ("ERR_INFRA_RESOURCES_DEPLETED", "Error")] {
+        let mut playing = plan.clone();
+        let infrastructures = api(&client, "Infrastructure", Some(&plan.namespace));
+        let failing = async {
+            let status = json!({"status": {"lastError": {"description": "no", "codes": [code]}}});
+            let params = PatchParams::default();
+            while infrastructures.patch_status(plan.name(), &params, &Patch::Merge(&status)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (played, ()) = tokio::join!(gardenlet.play(&mut playing, Phase::Create), failing);
+        let stuck = played.unwrap_err();
+        assert!(matches!(stuck, Stuck::GaveUp { shoot, .. } if shoot == state), "{stuck}");
+        let cluster = api(&client, "Cluster", None).get(&plan.namespace).await.unwrap();
+        assert_eq!(cluster.data["spec"]["shoot"]["status"]["lastOperation"]["state"], state);
+    }
+    bed.stop().await.unwrap();
+}

@@ -165,7 +165,12 @@ impl Board {
             self.index.clear();
         }
         let line = match &what {
-            Progress::Requested | Progress::State(_) => None,
+            // Without a rule, what happens on the way takes milliseconds.
+            Progress::State(state) => {
+                let pending = script.as_ref().filter(|record| record.rule.is_some() && record.phase != Attempt::Served);
+                pending.map(|record| (state.as_str(), scripted(record, Timestamp::now())))
+            }
+            Progress::Requested => None,
             Progress::Ready(took) => Some(("Succeeded", duration(*took))),
             Progress::Gone(took) => Some(("gone", duration(*took))),
             Progress::Stuck(rule) => Some(("STUCK", rule.clone())),

@@ -137,11 +137,11 @@ impl Record {
     #[must_use]
     pub fn is_at(&self, meta: &ObjectMeta, asked: bool) -> bool {
         let now = Request::of(meta);
+        // The fault itself has taken the timestamp away.
+        if self.fault() == Some(Fault::StripTimestamp) && now.timestamp.is_none() {
+            return now.generation == self.request.generation;
+        }
         if self.phase == Phase::Served {
-            // The fault itself has taken the timestamp away.
-            if self.fault() == Some(Fault::StripTimestamp) && now.timestamp.is_none() {
-                return now.generation == self.request.generation;
-            }
             // Nothing tells an annotation that came later from the one that was served.
             let ambiguous = now.timestamp.is_none() && asked;
             let is_request = self.operation != OperationType::Delete && self.fault() != Some(Fault::KeepOperation);
@@ -160,7 +160,7 @@ impl Record {
             Some(Fired { number, name: None, .. }) => format!("rule {number}"),
             None => "no rule".to_owned(),
         };
-        format!("script: {rule}, attempt {}, seed {}", self.attempt, self.seed)
+        format!("{rule}, attempt {}, seed {}", self.attempt, self.seed)
     }
 
     /// The health conditions that stand at `now`.

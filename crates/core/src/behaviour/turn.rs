@@ -7,6 +7,9 @@ use crate::contract::{ErrorCode, LastOperation, OperationType, State};
 use crate::decide::{Change, Finalizer};
 use crate::extension::Invalid;
 
+/// Reports on the way that come sooner after the one before are left out.
+const BETWEEN_STEPS: SignedDuration = SignedDuration::from_secs(1);
+
 /// What the decision about an object has to know of scripts.
 #[derive(Clone, Debug, Default)]
 pub struct Scripting<'a> {
@@ -167,14 +170,20 @@ impl Record {
         self.standing(now).any(|due| !self.published.contains(&due.type_))
     }
 
-    /// The rule's reports on the way, each with its time.
+    /// The rule's reports on the way, each with its time, and none that comes sooner than people read.
     fn steps(&self) -> impl Iterator<Item = (Timestamp, &super::Step)> {
         let takes = self.due.map_or(SignedDuration::ZERO, |due| due.duration_since(self.start));
         let steps = self.rule.iter().flat_map(|rule| &rule.progress);
-        steps.map(move |step| {
+        let steps = steps.map(move |step| {
             let millis = takes.as_millis().saturating_mul(i128::from(step.percent)) / 100;
             let after = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
             (later(self.start, after), step)
+        });
+        let mut made: Option<Timestamp> = None;
+        steps.filter(move |(at, _)| {
+            let is_readable = made.is_none_or(|made| at.duration_since(made) >= BETWEEN_STEPS);
+            made = if is_readable { Some(*at) } else { made };
+            is_readable
         })
     }
 
@@ -189,7 +198,12 @@ impl Record {
         };
         let taken_up = matches!(self.operation, OperationType::Create | OperationType::Reconcile);
         let drop_operation = taken_up && change.drop_operation && self.fault() != Some(Fault::KeepOperation);
-        Change { drop_operation, finalizer, strip_timestamp: false }
+        Change { drop_operation, finalizer, strip_timestamp: self.strips_timestamp() }
+    }
+
+    /// Early, since an object whose operation annotation is off would be ready for a moment.
+    fn strips_timestamp(&self) -> bool {
+        self.fault() == Some(Fault::StripTimestamp) && self.operation != OperationType::Delete
     }
 
     /// What is left of the metadata's change once the operation has succeeded, less what a fault spares.
@@ -200,7 +214,7 @@ impl Record {
         Change {
             drop_operation: change.drop_operation && fault != Some(Fault::KeepOperation),
             finalizer: if keeps { Finalizer::Keep } else { change.finalizer },
-            strip_timestamp: fault == Some(Fault::StripTimestamp) && self.operation != OperationType::Delete,
+            strip_timestamp: self.strips_timestamp(),
         }
     }
 }

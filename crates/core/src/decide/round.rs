@@ -21,12 +21,9 @@ impl Round<'_> {
     /// Lets an object go that is migrated.
     pub(super) fn let_go(&self, change: Change) -> Step {
         let record = self.scripting.record.as_ref().filter(|record| self.agrees(record));
-        let change = record.map_or(change, |record| Change {
-            // The request that was served kept its timestamp in any case.
-            strip_timestamp: false,
-            ..record.late(change)
-        });
-        change.write().map_or(Step::Leave(Reason::Migrated), |change| write(OperationType::Migrate, vec![change]))
+        let change = record.map_or(change, |record| record.late(change));
+        let left = self.left_of(change);
+        left.map_or(Step::Leave(Reason::Migrated), |metadata| write(OperationType::Migrate, vec![metadata]))
     }
 
     /// What was begun for this very request, as the status says it stands.
@@ -85,7 +82,7 @@ impl Round<'_> {
             Start::Invalid(invalid) => self.bad_script(operation, invalid, change),
             Start::Attempt(record) if record.is_instant() => self.end(*record, true, change),
             Start::Attempt(record) => {
-                let metadata = record.early(change).write();
+                let metadata = self.left_of(record.early(change));
                 let processing = [Write::Scripted(Box::new(record.beginning()))];
                 let writes = match (self.reader, operation) {
                     (Reader::Watches, OperationType::Create | OperationType::Reconcile) => {
@@ -100,7 +97,7 @@ impl Round<'_> {
 
     fn running(&self, record: &Record, change: Change) -> Step {
         // The second write of a process that died between two.
-        if let Some(metadata) = record.early(change).write() {
+        if let Some(metadata) = self.left_of(record.early(change)) {
             return write(record.operation, vec![metadata]);
         }
         if record.due.is_some_and(|due| due <= self.now) {
@@ -113,7 +110,7 @@ impl Round<'_> {
     }
 
     fn failed(&self, record: &Record, change: Change) -> Step {
-        if let Some(metadata) = record.early(change).write() {
+        if let Some(metadata) = self.left_of(record.early(change)) {
             return write(record.operation, vec![metadata]);
         }
         if record.due.is_some_and(|due| due <= self.now) {
@@ -123,16 +120,19 @@ impl Round<'_> {
     }
 
     fn served(&self, record: &Record, operation: OperationType, change: Change) -> Step {
-        let late = record.late(change);
-        let there = annotation(self.object.meta, TIMESTAMP_ANNOTATION).is_some();
-        let late = Change { strip_timestamp: late.strip_timestamp && there, ..late };
-        if let Some(metadata) = late.write() {
+        if let Some(metadata) = self.left_of(record.late(change)) {
             return write(record.operation, vec![metadata]);
         }
         if record.fault().is_none() && self.object.wants_service() {
             return self.start(operation, change);
         }
         self.wait(record, Reason::Done)
+    }
+
+    /// The write of what is left to change in the metadata.
+    fn left_of(&self, change: Change) -> Option<Write> {
+        let is_there = annotation(self.object.meta, TIMESTAMP_ANNOTATION).is_some();
+        Change { strip_timestamp: change.strip_timestamp && is_there, ..change }.write()
     }
 
     /// Nothing, but for health conditions that are due, until something is.
@@ -161,7 +161,7 @@ impl Round<'_> {
 
     /// The writes of a result, in the order that its reader needs.
     fn result(&self, operation: OperationType, result: Write, change: Change) -> Step {
-        let metadata = change.write();
+        let metadata = self.left_of(change);
         let writes = match self.reader {
             Reader::Polls => [result].into_iter().chain(metadata).collect(),
             Reader::Watches => {

@@ -112,7 +112,7 @@ impl<K: Extension> Round<'_, K> {
             report.description = act.text.clone().unwrap_or(report.description);
         }
         if let Some(act) = act {
-            report.description = format!("{} [{}]", report.description, act.record.label());
+            report.description = format!("{} [script: {}]", report.description, act.record.label());
         }
         if report.state != State::Processing {
             *ended = Some(report.state);
@@ -173,7 +173,11 @@ impl<K: Extension> Round<'_, K> {
             let seconds = Timestamp::now().duration_since(requested).as_secs_f64();
             metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
         }
-        tracing::info!(namespace = self.key.0, name = self.key.1, "{} {outcome}", operation.as_str());
+        let script = writes.iter().find_map(|write| match write {
+            Write::Scripted(act) => Some(act.record.label()),
+            _ => None,
+        });
+        tracing::info!(namespace = self.key.0, name = self.key.1, script, "{} {outcome}", operation.as_str());
     }
 
     async fn patch_status(&self, meta: &ObjectMeta, body: &Value) -> Result<Written, Error> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use libtest_mimic::Failed;
-use mock_core::behaviour::{Fault, MOCK_SCRIPT, Phase, Record};
+use mock_core::behaviour::{Phase, Record};
 use mock_core::contract::{ErrorCode, MOCK_API_VERSION, OPERATION_ANNOTATION, SCRIPT_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::{Value, json};
 
@@ -28,12 +28,6 @@ pub(super) const ALL: &[Rule] = rules![
     a_new_request_migration_or_deletion_ends_what_is_pending,
     force_deletion_ignores_every_script,
     a_hang_lasts_and_is_written_once,
-    a_success_with_an_old_generation_rests,
-    a_success_with_a_stale_error_rests,
-    an_operation_annotation_that_is_never_removed_rests,
-    a_stripped_timestamp_rests,
-    a_finalizer_that_is_never_removed_rests,
-    an_answer_after_gardenlets_timeout_comes_in_the_end,
     health_conditions_come_on_time_and_others_stay,
     a_killed_process_ends_what_it_began,
     a_script_file_is_read_again_and_a_bad_one_changes_nothing,
@@ -119,6 +113,11 @@ async fn the_annotation_beats_the_provider_config_and_that_the_file(ground: Grou
 async fn a_bad_script_is_told_on_the_object_and_in_an_event_until_it_is_corrected(
     ground: Ground,
 ) -> Result<(), Failed> {
+    scripted(&ground, "b", &json!([{ "succeed": { "after": "soon" } }])).await?;
+    let object = ground.until("b", "an error", |object| last(object) == "Create/Error").await?;
+    let description = text(&object, "/status/lastError/description");
+    let expected = "spec.providerConfig, rule 1, succeed.after: \"soon\" is no duration";
+    ensure(description.starts_with(expected), description)?;
     let rules = json!([{ "succeed": {} }, { "name": "quota", "fail": { "message": "m", "codes": ["ERR_QUOTA"] } }]);
     annotate_shoot(&ground, &script(&rules).to_string()).await?;
     ground.create_annotated("a", "reconcile").await?;
@@ -248,65 +247,6 @@ async fn a_hang_lasts_and_is_written_once(ground: Ground) -> Result<(), Failed> 
     ground.has_cost("a", 0, 2).await
 }
 
-async fn a_success_with_an_old_generation_rests(ground: Ground) -> Result<(), Failed> {
-    let object = misbehaving(&ground, Fault::OldObservedGeneration).await?;
-    let unmet = readiness::check(&object, None);
-    ensure(matches!(unmet, Err(NotReady::ObservedGeneration { .. })), format!("{unmet:?}"))
-}
-
-async fn a_success_with_a_stale_error_rests(ground: Ground) -> Result<(), Failed> {
-    let object = misbehaving(&ground, Fault::StaleLastError).await?;
-    let unmet = readiness::check(&object, None);
-    ensure(matches!(unmet, Err(NotReady::LastError { .. })), format!("{unmet:?}"))
-}
-
-async fn an_operation_annotation_that_is_never_removed_rests(ground: Ground) -> Result<(), Failed> {
-    let object = misbehaving(&ground, Fault::KeepOperation).await?;
-    let unmet = readiness::check(&object, None);
-    ensure(matches!(unmet, Err(NotReady::Operation(_))), format!("{unmet:?}"))
-}
-
-async fn a_stripped_timestamp_rests(ground: Ground) -> Result<(), Failed> {
-    let object = misbehaving(&ground, Fault::StripTimestamp).await?;
-    let written = record(&object).and_then(|record| record.request.timestamp).ok_or("no timestamp is recorded")?;
-    let unmet = readiness::check(&object, Some(&written));
-    ensure(matches!(unmet, Err(NotReady::Timestamp { found: None, .. })), format!("{unmet:?}"))?;
-    ensure(annotation(&object, TIMESTAMP_ANNOTATION).is_none(), "it is still there")
-}
-
-async fn a_finalizer_that_is_never_removed_rests(ground: Ground) -> Result<(), Failed> {
-    misbehaving(&ground, Fault::KeepFinalizer).await?;
-    ground.delete("a").await?;
-    let object = ground.until("a", "being deleted", |object| last(object) == "Delete/Succeeded").await?;
-    ground.unchanged("a", &object, "it never lets go").await?;
-    scripted(&ground, "b", &json!([{ "misbehave": { "fault": Fault::KeepFinalizer } }])).await?;
-    ground.until_ready("b").await?;
-    ground.ask("b", "migrate").await?;
-    let away = |object: &Value| {
-        readiness::check_migrated(object).is_ok() && annotation(object, OPERATION_ANNOTATION).is_none()
-    };
-    let object = ground.until("b", "being migrated", away).await?;
-    ensure(ground.holds(&object), "it let go")?;
-    ground.unchanged("b", &object, "it never lets go").await
-}
-
-async fn an_answer_after_gardenlets_timeout_comes_in_the_end(ground: Ground) -> Result<(), Failed> {
-    scripted(&ground, "a", &json!([{ "misbehave": { "fault": Fault::AnswerLate } }])).await?;
-    let object = ground.until("a", "being pending", |object| record(object).is_some() && ground.holds(object)).await?;
-    let record = record(&object).ok_or("there is no record")?;
-    let due = record.due.ok_or("it never answers")?;
-    let timeout = ground.suite.timeout;
-    ensure(due.duration_since(record.start) > timeout, "gardenlet would still be there")?;
-    // The time goes by: state lives in the object.
-    let mut conditions = object.pointer("/status/conditions").cloned().unwrap_or_default();
-    for condition in conditions.as_array_mut().into_iter().flatten().filter(|c| text(c, "/type") == MOCK_SCRIPT) {
-        let past = Record { due: Some(record.start), ..record.clone() };
-        json_patch_merge(condition, &json!({ "message": json!(past).to_string() }));
-    }
-    ground.patch_status("a", json!({ "conditions": conditions })).await?;
-    ground.until_ready("a").await.map(drop)
-}
-
 async fn health_conditions_come_on_time_and_others_stay(ground: Ground) -> Result<(), Failed> {
     let sick = |after: &str| {
         json!([{ "succeed": {}, "conditions": [{ "type": "EveryNodeReady", "status": "False", "reason": "NodesGone",
@@ -399,21 +339,10 @@ async fn a_script_file_is_read_again_and_a_bad_one_changes_nothing(ground: Groun
 const DESCRIPTION: &str = "/status/lastOperation/description";
 
 /// Creates an annotated object with a script in its providerConfig.
-async fn scripted(ground: &Ground, name: &str, rules: &Value) -> Result<(), Failed> {
+pub(super) async fn scripted(ground: &Ground, name: &str, rules: &Value) -> Result<(), Failed> {
     let mut patch = asking("reconcile");
     json_patch_merge(&mut patch, &json!({ "spec": { "providerConfig": script(rules) } }));
     ground.create(name, patch).await.map(drop)
-}
-
-/// An object `a` that misbehaved and rests.
-async fn misbehaving(ground: &Ground, fault: Fault) -> Result<Value, Failed> {
-    scripted(ground, "a", &json!([{ "misbehave": { "fault": fault } }])).await?;
-    ground.until("a", "being served", |object| record(object).is_some_and(|it| it.phase == Phase::Served)).await?;
-    ground.barrier().await?;
-    let object = ground.get("a").await?;
-    ensure(last(&object) == "Create/Succeeded" && ground.holds(&object), last(&object))?;
-    ground.unchanged("a", &object, "the fault rests").await?;
-    Ok(object)
 }
 
 /// Puts a script on the Shoot and waits until our watch of Clusters has seen it.

@@ -96,6 +96,8 @@ pub(super) struct Step<'a> {
     watch_error: Option<String>,
     /// The lastOperation that was reported last, and the attempt of a script.
     last_state: Option<(String, Option<u32>)>,
+    /// The bookkeeping of a script from before the request.
+    script_before: Option<Record>,
     /// When the request was acknowledged.
     since: Instant,
     _watch: AbortOnDropHandle<()>,
@@ -132,6 +134,7 @@ impl<'a> Step<'a> {
             at: now,
             watch_error: None,
             last_state: None,
+            script_before: None,
             since: now,
             _watch: AbortOnDropHandle::new(watch),
         };
@@ -140,6 +143,7 @@ impl<'a> Step<'a> {
             step.take(event);
         }
         step.last_state = step.object.as_ref().and_then(last_operation);
+        step.script_before = step.object.as_ref().and_then(script);
         step
     }
 
@@ -244,7 +248,7 @@ impl<'a> Step<'a> {
             kind,
             name: name.clone(),
             spec_type: spec_type.clone(),
-            script: self.object.as_ref().and_then(script),
+            script: self.object.as_ref().and_then(script).filter(|now| Some(now) != self.script_before.as_ref()),
             what,
         });
     }

@@ -114,6 +114,14 @@ fn two_attempts_fail_and_the_third_succeeds() {
 }
 
 #[test]
+fn reports_on_the_way_are_no_more_than_people_read() {
+    let steps: Vec<_> = (1..=20).map(|step| format!("{{percent: {}, description: d}}", step * 4)).collect();
+    let mut play = Play::new(create(), &format!("- {{succeed: {{after: 5s}}, progress: [{}]}}", steps.join(", ")));
+    let percents: Vec<_> = play.until(1000).log.iter().map(|line| line.split(' ').nth(3).unwrap().to_owned()).collect();
+    assert_eq!(percents, ["1%", "4%", "24%", "44%", "64%", "100%"]);
+}
+
+#[test]
 fn what_takes_no_time_costs_two_writes_and_its_retry_one() {
     let mut play = Play::new(create(), "- match: {attempts: {to: 1}}\n  fail: {message: m}\n- succeed: {}");
     let (first, metadata) = match play.step() {
@@ -238,6 +246,11 @@ fn faults_break_the_contract_once_and_rest() {
         let stripped = annotation(&play.object.meta, TIMESTAMP_ANNOTATION).is_none();
         assert_eq!(stripped, fault == Fault::StripTimestamp);
     }
+    // Before the operation ends: with the success visible first, gardenlet would go on.
+    let mut play = Play::new(create(), "- misbehave: {fault: StripTimestamp, after: 1s}");
+    play.until(0);
+    assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
+    assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "1 Create Succeeded 100% held"]);
     let mut play = Play::new(create(), "- misbehave: {fault: AnswerLate, after: 1s}");
     assert_eq!(play.until(10_000).log, ["0 Create Processing 1% held", "190 Create Succeeded 100% held"]);
     let gone = Model::new(None, status("Create", "Succeeded")).held().deleted();
