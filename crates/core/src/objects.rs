@@ -107,8 +107,10 @@ impl Objects {
 
     /// Our last write returned this metadata.
     pub fn written(&self, key: &Key, meta: &ObjectMeta) {
+        // Without a finalizer, an object that is being deleted is gone: all that is still to be seen of it is older.
+        let gone = meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().next().is_none();
         if let Some(entry) = self.lock().entries.get_mut(key) {
-            entry.written = version(meta);
+            entry.written = if gone { Some(u64::MAX) } else { version(meta) };
         }
     }
 
@@ -180,6 +182,8 @@ fn version(meta: &ObjectMeta) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
 
     use super::*;
 
@@ -234,6 +238,25 @@ mod tests {
         objects.written(&key, &new.metadata);
         assert!(objects.is_outdated(&key, &old.metadata));
         assert!(!objects.is_outdated(&key, &new.metadata));
+    }
+
+    #[test]
+    fn after_the_last_finalizer_is_out_nothing_of_the_object_counts_any_more() {
+        let objects = Objects::default();
+        // The API server answers with the version that it deleted.
+        let mut deleted = object("a", "1", "100");
+        deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let key = key(&deleted);
+        objects.seen(&deleted, None);
+        objects.written(&key, &deleted.metadata);
+        assert!(objects.is_outdated(&key, &deleted.metadata));
+        let next = object("a", "2", "101");
+        objects.seen(&next, None);
+        assert!(!objects.is_outdated(&key, &next.metadata));
+
+        deleted.metadata.finalizers = Some(vec!["somebody's".to_owned()]);
+        objects.written(&key, &deleted.metadata);
+        assert!(!objects.is_outdated(&key, &deleted.metadata));
     }
 
     #[test]
