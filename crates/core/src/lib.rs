@@ -19,5 +19,6 @@ pub mod patch;
 pub mod rbac;
 pub mod reconcile;
 pub mod run;
+mod shutdown;
 
 pub use run::main;

@@ -13,7 +13,6 @@ use kube::runtime::controller::{self, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, ResourceExt};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
@@ -27,6 +26,7 @@ use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::reconcile::{Context, reconcile, reference, retry, set};
+use crate::shutdown;
 
 /// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
         ))?;
         tokio::spawn(admin::serve(listener, ready.clone(), metrics.clone()));
     }
-    let stop = stop_on_signal().map_err(problem("cannot wait for signals", "report this"))?;
+    let stop = shutdown::on_signal().map_err(problem("cannot wait for signals", "report this"))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
     // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
@@ -325,26 +325,6 @@ fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) 
         }
     });
     receiver
-}
-
-/// The first SIGTERM or SIGINT asks to stop, the second ends the process at once.
-fn stop_on_signal() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            if first {
-                tracing::info!("stopping");
-                token.cancel();
-            } else {
-                std::process::exit(1);
-            }
-        }
-    });
-    Ok(stop)
 }
 
 /// One line for the reader: what was attempted, why it failed, what to do.
