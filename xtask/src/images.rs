@@ -167,7 +167,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// A tag as the OCI allows it.
-fn tag(text: &str) -> Result<String, String> {
+pub(crate) fn tag(text: &str) -> Result<String, String> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = text.bytes().next().is_some_and(word);
     let rest = text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'));
@@ -178,7 +178,7 @@ fn tag(text: &str) -> Result<String, String> {
 }
 
 /// A registry and a prefix that names can be put behind.
-fn registry(text: &str) -> Result<String, String> {
+pub(crate) fn registry(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-:/[]".contains(&byte);
     // By this rule everybody tells a host from the first part of a path.

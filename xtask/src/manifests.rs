@@ -13,13 +13,16 @@ use self::{
     render::{Chart, Policy, Release},
 };
 use crate::{
-    cargo, chart,
+    cargo, chart, images,
     kinds::{self, Kind},
+    script,
 };
 
 /// Where the manifests of all kinds are, one file a kind.
 const REGISTRATIONS: &str = "controllerregistrations";
 const EXTENSIONS: &str = "extensions";
+/// What a script may say, for editors and for whoever checks scripts before they are applied.
+const SCHEMA: &str = "script.schema.json";
 
 /// Instead of a registry that nobody named; the domain exists nowhere.
 const NO_REGISTRY: &str = "registry.example/gardener-mock";
@@ -31,10 +34,10 @@ pub(crate) struct Args {
     check: bool,
     /// Where images and chart are pulled from, with a prefix if there is one, as given to `images --push` [default: the
     /// images are on the nodes already]
-    #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = images::registry)]
     registry: Option<String>,
     /// Tag of the images and of the chart
-    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = images::tag)]
     tag: String,
     /// Only the files of these kinds, separated by commas
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Kind::parse)]
@@ -83,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let output = cargo::root().join(&args.output);
     let combined: Vec<_> = registrations.iter().map(|(_, text)| text.as_str()).collect();
-    let combined = vec![(format!("{REGISTRATIONS}.yaml"), combined.join("---\n"))];
+    let whole = vec![(format!("{REGISTRATIONS}.yaml"), combined.join("---\n")), (SCHEMA.to_owned(), script::schema()?)];
     // A part of the kinds is no reason to take the others' files away.
     let all = args.only.is_empty();
     for (folder, files) in [(REGISTRATIONS, registrations), (EXTENSIONS, extensions)] {
@@ -92,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         stale.extend(folder.settle(files, args.check)?);
     }
     if all {
-        stale.extend(Files::at(output).beside_others().settle(combined, args.check)?);
+        stale.extend(Files::at(output).beside_others().settle(whole, args.check)?);
     }
 
     if args.check && !stale.is_empty() {

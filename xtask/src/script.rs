@@ -1,4 +1,4 @@
-//! `cargo xtask script`: what a script says, what it would give, and the schema of all scripts.
+//! `cargo xtask script`: what a script says, and what it would give.
 
 mod explain;
 mod simulate;
@@ -17,9 +17,6 @@ use mock_core::{
 use serde_json::Value;
 
 use crate::cargo;
-
-/// Where the schema is published.
-pub(crate) const SCHEMA: &str = "deploy/script.schema.json";
 
 /// What can be done with scripts
 #[derive(clap::Subcommand)]
@@ -45,8 +42,6 @@ pub(crate) enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Write the JSON Schema of scripts to deploy/script.schema.json
-    Schema,
 }
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -58,10 +53,6 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Simulate { script, shoots, operation, seed } => {
             let story = Story::find(&script)?;
             print!("{}", simulate::table(&story, shoots, operation, seed)?);
-        }
-        Command::Schema => {
-            fs::write(cargo::root().join(SCHEMA), schema()?).with_context(|| format!("cannot write {SCHEMA}"))?;
-            println!("{SCHEMA}");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -146,12 +137,6 @@ fn operation(name: &str) -> Result<Operation, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_published_schema_is_current() {
-        let published = fs::read_to_string(cargo::root().join(SCHEMA)).unwrap_or_default();
-        assert!(published == schema().unwrap(), "{SCHEMA} is stale: run `cargo xtask script schema`");
-    }
 
     #[test]
     fn every_story_can_be_used_and_is_found_by_its_name() {

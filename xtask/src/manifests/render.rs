@@ -130,7 +130,7 @@ struct ExtensionInstallation {
 
 /// Where `images --push` puts the chart.
 pub(super) fn chart_reference(registry: &str, tag: &str) -> String {
-    format!("{}/{}:{tag}", registry.trim_end_matches('/'), chart::REPOSITORY)
+    format!("{registry}/{}:{tag}", chart::REPOSITORY)
 }
 
 /// A ControllerDeployment and the ControllerRegistration that names it.
@@ -206,7 +206,7 @@ impl Release<'_> {
 
     fn values(&self, registry: Option<&str>) -> Value {
         let name = self.kind.package();
-        let repository = registry.map_or(name.clone(), |registry| format!("{}/{name}", registry.trim_end_matches('/')));
+        let repository = registry.map_or(name.clone(), |registry| format!("{registry}/{name}"));
         let mut values = self.values.clone();
         values.insert("kind".to_owned(), json!(self.kind.name));
         values.insert("types".to_owned(), json!(self.types));
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_registration_is_named_like_the_binary_and_holds_the_chart() {
         let values = Map::from_iter([("replicas".to_owned(), json!(2))]);
-        let text = registration(&release(&values), Some("r.example/p/"), &Chart::Raw(vec![0, 255])).unwrap();
+        let text = registration(&release(&values), Some("r.example/p"), &Chart::Raw(vec![0, 255])).unwrap();
         assert_eq!(
             documents(&text),
             [
