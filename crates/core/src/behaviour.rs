@@ -221,7 +221,7 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// How much of the time has gone when it is made, and what it says in `lastOperation.progress`: 1 to 99.
+    /// How much of the time has gone when it is made, and what it says in `lastOperation.progress`: 2 to 99.
     pub percent: u8,
     /// What it says in `lastOperation.description`.
     pub description: String,

@@ -114,6 +114,8 @@ pub struct Input<'a, O> {
     pub technical_id: &'a str,
     /// Whether a time that the kind reports of its own has to be the one of before, a fault that a script asks for.
     pub repeat_time: bool,
+    /// Names of the pools that a script makes fail: of them nothing new is reported.
+    pub failed_pools: &'a [String],
     /// The Cluster's Shoot, read just now; null unless [`Extension::reads_shoot`] asked for it.
     pub shoot: &'a Value,
 }

@@ -160,6 +160,8 @@ impl Worker {
                 hashes.insert(pool.name.clone(), Some(in_place::hash(index, pool, &shoot)?));
             }
         }
+        // A hash says that the pool's machines are updated: one that failed keeps what was said of it.
+        hashes.retain(|pool, _| !input.failed_pools.contains(pool));
         Ok(hashes)
     }
 }

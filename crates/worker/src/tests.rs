@@ -33,3 +33,28 @@ fn the_time_of_machine_deployments_increases_within_one_second() {
     assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), false), time("2026-01-01T00:00:09Z"));
     assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), true), time("2026-01-01T00:00:00Z"));
 }
+
+#[test]
+fn a_pool_that_failed_keeps_the_hash_that_was_reported() {
+    let pool = |name| json!({ "name": name, "updateStrategy": "ManualInPlaceUpdate", "kubernetesVersion": "1.35.4" });
+    let worker: Worker = serde_json::from_value(json!({
+        "apiVersion": "extensions.gardener.cloud/v1alpha1",
+        "kind": "Worker",
+        "metadata": { "name": "w" },
+        "spec": { "type": "mock", "pools": [pool("good"), pool("bad")] },
+        "status": { "inPlaceUpdates": { "workerPoolToHashMap": { "good": "old", "bad": "old", "gone": "old" } } },
+    }))
+    .unwrap();
+    let (shoot, failed_pools) = (json!({}), ["bad".to_owned()]);
+    let input = Input {
+        options: &NoOptions {},
+        time: Timestamp::UNIX_EPOCH,
+        technical_id: "shoot--dev--a",
+        repeat_time: false,
+        failed_pools: &failed_pools,
+        shoot: &shoot,
+    };
+    let hashes = worker.hashes(&input).unwrap();
+    assert_eq!(hashes.keys().collect::<Vec<_>>(), ["gone", "good"]);
+    assert!(hashes["good"].as_ref().is_some_and(|hash| hash != "old") && hashes["gone"].is_none());
+}

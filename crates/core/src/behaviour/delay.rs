@@ -110,7 +110,7 @@ impl FromStr for Span {
         let span: Option<SignedDuration> = text.trim().parse().ok();
         span.filter(|span| !span.is_negative())
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no duration such as \"20s\" or \"1m30s\""))
+            .ok_or_else(|| format!("{text:?} is no duration such as \"20s\", \"1m30s\" or \"36h\", the largest unit"))
     }
 }
 

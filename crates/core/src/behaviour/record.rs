@@ -38,9 +38,12 @@ pub struct Record {
     /// Health conditions of the rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Due>,
-    /// Types of the health conditions that scripts have put into the status.
+    /// Types of the health conditions that this attempt has put into the status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<String>,
+    /// Types of those that earlier ones have put there; they stand until this attempt has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<String>,
 }
 
 /// How far an attempt got; the reason of the condition as well.
@@ -133,12 +136,29 @@ impl Record {
         }
     }
 
+    /// Names of the pools that the attempt makes fail.
+    #[must_use]
+    pub fn failed_pools(&self) -> &[String] {
+        match self.rule.as_ref().map(|rule| &rule.action) {
+            Some(Action::Fail { pools, .. }) => pools,
+            _ => &[],
+        }
+    }
+
     /// Whether the attempt is at the very request that the object stands for now; `asked` if it is annotated with one.
     #[must_use]
     pub fn is_at(&self, meta: &ObjectMeta, asked: bool) -> bool {
         let now = Request::of(meta);
+        // gardenlet deletes a ControlPlane right after it asked for its migration, with a timestamp and a generation
+        // of its own (`pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go`): that asks for nothing more.
+        if self.operation == OperationType::Migrate && meta.deletion_timestamp.is_some() {
+            return true;
+        }
         // The fault itself has taken the timestamp away.
-        if self.fault() == Some(Fault::StripTimestamp) && now.timestamp.is_none() {
+        let asked_again = asked
+            && self.phase == Phase::Served
+            && matches!(self.operation, OperationType::Create | OperationType::Reconcile);
+        if self.fault() == Some(Fault::StripTimestamp) && now.timestamp.is_none() && !asked_again {
             return now.generation == self.request.generation;
         }
         if self.phase == Phase::Served {
@@ -173,15 +193,16 @@ impl Record {
 /// stay as they are, those of an earlier attempt stay until this one has ended.
 #[must_use]
 pub fn conditions(existing: &[Value], record: Option<Record>, now: Timestamp) -> Option<Vec<Value>> {
-    let before = Record::find(existing);
     if record.is_none() && !existing.iter().any(|condition| is_of(condition, MOCK_SCRIPT)) {
         return None;
     }
-    let mut published: Vec<String> = before.map(|before| before.published).unwrap_or_default();
+    let known = record.clone().or_else(|| Record::find(existing));
+    let (mut published, mut inherited) = known.map(|record| (record.published, record.inherited)).unwrap_or_default();
     let ended = record.as_ref().is_none_or(|record| record.phase != Phase::Running);
     let standing: Vec<Due> = record.iter().flat_map(|record| record.standing(now)).cloned().collect();
     let replaced = |type_: &str| standing.iter().any(|due| due.type_ == type_);
-    let withdrawn = |type_: &str| replaced(type_) || (ended && published.iter().any(|published| published == type_));
+    let withdrawn =
+        |type_: &str| replaced(type_) || (ended && published.iter().chain(&inherited).any(|there| there == type_));
     let kept = |condition: &&Value| {
         let type_ = condition.get("type").and_then(Value::as_str).unwrap_or_default();
         type_ != MOCK_SCRIPT && !withdrawn(type_)
@@ -198,12 +219,13 @@ pub fn conditions(existing: &[Value], record: Option<Record>, now: Timestamp) ->
     }));
     if ended {
         published.clear();
+        inherited.clear();
     }
     published.extend(standing.into_iter().map(|due| due.type_));
     published.sort();
     published.dedup();
     if let Some(record) = record {
-        let record = Record { published, ..record };
+        let record = Record { published, inherited, ..record };
         let message = serde_json::to_string(&record).unwrap_or_default();
         let reason = format!("{:?}", record.phase);
         list.push(entry(existing, MOCK_SCRIPT, &json!("True"), &reason, &message, now));

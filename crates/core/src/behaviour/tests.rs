@@ -76,7 +76,7 @@ fn each_mistake_is_told_with_rule_field_and_what_was_expected() {
         (
             "- {succeed: {}, progress: [{percent: 100, description: d}]}",
             "rule 1, progress[0].percent",
-            "expected 1 to 99",
+            "expected 2 to 99",
         ),
         (
             "- {succeed: {}, progress: [{percent: 9, description: d}, {percent: 9, description: d}]}",

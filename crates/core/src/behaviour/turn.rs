@@ -73,6 +73,10 @@ impl Scripting<'_> {
         let takes = choice.as_ref().map_or(Some(SignedDuration::ZERO), |choice| choice.takes(self.timeout));
         let (rule, conditions) = choice.map(|choice| (choice.fired, choice.conditions)).unzip();
         let conditions = conditions.into_iter().flatten();
+        let mut inherited: Vec<String> =
+            before.iter().flat_map(|before| before.published.iter().chain(&before.inherited)).cloned().collect();
+        inherited.sort();
+        inherited.dedup();
         Start::Attempt(Box::new(Record {
             phase: Phase::Running,
             operation,
@@ -83,7 +87,8 @@ impl Scripting<'_> {
             start: now,
             due: takes.map(|takes| later(now, takes)),
             conditions: conditions.map(|(due, after)| Due { at: later(now, after), ..due }).collect(),
-            published: before.map(|before| before.published.clone()).unwrap_or_default(),
+            published: Vec::new(),
+            inherited,
         }))
     }
 }

@@ -61,7 +61,7 @@ fn check(rule: &Rule) -> Result<(), Mistake> {
     let actions = [rule.succeed.is_some(), rule.fail.is_some(), rule.hang.is_some(), rule.misbehave.is_some()];
     let actions = actions.iter().filter(|there| **there).count();
     expect(actions == 1, "succeed", || {
-        format!("the rule has {actions} of succeed, fail, hang and misbehave, expected exactly one")
+        format!("the rule has {actions} of succeed, fail, hang and misbehave, expected exactly one, if empty as {{}}")
     })?;
     let matches = &rule.matches;
     for (field, values) in [
@@ -132,9 +132,9 @@ fn check_progress(rule: &Rule) -> Result<(), Mistake> {
     let mut before = 0;
     for (index, step) in steps.iter().enumerate() {
         expect(
-            (1..100).contains(&step.percent) && step.percent > before,
+            (2..100).contains(&step.percent) && step.percent > before,
             &format!("progress[{index}].percent"),
-            || format!("is {} after {before}, expected 1 to 99, each step more than the one before", step.percent),
+            || format!("is {} after {before}, expected 2 to 99, each step more than the one before", step.percent),
         )?;
         before = step.percent;
     }

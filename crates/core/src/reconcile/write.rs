@@ -80,10 +80,9 @@ impl<K: Extension> Round<'_, K> {
         act: Option<&Act>,
         ended: &mut Option<State>,
     ) -> Result<Value, Error> {
-        let repeat_time = act.and_then(|act| act.record.fault()) == Some(Fault::RepeatTime);
         let with_outcome = act.map_or(report.state == State::Succeeded, |act| act.with_outcome);
         let outcome = if with_outcome {
-            self.outcome(object, facts, report.operation, report.time, repeat_time).await?
+            self.outcome(object, facts, report.operation, report.time, act.map(|act| &act.record)).await?
         } else {
             Ok(Outcome::default())
         };
@@ -140,7 +139,7 @@ impl<K: Extension> Round<'_, K> {
         facts: Option<&ShootFacts>,
         operation: OperationType,
         time: Timestamp,
-        repeat_time: bool,
+        record: Option<&Record>,
     ) -> Result<Result<Outcome, Invalid>, Error> {
         if operation == OperationType::Delete {
             return Ok(Ok(Outcome::default()));
@@ -156,7 +155,9 @@ impl<K: Extension> Round<'_, K> {
         }
         let technical_id = technical_id(object, facts);
         let options = &self.context.options;
-        Ok(object.outcome(&Input { options, time, technical_id, repeat_time, shoot: &shoot }))
+        let repeat_time = record.and_then(Record::fault) == Some(Fault::RepeatTime);
+        let failed_pools = record.map(Record::failed_pools).unwrap_or_default();
+        Ok(object.outcome(&Input { options, time, technical_id, repeat_time, failed_pools, shoot: &shoot }))
     }
 
     fn account(&self, meta: &ObjectMeta, operation: OperationType, ended: State, writes: &[Write]) {

@@ -315,6 +315,61 @@ fn any_rules() -> impl Strategy<Value = String> {
         .prop_map(|rules| if rules.is_empty() { "  []".to_owned() } else { rules.concat() })
 }
 
+fn annotate(play: &mut Play, operation: &str) {
+    play.object.meta.annotations.get_or_insert_default().insert(OPERATION_ANNOTATION.into(), operation.into());
+}
+
+fn migrating() -> Model {
+    Model::new(Some("migrate"), status("Create", "Succeeded")).held().asked_at(NOW)
+}
+
+#[test]
+fn deleting_what_is_being_migrated_begins_no_other_attempt() {
+    let mut play =
+        Play::new(migrating(), "- match: {attempts: {to: 1}}\n  fail: {message: m, after: 5s}\n- succeed: {after: 5s}");
+    play.until(1);
+    // With the deletion gardenlet changes the timestamp, and the API server the generation.
+    play.object = play.object.clone().deleted();
+    play.object.meta.generation = Some(2);
+    play.until(2);
+    assert_eq!(play.record().attempt, 1, "{:?}", play.log);
+    play.until(1000);
+    assert!(play.log.iter().any(|line| line.contains("Migrate Succeeded")), "{:?}", play.log);
+}
+
+#[test]
+fn health_conditions_of_an_attempt_replace_those_of_an_earlier_one_while_it_runs() {
+    let mut play = Play::new(
+        create(),
+        "
+- match: {attempts: {to: 1}}
+  fail: {message: m, retryAfter: 5s}
+  conditions: [{type: EveryNodeReady, status: \"False\", reason: First}]
+- hang: {}
+  conditions: [{type: EveryNodeReady, status: Unknown, reason: Second, after: 10s}]",
+    );
+    play.until(7);
+    let reason = |play: &Play| {
+        let conditions = play.object.conditions();
+        let condition = conditions.iter().find(|condition| condition["type"] == "EveryNodeReady");
+        condition.map(|condition| condition["reason"].clone())
+    };
+    assert_eq!(reason(&play), Some("First".into()), "{:?}", play.log);
+    play.until(1000);
+    assert_eq!(reason(&play), Some("Second".into()), "{:?}", play.log);
+}
+
+#[test]
+fn after_a_stripped_timestamp_a_request_without_one_is_served() {
+    let mut play = Play::new(create(), "- misbehave: {fault: StripTimestamp}");
+    play.until(0);
+    play.script = None;
+    play.now += SignedDuration::from_secs(100);
+    annotate(&mut play, "reconcile");
+    play.until(1000);
+    assert!(play.log.last().unwrap().contains("Reconcile"), "{:?}", play.log);
+}
+
 proptest! {
     #[test]
     fn every_scripted_object_comes_to_rest(
