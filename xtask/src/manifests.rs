@@ -3,7 +3,11 @@
 mod files;
 mod render;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value};
@@ -85,8 +89,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         extensions.push((file, render::extension(&release, registry.unwrap_or(NO_REGISTRY), &reference)?));
     }
     let output = cargo::root().join(&args.output);
-    let combined: Vec<_> = registrations.iter().map(|(_, text)| text.as_str()).collect();
-    let whole = vec![(format!("{REGISTRATIONS}.yaml"), combined.join("---\n")), (SCHEMA.to_owned(), script::schema()?)];
+    let combined = combined(&registrations, &output.join(REGISTRATIONS));
+    let whole = vec![(format!("{REGISTRATIONS}.yaml"), combined), (SCHEMA.to_owned(), script::schema()?)];
     // A part of the kinds is no reason to take the others' files away.
     let all = args.only.is_empty();
     for (folder, files) in [(REGISTRATIONS, registrations), (EXTENSIONS, extensions)] {
@@ -94,9 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let folder = if all { folder } else { folder.beside_others() };
         stale.extend(folder.settle(files, args.check)?);
     }
-    if all {
-        stale.extend(Files::at(output).beside_others().settle(whole, args.check)?);
-    }
+    stale.extend(Files::at(output).beside_others().settle(whole, args.check)?);
 
     if args.check && !stale.is_empty() {
         let stale: Vec<_> = stale.iter().map(|path| path.display().to_string()).collect();
@@ -106,6 +108,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The registrations of all kinds in one text: those that were rendered, and of the others what is in the folder.
+fn combined(rendered: &[(String, String)], folder: &Path) -> String {
+    let texts = kinds::ALL.iter().filter_map(|kind| {
+        let file = format!("{}.yaml", kind.package());
+        let now = rendered.iter().find(|(name, _)| *name == file).map(|(_, text)| text.clone());
+        now.or_else(|| fs::read_to_string(folder.join(file)).ok())
+    });
+    texts.collect::<Vec<_>>().join("---\n")
 }
 
 /// The rules of each kind's ClusterRole, which the chart puts in.
@@ -120,7 +132,7 @@ fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
 
 fn values(args: &Args) -> Result<Map<String, Value>> {
     let Some(path) = &args.values else { return Ok(Map::new()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
     let values: Map<String, Value> = serde_saphyr::from_str(&text)
         .with_context(|| format!("--values {} is no map of the chart's values", path.display()))?;
     for (key, instead) in [("kind", "--only"), ("types", "--type"), ("image", "--registry and --tag")] {
@@ -140,6 +152,15 @@ fn kind_and_type(text: &str) -> Result<(Kind, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_combined_file_holds_what_is_rendered_now_and_of_the_other_kinds_what_was() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mock-network.yaml"), "old network\n").unwrap();
+        fs::write(folder.path().join("mock-worker.yaml"), "old worker\n").unwrap();
+        let rendered = [("mock-worker.yaml".to_owned(), "new worker\n".to_owned())];
+        assert_eq!(combined(&rendered, folder.path()), "old network\n---\nnew worker\n");
+    }
 
     #[test]
     fn types_of_a_kind_replace_its_own_as_they_do_for_its_controller() {

@@ -22,9 +22,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     assets::GARDENER_VERSION,
-    json::{get, text},
+    json::{annotation, get, text},
     manifests::{self, ManifestsError, Mode},
 };
+
+/// The annotation of a registration that becomes the level of its namespace.
+const POD_SECURITY_ENFORCE: &str = "security.gardener.cloud/pod-security-enforce";
 
 /// Why a registration could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,8 @@ pub struct Installation {
     pub registration: String,
     /// Where gardenlet installs it.
     pub namespace: String,
+    /// Level of the Pod security standards that the registration asks for.
+    pub pod_security: Option<String>,
     /// The chart's objects, as gardenlet applies them.
     pub objects: Vec<Value>,
 }
@@ -91,7 +96,9 @@ impl Installation {
             let mut found = documents.iter().filter(|document| text(document, "kind") == Some(kind));
             found.next().ok_or_else(|| unusable(format!("holds no {kind}")))
         };
-        let registration = text(document("ControllerRegistration")?, "metadata.name").unwrap_or_default().to_owned();
+        let registration = document("ControllerRegistration")?;
+        let pod_security = annotation(registration, POD_SECURITY_ENFORCE).map(str::to_owned);
+        let registration = text(registration, "metadata.name").unwrap_or_default().to_owned();
         let ControllerDeployment { helm: HelmDeployment { raw_chart, mut values } } =
             ControllerDeployment::deserialize(document("ControllerDeployment")?)
                 .map_err(|error| unusable(format!("ControllerDeployment: {error}")))?;
@@ -109,12 +116,12 @@ impl Installation {
         for object in &mut objects {
             put_seed_name(object, text(seed, "metadata.name").unwrap_or_default());
         }
-        Ok(Self { registration, namespace, objects })
+        Ok(Self { registration, namespace, pod_security, objects })
     }
 
     /// Applies the namespace and everything in it.
     pub async fn apply(&self, client: &Client) -> Result<(), InstallationError> {
-        let namespace = json!({
+        let mut namespace = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": {
@@ -126,6 +133,10 @@ impl Installation {
                 },
             },
         });
+        let labels = namespace.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
+        if let (Some(labels), Some(level)) = (labels, &self.pod_security) {
+            labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!(level));
+        }
         manifests::apply(client, &namespace, Mode::Apply).await?;
         for object in &self.objects {
             manifests::apply(client, object, Mode::Apply).await?;

@@ -83,7 +83,7 @@ fn seed() -> Value {
 fn odd_values() -> Vec<(&'static str, Value)> {
     vec![
         ("nothing but the kind", json!({})),
-        ("what gardenlet puts in", json!({ "gardener": gardener(&seed()), "usablePorts": [1, 2] })),
+        ("what gardenlet puts in", json!({ "gardener": gardener(&seed()), "usablePorts": [10_100, 10_101] })),
         ("nothing from gardenlet", json!({ "gardener": null })),
         ("a seed with IPv6", json!({ "gardener": { "seed": { "networks": { "ipFamilies": ["IPv6"] } } } })),
         ("disabled", json!({ "replicas": 0 })),
@@ -110,6 +110,14 @@ fn odd_values() -> Vec<(&'static str, Value)> {
                 "resources": null,
                 "livenessProbe": null,
                 "readinessProbe": null,
+            }),
+        ),
+        (
+            "words that YAML 1.1 takes for something else",
+            json!({
+                "vpa": { "enabled": true, "updateMode": "Off" },
+                "image": { "pullSecrets": ["1234"], "tag": "1.10" },
+                "metrics": { "serviceMonitor": { "enabled": true, "labels": { "on": "yes" } } },
             }),
         ),
         ("a digest", json!({ "image": { "tag": format!("1.0@sha256:{}", "0".repeat(64)) } })),
@@ -184,7 +192,7 @@ fn arguments_are_flags_of_the_controller_and_arrive_as_they_were_given() {
         let args = parsed.unwrap_or_else(|error| panic!("{odd}: {error}"));
         let types: Vec<String> = serde_json::from_value(values["types"].clone()).unwrap_or_default();
         assert_eq!(args.types, types, "{odd}");
-        let port = values["adminPort"].as_u64().unwrap_or(8080);
+        let port = values["usablePorts"][0].as_u64().or(values["adminPort"].as_u64()).unwrap_or(8080);
         let address = args.admin_address.unwrap();
         assert_eq!(u64::from(address.port()), port, "{odd}");
         assert!(address.ip().is_unspecified(), "{odd}");
@@ -244,6 +252,12 @@ fn values_that_make_no_sense_are_refused_by_name() {
         (json!({ "adminPort": 80 }), "/adminPort"),
         (json!({ "livenessProbe": { "httpGet": {} } }), "/livenessProbe"),
         (json!({ "heartbeat": { "renewIntervalSeconds": 0 } }), "/heartbeat/renewIntervalSeconds"),
+        (json!({ "heartbeat": { "renewIntervalSeconds": 241 } }), "/heartbeat/renewIntervalSeconds"),
+        (json!({ "heartbeat": null }), "missing property 'heartbeat'"),
+        (json!({ "leaderElection": null }), "missing property 'leaderElection'"),
+        (json!({ "image": { "pullSecrets": null } }), "missing property 'pullSecrets'"),
+        (json!({ "metrics": { "serviceMonitor": null } }), "missing property 'serviceMonitor'"),
+        (json!({ "adminPort": null }), "missing property 'adminPort'"),
         (json!({ "vpa": { "updateMode": "Sometimes" } }), "/vpa/updateMode"),
     ] {
         let error = render("network", &values).expect_err(&values.to_string());

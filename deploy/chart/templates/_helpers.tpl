@@ -38,9 +38,14 @@ extensions.gardener.cloud:{{ .Release.Name }}:controller
 {{- if or (eq $enabled true) (and (kindIs "invalid" $enabled) (gt (int .Values.replicas) 1)) -}}true{{- end -}}
 {{- end -}}
 
+{{/* On a node of a self-hosted Shoot, gardenlet says which ports are free. */}}
+{{- define "mock.adminPort" -}}
+{{- int (first (concat (default list .Values.usablePorts) (list .Values.adminPort))) -}}
+{{- end -}}
+
 {{/* All addresses of the Pod; a seed with IPv6 alone has no other. */}}
 {{- define "mock.adminAddress" -}}
 {{- $networks := default dict (default dict (default dict .Values.gardener).seed).networks -}}
 {{- $host := ternary "[::]" "0.0.0.0" (has "IPv6" (default list $networks.ipFamilies)) -}}
-{{- printf "%s:%d" $host (int .Values.adminPort) -}}
+{{- printf "%s:%s" $host (include "mock.adminPort" .) -}}
 {{- end -}}

@@ -46,7 +46,9 @@ impl Platform {
 
     /// The programs of these kinds, linked statically and optimised for size. Their bytes depend neither on where the
     /// workspace lies nor on where cargo and the toolchain are installed.
-    pub(crate) fn build(self, kinds: &[Kind]) -> Result<Vec<(Kind, PathBuf)>> {
+    ///
+    /// They are built in cargo's own folder, or in `folder`.
+    pub(crate) fn build(self, kinds: &[Kind], folder: Option<&Path>) -> Result<Vec<(Kind, PathBuf)>> {
         let target = format!("{}-unknown-linux-gnu", self.machine);
         let rust = Rust::installed()?;
         ensure!(
@@ -63,6 +65,9 @@ impl Platform {
             let target = target.replace('-', "_");
             variables.push((format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), compiler.clone()));
             variables.push((format!("CC_{target}"), compiler));
+        }
+        if let Some(folder) = folder {
+            variables.push(("CARGO_TARGET_DIR".to_owned(), folder.display().to_string()));
         }
         // Without an explicit target the flags would reach build scripts and procedural macros too.
         cargo::build_with(kinds, &["--locked", "--profile", "dist", "--target", &target], &variables)

@@ -167,7 +167,8 @@ pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> R
     let extension = Manifest {
         api_version: "operator.gardener.cloud/v1alpha1",
         kind: "Extension",
-        metadata: release.metadata(),
+        // gardener-operator hands no annotation on to the registration that it makes.
+        metadata: json!({ "name": release.kind.package() }),
         rest: Spec {
             spec: Extension {
                 resources: release.resources(),
@@ -279,7 +280,7 @@ mod tests {
         let extension = documents(&extension(&release(&values), "r", "r/c:1").unwrap()).remove(0);
         let [deployment, registration] = documents(&registration).try_into().unwrap();
         let same = [
-            (registration.pointer("/metadata"), extension.pointer("/metadata")),
+            (registration.pointer("/metadata/name"), extension.pointer("/metadata/name")),
             (registration.pointer("/spec/resources"), extension.pointer("/spec/resources")),
             (registration.pointer("/spec/deployment/policy"), extension.pointer("/spec/deployment/extension/policy")),
             (deployment.pointer("/helm/values"), extension.pointer("/spec/deployment/extension/values")),

@@ -1,5 +1,7 @@
 //! Rules about a controller that gardenlet has installed, alone of all kinds.
 
+use k8s_openapi::api::core::v1::{Container, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use libtest_mimic::Failed;
@@ -13,18 +15,32 @@ use super::{Ground, Rule, asking, ensure, text};
 use crate::rules;
 
 pub(super) const ALL: &[Rule] =
-    rules![the_probes_of_the_pod_are_answered, kinds_without_an_installation_stay_untouched];
+    rules![the_probes_of_the_pod_and_the_service_are_answered, kinds_without_an_installation_stay_untouched];
 
-async fn the_probes_of_the_pod_are_answered(ground: Ground) -> Result<(), Failed> {
+async fn the_probes_of_the_pod_and_the_service_are_answered(ground: Ground) -> Result<(), Failed> {
     let Host::Installed(installed) = &ground.suite.host else { return Err("nothing is installed".into()) };
     let container = installed.installation.container()?;
-    let ports = container.ports.unwrap_or_default();
-    let port = ports.first().ok_or("the container names no port")?.container_port;
-    for probe in [container.liveness_probe, container.readiness_probe] {
-        let path = probe.and_then(|probe| probe.http_get?.path).ok_or("the container lacks a probe")?;
-        until_answered(&format!("127.0.0.1:{port}"), &path, "200 OK").await?;
+    for probe in [&container.liveness_probe, &container.readiness_probe] {
+        let asked = probe.as_ref().and_then(|probe| probe.http_get.as_ref()).ok_or("the container lacks a probe")?;
+        let address = format!("127.0.0.1:{}", port(&container, &asked.port)?);
+        until_answered(&address, asked.path.as_deref().unwrap_or_default(), "200 OK").await?;
     }
-    Ok(())
+    let service: Service = installed.installation.object("Service")?;
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let metrics = ports.first().and_then(|port| port.target_port.as_ref()).ok_or("the Service leads nowhere")?;
+    until_answered(&format!("127.0.0.1:{}", port(&container, metrics)?), "/metrics", "200 OK").await
+}
+
+/// The number of a port that is named by number or by name, as a node finds it.
+fn port(container: &Container, wanted: &IntOrString) -> Result<i32, Failed> {
+    let named = |name: &String| {
+        let mut ports = container.ports.iter().flatten();
+        ports.find(|port| port.name.as_ref() == Some(name)).map(|port| port.container_port)
+    };
+    match wanted {
+        IntOrString::Int(number) => Ok(*number),
+        IntOrString::String(name) => named(name).ok_or_else(|| format!("the container has no port {name}").into()),
+    }
 }
 
 async fn kinds_without_an_installation_stay_untouched(ground: Ground) -> Result<(), Failed> {

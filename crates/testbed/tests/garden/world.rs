@@ -48,7 +48,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    async fn start() -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
         let assets = Assets::locate(&progress)?;
         let program = assets::gardener_apiserver(&progress)?;
         let further_crds = assets::further_crds(&progress)?;
