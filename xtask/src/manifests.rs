@@ -74,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let values = values(args)?;
 
     let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    if let Some((kind, _)) = args.types.iter().find(|(kind, _)| !kinds.contains(kind)) {
+        bail!("--type is given for {}, which --only leaves out: add it there", kind.name);
+    }
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
     for kind in kinds {
@@ -133,11 +136,21 @@ fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
 fn values(args: &Args) -> Result<Map<String, Value>> {
     let Some(path) = &args.values else { return Ok(Map::new()) };
     let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
-    let values: Map<String, Value> = serde_saphyr::from_str(&text)
-        .with_context(|| format!("--values {} is no map of the chart's values", path.display()))?;
-    for (key, instead) in [("kind", "--only"), ("types", "--type"), ("image", "--registry and --tag")] {
-        ensure!(!values.contains_key(key), "--values {}: {key} is set by {instead}", path.display());
+    let values: Value = serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))?;
+    for (key, instead) in
+        [("/kind", "--only"), ("/types", "--type"), ("/image/repository", "--registry"), ("/image/tag", "--tag")]
+    {
+        let given = values.pointer(key).is_some();
+        ensure!(
+            !given,
+            "--values {}: {} is set by {instead}",
+            path.display(),
+            key.trim_start_matches('/').replace('/', ".")
+        );
     }
+    let Value::Object(values) = values else {
+        bail!("--values {} is no map of the chart's values", path.display());
+    };
     Ok(values)
 }
 

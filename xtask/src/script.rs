@@ -32,6 +32,9 @@ pub(crate) enum Command {
         /// A script, a Shoot with a script in its annotation, or the name of a story in example/
         #[arg(value_name = "FILE|NAME")]
         script: String,
+        /// Manifest of the Shoots [default: the Shoot that holds the script, else example/55-shoot.yaml]
+        #[arg(long, value_name = "FILE")]
+        shoot: Option<PathBuf>,
         /// How many shoots
         #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         shoots: u32,
@@ -50,9 +53,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let story = Story::find(&script)?;
             print!("{}", explain::script(&story.script));
         }
-        Command::Simulate { script, shoots, operation, seed } => {
+        Command::Simulate { script, shoot, shoots, operation, seed } => {
             let story = Story::find(&script)?;
-            print!("{}", simulate::table(&story, shoots, operation, seed)?);
+            print!("{}", simulate::table(&story, shoot.as_deref(), shoots, operation, seed)?);
         }
     }
     Ok(ExitCode::SUCCESS)

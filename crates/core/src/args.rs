@@ -63,6 +63,11 @@ pub enum LogFormat {
 impl<O: clap::Args> Args<O> {
     /// Sets up the log on standard error.
     pub fn init_log(&self) -> Result<(), String> {
+        // A filter would take any word for the name of a target.
+        let misspelt = |word: &&str| !word.contains(['=', '[', ':']) && word.parse::<LevelFilter>().is_err();
+        if let Some(word) = self.log_level.split(',').map(str::trim).find(misspelt) {
+            return Err(format!("--log-level {}: {word:?} is no level; try info or debug", self.log_level));
+        }
         let directive: Directive = LevelFilter::INFO.into();
         let filter = tracing_subscriber::EnvFilter::builder()
             .with_default_directive(directive)

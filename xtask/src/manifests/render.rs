@@ -211,7 +211,11 @@ impl Release<'_> {
         let mut values = self.values.clone();
         values.insert("kind".to_owned(), json!(self.kind.name));
         values.insert("types".to_owned(), json!(self.types));
-        values.insert("image".to_owned(), json!({ "repository": repository, "tag": self.tag }));
+        let image = values.entry("image").or_insert_with(|| json!({}));
+        if let Some(image) = image.as_object_mut() {
+            image.insert("repository".to_owned(), json!(repository));
+            image.insert("tag".to_owned(), json!(self.tag));
+        }
         Value::Object(values)
     }
 }
@@ -231,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_registration_is_named_like_the_binary_and_holds_the_chart() {
-        let values = Map::from_iter([("replicas".to_owned(), json!(2))]);
+        let values = Map::from_iter([
+            ("replicas".to_owned(), json!(2)),
+            ("image".to_owned(), json!({ "pullPolicy": "Always" })),
+        ]);
         let text = registration(&release(&values), Some("r.example/p"), &Chart::Raw(vec![0, 255])).unwrap();
         assert_eq!(
             documents(&text),
@@ -243,7 +250,7 @@ mod tests {
                     "helm": { "rawChart": "AP8=", "values": {
                         "kind": "network",
                         "types": ["a", "b"],
-                        "image": { "repository": "r.example/p/mock-network", "tag": "1.2.3" },
+                        "image": { "repository": "r.example/p/mock-network", "tag": "1.2.3", "pullPolicy": "Always" },
                         "replicas": 2,
                     } },
                 }),

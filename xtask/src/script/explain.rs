@@ -102,11 +102,19 @@ fn code(code: ErrorCode) -> String {
     serde_json::to_value(code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// Types of conditions that gardenlet's care controller looks for (`pkg/gardenlet/controller/shoot/care/health.go`).
+const READ_BY_CARE: [&str; 4] =
+    ["ControlPlaneHealthy", "SystemComponentsHealthy", "EveryNodeReady", "ObservabilityComponentsHealthy"];
+
 fn health(condition: &Condition) -> String {
     let Condition { type_, status, reason, message: _, codes, after } = condition;
     let codes: Vec<_> = codes.iter().copied().map(code).collect();
     let codes = if codes.is_empty() { String::new() } else { format!(" with {}", codes.join(", ")) };
-    let note = if *status == ConditionStatus::True { "" } else { "; Gardener's care shows it on the Shoot" };
+    let note = match status {
+        _ if !READ_BY_CARE.contains(&type_.as_str()) => "; nothing of Gardener's reads that type",
+        ConditionStatus::True => "",
+        _ => "; Gardener's care shows it on the Shoot",
+    };
     format!("condition {type_}={status:?} ({reason}){codes}{}{note}", delay_of("after", after))
 }
 

@@ -1,6 +1,7 @@
 //! The outcome table that a script would give, from the same draws that the controllers make.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,10 +41,20 @@ struct Numbers {
 }
 
 /// The objects of so many Shoots under one script, summed up.
-pub(super) fn table(story: &Story, shoots: u32, operation: Operation, seed: Option<u64>) -> Result<String> {
-    let default = cargo::root().join("example/55-shoot.yaml");
-    let shoot = if story.is_shoot { &story.file } else { &default };
-    let landscape = Landscape::load(shoot, None, None)?;
+pub(super) fn table(
+    story: &Story,
+    shoot: Option<&Path>,
+    shoots: u32,
+    operation: Operation,
+    seed: Option<u64>,
+) -> Result<String> {
+    let example = cargo::root().join("example");
+    let default = example.join("55-shoot.yaml");
+    let shoot = shoot.unwrap_or(if story.is_shoot { &story.file } else { &default });
+    // Beside the Shoot as everywhere, and those of the example where none are.
+    let beside = |name: &str| (!shoot.with_file_name(name).exists()).then(|| example.join(name));
+    let (cloudprofile, seed_file) = (beside("20-cloudprofile.yaml"), beside("40-seed.yaml"));
+    let landscape = Landscape::load(shoot, cloudprofile.as_deref(), seed_file.as_deref())?;
     let seed = story.script.seed.or(seed).unwrap_or(1);
     let operation = as_type(operation);
     let mut outcomes = BTreeMap::<Outcome, Numbers>::new();
@@ -89,7 +100,8 @@ pub(super) fn table(story: &Story, shoots: u32, operation: Operation, seed: Opti
         ]);
     }
     let shoots = format!("{shoots} Shoot{}", if shoots == 1 { "" } else { "s" });
-    Ok(format!("{table}\n{} of {shoots}, seed {seed}\n", operation.as_str()))
+    let like = shoot.file_name().unwrap_or_default().display();
+    Ok(format!("{table}\n{} of {shoots} like that in {like}, seed {seed}\n", operation.as_str()))
 }
 
 fn subject<'a>(planned: &'a Planned, namespace: &'a str) -> Subject<'a> {
@@ -152,8 +164,8 @@ mod tests {
     #[test]
     fn the_outcome_is_that_of_the_script_and_the_same_each_time() {
         let story = Story::find("quota-exceeded").unwrap();
-        let first = table(&story, 20, Operation::Create, None).unwrap();
-        assert_eq!(first, table(&story, 20, Operation::Create, None).unwrap());
+        let first = table(&story, None, 20, Operation::Create, None).unwrap();
+        assert_eq!(first, table(&story, None, 20, Operation::Create, None).unwrap());
         let row = first.lines().find(|line| line.contains("Infrastructure")).unwrap_or_default();
         for cell in ["succeeds", " 3 ", "goes on", " 20 ", "20.0 s"] {
             assert!(row.contains(cell), "{cell} is missing in\n{first}");

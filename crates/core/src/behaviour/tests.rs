@@ -94,9 +94,9 @@ fn each_mistake_is_told_with_rule_field_and_what_was_expected() {
             "expected one of `True`",
         ),
         (
-            "- {succeed: {}, conditions: [{type: A, status: 'True', reason: ''}]}",
+            "- {succeed: {}, conditions: [{type: A, status: 'True', reason: a b}]}",
             "rule 1, conditions[0].reason",
-            "expected a word",
+            "expected one word",
         ),
         (
             "- {succeed: {}, conditions: [{type: A, status: 'True', reason: R}, {type: A, status: 'True', reason: R}]}",

@@ -145,15 +145,23 @@ fn check_conditions(rule: &Rule) -> Result<(), Mistake> {
     for (index, condition) in rule.conditions.iter().enumerate() {
         let field = |name: &str| format!("conditions[{index}].{name}");
         let type_ = condition.type_.as_str();
-        expect(!type_.is_empty() && type_ != MOCK_SCRIPT, &field("type"), || {
+        expect(is_word(type_) && type_ != MOCK_SCRIPT, &field("type"), || {
             format!("is {type_:?}, expected a type such as EveryNodeReady")
         })?;
         expect(rule.conditions.iter().take(index).all(|other| other.type_ != type_), &field("type"), || {
             format!("{type_} is there twice, expected each type once")
         })?;
-        expect(!condition.reason.is_empty(), &field("reason"), || "is empty, expected a word".to_owned())?;
+        let reason = condition.reason.as_str();
+        expect(is_word(reason), &field("reason"), || {
+            format!("is {reason:?}, expected one word of letters and digits")
+        })?;
     }
     Ok(())
+}
+
+/// As types and reasons of conditions are written.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.chars().all(|char| char.is_ascii_alphanumeric())
 }
 
 fn expect(holds: bool, field: &str, otherwise: impl FnOnce() -> String) -> Result<(), Mistake> {

@@ -154,6 +154,7 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
         (vec![], "KUBECONFIG"),
         (vec!["--kubeconfig", good, "--admin-address", &taken], "--admin-address"),
         (vec!["--kubeconfig", good, "--log-level", "=!"], "--log-level"),
+        (vec!["--kubeconfig", good, "--log-level", "loud"], "--log-level"),
         (vec!["--kubeconfig", good, "--script", "/nowhere/script"], "/nowhere/script"),
         (vec!["--kubeconfig", good, "--script", &bad_script], "rule 2 (typo), fail.codes[0]"),
     ] {

@@ -10,6 +10,11 @@
 
 mod world;
 
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+};
 use mock_testbed::{
     assets::{self, Assets},
     bed::{BedError, Options, TestBed},
@@ -83,6 +88,26 @@ fn everything_is_accepted_in_its_order_and_once_more() {
                 assert_eq!(applied, again, "{}", file.display());
             }
         }
+    });
+}
+
+#[test]
+fn an_upgrade_changes_the_tag_and_keeps_the_replicas_that_were_patched() {
+    in_the_garden(async |world| {
+        let mut deployment = objects(&root().join("deploy/controllerregistrations/mock-worker.yaml")).remove(0);
+        world.accepted(&deployment).await;
+        let group = GroupVersionKind::gvk("core.gardener.cloud", "v1", "ControllerDeployment");
+        let resource = ApiResource::from_gvk_with_plural(&group, "controllerdeployments");
+        let api: Api<DynamicObject> = Api::all_with(world.bed.client(), &resource);
+        let patch = json!({ "helm": { "values": { "replicas": 2 } } });
+        api.patch("mock-worker", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+
+        deployment["helm"]["values"]["image"]["tag"] = json!("next");
+        let upgraded = world.accepted(&deployment).await;
+        assert_eq!(upgraded["helm"]["values"]["image"]["tag"], "next");
+        assert_eq!(upgraded["helm"]["values"]["replicas"], 2);
+        // As the other tests know it.
+        world.delete(&deployment).await;
     });
 }
 
