@@ -55,7 +55,7 @@ impl Round<'_> {
         let wanted = match operation {
             OperationType::Delete => {
                 let begun = self.last.is_some_and(|last| last.operation == OperationType::Delete);
-                !begun || self.object.timestamp_is_news()
+                !begun || self.scripting.script.is_none() || self.object.timestamp_is_news()
             }
             _ => self.asked.is_some() || self.object.wants_service(),
         };

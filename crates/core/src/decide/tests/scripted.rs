@@ -338,6 +338,14 @@ fn deleting_what_is_being_migrated_begins_no_other_attempt() {
 }
 
 #[test]
+fn without_a_script_a_deletion_that_somebody_failed_at_is_let_go_at_once() {
+    let mut play = Play::new(Model::new(None, status("Delete", "Error")).held().deleted(), "- succeed: {}");
+    play.script = None;
+    play.until(0);
+    assert!(!play.object.held_by_us(), "{:?}", play.log);
+}
+
+#[test]
 fn health_conditions_of_an_attempt_replace_those_of_an_earlier_one_while_it_runs() {
     let mut play = Play::new(
         create(),
