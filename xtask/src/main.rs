@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
 mod archive;
+mod bench;
 mod cargo;
 mod chart;
 mod demo;
@@ -21,6 +22,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 enum Xtask {
+    /// Measure the controllers on a real API server, beside its own limit and beside others
+    Bench(bench::Args),
     /// Play the life of mock shoots on a real API server, and watch every extension object succeed
     Demo(demo::Args),
     /// Build an image of each controller, and pack the chart beside them
@@ -39,6 +42,7 @@ enum Xtask {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Xtask::parse() {
+        Xtask::Bench(args) => bench::run(args).await,
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),

@@ -43,11 +43,13 @@ pub struct Options {
     pub apiserver_flags: Vec<String>,
     /// Whether the API server keeps an audit log; without it [`TestBed::audit`] has none. On by default.
     pub audit: bool,
+    /// Whether a [`janitor`] does what kube-controller-manager would. On by default.
+    pub janitor: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { users: Vec::new(), etcd_quota_bytes: None, apiserver_flags: Vec::new(), audit: true }
+        Self { users: Vec::new(), etcd_quota_bytes: None, apiserver_flags: Vec::new(), audit: true, janitor: true }
     }
 }
 
@@ -161,7 +163,7 @@ pub struct TestBed {
     access: Access,
     audit: Option<Audit>,
     // Fields are dropped in this order: what makes requests goes before what answers them.
-    janitor: AbortOnDropHandle<()>,
+    janitor: Option<AbortOnDropHandle<()>>,
     control_plane: ControlPlane,
     supervisor: Supervisor,
 }
@@ -185,11 +187,12 @@ impl TestBed {
 
         let audit = options.audit.then(|| Audit::new(control_plane::audit_log(folder)));
         let client = access.client(ADMIN).await?;
-        let janitor = AbortOnDropHandle::new(tokio::spawn(async move {
+        let clean_up = async move {
             if let Err(error) = janitor::run(own_client).await {
                 tracing::error!(%error, "the test bed's janitor stopped: nothing is garbage collected any more");
             }
-        }));
+        };
+        let janitor = options.janitor.then(|| AbortOnDropHandle::new(tokio::spawn(clean_up)));
         Ok(Self { client, access, audit, janitor, control_plane, supervisor })
     }
 
@@ -230,6 +233,18 @@ impl TestBed {
     /// A client of the bed's own user for polling.
     pub(crate) async fn impatient_client(&self) -> Result<Client, BedError> {
         self.access.impatient_client(TESTBED).await
+    }
+
+    /// The process of etcd, while it runs.
+    #[must_use]
+    pub fn etcd_id(&self) -> Option<u32> {
+        self.control_plane.etcd_id()
+    }
+
+    /// The process of kube-apiserver, while it runs.
+    #[must_use]
+    pub fn kube_apiserver_id(&self) -> Option<u32> {
+        self.control_plane.kube_apiserver_id()
     }
 
     /// The address of etcd.

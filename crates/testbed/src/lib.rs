@@ -12,6 +12,7 @@ mod identity;
 pub mod installation;
 pub mod janitor;
 mod json;
+pub mod load;
 pub mod manifests;
 pub mod patience;
 pub mod readiness;

@@ -91,6 +91,11 @@ impl Server {
         }
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Returns when it has ended, which somebody else has to bring about.
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
         self.process.wait().await.map(drop)

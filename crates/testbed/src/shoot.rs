@@ -98,6 +98,13 @@ impl Landscape {
         is_workerless(&self.shoot)
     }
 
+    /// The same with another `CloudProfile`.
+    pub(crate) fn with_cloudprofile(&self, change: impl FnOnce(&mut Value)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.cloudprofile);
+        changed
+    }
+
     /// The plan of this Shoot, or of one of many like it: an index becomes the end of its name.
     #[must_use]
     pub fn plan(&self, index: Option<usize>) -> ShootPlan {

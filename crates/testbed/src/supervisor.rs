@@ -57,6 +57,12 @@ impl Supervisor {
         &self.folder
     }
 
+    /// The process group that all children join.
+    #[must_use]
+    pub const fn group(&self) -> i32 {
+        self.group
+    }
+
     /// Spawns a process that ends at the latest with the supervisor.
     ///
     /// Not covered are descendants of that process that move into another process group.

@@ -53,6 +53,14 @@ impl ControlPlane {
         self.kube_apiserver.answers(&client, "/readyz", Some(&mut self.etcd)).await
     }
 
+    pub(super) fn etcd_id(&self) -> Option<u32> {
+        self.etcd.id()
+    }
+
+    pub(super) fn kube_apiserver_id(&self) -> Option<u32> {
+        self.kube_apiserver.id()
+    }
+
     /// Returns when both have ended, which somebody else has to bring about.
     pub(super) async fn ended(mut self) -> io::Result<()> {
         self.kube_apiserver.ended().await?;

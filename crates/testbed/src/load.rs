@@ -1,0 +1,463 @@
+//! Load like gardenlet's, by the thousand: what a benchmark asks of a seed, and when it has what it asked for.
+//!
+//! Every Shoot gets a namespace, a Cluster of real size and the extension objects of one worker pool. What counts for
+//! an object is the time from the acknowledged request to the watch event on which gardenlet's own rule holds. Unlike
+//! [`gardenlet`](crate::gardenlet), which waits for one object before it writes the next, this asks for everything it
+//! can.
+//!
+//! The **raw limit** is the same load, answered by the generator itself: right after each request of its own it makes
+//! the fewest writes that a controller must, while as many watches as the controllers would have are open and read. No
+//! controller that works from outside can be faster than that.
+
+mod counters;
+mod raw;
+mod swell;
+mod watched;
+mod wire;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use mock_core::contract::{
+    DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION,
+};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant as Deadline, sleep, sleep_until},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::{
+    counters::{Counters, Requests, Tally},
+    raw::raw_watches,
+    swell::swollen,
+    watched::Sample,
+};
+use self::{
+    watched::{Rule, Watched},
+    wire::{Body, Meta, Place, Wire},
+};
+use crate::{
+    json::{annotate, text},
+    shoot::{Landscape, Planned, ShootPlan},
+};
+
+/// The kinds of the extension objects.
+pub const KINDS: [&str; 5] = ["Infrastructure", "ControlPlane", "OperatingSystemConfig", "Network", "Worker"];
+
+/// Without any progress for this long, there will be none.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the generator looks whether it is late itself.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What happens to all objects of all Shoots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// They are written for the first time, after their namespace and Cluster.
+    Create,
+    /// They are asked for again, after their Cluster changed.
+    Reconcile,
+    /// They are let go for another seed to take over.
+    Migrate,
+    /// What is left of them is destroyed, and they arrive from another seed.
+    Restore,
+    /// Their deletion is confirmed, and they are deleted.
+    Delete,
+}
+
+impl Phase {
+    /// Its name, for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Reconcile => "reconcile",
+            Self::Migrate => "migrate",
+            Self::Restore => "restore",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The type of the last operation of a Shoot and of its objects.
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Create => "Create",
+            Self::Reconcile => "Reconcile",
+            Self::Migrate => "Migrate",
+            Self::Restore => "Restore",
+            Self::Delete => "Delete",
+        }
+    }
+}
+
+/// Who answers the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Controllers, whosesoever.
+    Controllers,
+    /// The load generator, with the fewest writes that a controller must make.
+    Raw,
+}
+
+/// How much is asked for, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The number of the first Shoot.
+    pub first: usize,
+    /// How many Shoots there are.
+    pub shoots: usize,
+    /// How many requests are under way at the same time.
+    pub writers: usize,
+    /// Objects a second, whatever becomes of them; without it, as many as the writers can.
+    pub rate: Option<f64>,
+    /// Who answers.
+    pub answer: Answer,
+}
+
+/// Why the load could not be put on, or will never be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The API server refused a request of the generator.
+    #[error("cannot {verb} {object}: {source}")]
+    Request {
+        /// What was attempted.
+        verb: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// A watch ended, and with it the only proof of what is ready.
+    #[error("the watch of {kind} ended: {reason}")]
+    Watch {
+        /// The kind.
+        kind: &'static str,
+        /// Why it ended.
+        reason: String,
+    },
+    /// gardenlet would wait for ever.
+    #[error("{left} objects are not ready, and none has become so for {} s; one of them is {object}: {rule}", .after.as_secs())]
+    Overdue {
+        /// How many there are.
+        left: usize,
+        /// One of them.
+        object: String,
+        /// What is not as gardenlet wants it.
+        rule: String,
+        /// For how long there was no progress.
+        after: Duration,
+    },
+    /// The API server's own figures could not be read.
+    #[error("cannot read the metrics of the API server: {0}")]
+    Metrics(Box<kube::Error>),
+    /// A task of the generator ended.
+    #[error("the load generator failed: {0}")]
+    Failed(#[from] tokio::task::JoinError),
+}
+
+/// What came of a phase.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// One for each object.
+    pub samples: Vec<Sample>,
+    /// From the first request to the event that made the last object ready.
+    pub took: Duration,
+    /// When the last request of the generator's own was acknowledged, since the first.
+    pub sent_after: Duration,
+    /// Requests of the generator itself.
+    pub own: Tally,
+    /// How much later than it should a timer of the generator fired: p99.
+    pub lag: Duration,
+    /// How much later than planned a Shoot was begun at a given rate: the worst.
+    pub delay: Duration,
+}
+
+/// The load generator.
+#[derive(Clone)]
+pub struct Load(Arc<Inner>);
+
+struct Inner {
+    landscape: Landscape,
+    options: Options,
+    wire: Wire,
+    watched: Arc<Watched>,
+    /// Kept open as long as the generator is.
+    _watches: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Load {
+    /// Opens the watches by which it will see what is ready.
+    pub async fn start(client: Client, landscape: Landscape, options: Options) -> Result<Self, LoadError> {
+        let watched = Arc::new(Watched::default());
+        let mut watches = Vec::new();
+        for kind in KINDS {
+            watches.push(watched::follow(&client, kind, watched.clone()).await?);
+        }
+        let wire = Wire::new(client);
+        Ok(Self(Arc::new(Inner { landscape, options, wire, watched, _watches: watches })))
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        self.0.options.shoots.saturating_mul(self.objects_of_a_shoot())
+    }
+
+    /// Size of one Cluster as it is sent, in bytes.
+    #[must_use]
+    pub fn cluster_bytes(&self) -> usize {
+        self.0.landscape.plan(Some(self.0.options.first)).cluster().to_string().len()
+    }
+
+    fn objects_of_a_shoot(&self) -> usize {
+        self.0.landscape.plan(Some(0)).objects().len()
+    }
+
+    /// Does it to all objects and returns when all are ready.
+    pub async fn play(&self, phase: Phase) -> Result<Played, LoadError> {
+        if phase == Phase::Restore {
+            self.send(Asked::Destroy, Instant::now()).await?;
+            self.0.watched.none_left(PATIENCE).await?;
+        }
+        self.0.watched.take();
+        self.0.wire.take();
+        let began = Instant::now();
+        let lag = AbortOnDropHandle::new(tokio::spawn(lag(self.0.watched.clone())));
+        let delay = self.send(Asked::Phase(phase), began).await?;
+        let sent_after = began.elapsed();
+        self.0.watched.none_left(PATIENCE).await?;
+        let lag = lag.await?;
+        let samples = self.0.watched.take();
+        let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(began)).max();
+        let own = self.0.wire.take();
+        Ok(Played { took: took.unwrap_or_default(), samples, sent_after, own, lag, delay })
+    }
+
+    /// Only writes what is asked for; [`wait`](Self::wait) sees it through.
+    pub async fn ask(&self, phase: Phase) -> Result<(), LoadError> {
+        self.0.watched.take();
+        self.send(Asked::Phase(phase), Instant::now()).await.map(drop)
+    }
+
+    /// Returns when everything that was asked for is ready.
+    pub async fn wait(&self) -> Result<(), LoadError> {
+        self.0.watched.none_left(PATIENCE).await
+    }
+
+    /// Asks `count` times for the reconciliation of one object while nothing else happens.
+    pub async fn one_by_one(&self, count: usize) -> Result<Vec<Sample>, LoadError> {
+        self.0.watched.take();
+        let each = self.objects_of_a_shoot();
+        for index in 0..count {
+            // Not faster than what is left behind by the one before settles.
+            sleep(2 * TICK).await;
+            let shoot = index.checked_div(each).unwrap_or_default().checked_rem(self.0.options.shoots);
+            let plan = self.0.landscape.plan(Some(self.0.options.first.saturating_add(shoot.unwrap_or_default())));
+            let objects = plan.objects();
+            if let Some(object) = objects.get(index.checked_rem(each).unwrap_or_default()) {
+                self.0.object(&plan, object, Phase::Reconcile).await?;
+            }
+            self.0.watched.none_left(PATIENCE).await?;
+        }
+        Ok(self.0.watched.take())
+    }
+
+    /// Returns how much later than planned a Shoot was begun at worst.
+    async fn send(&self, asked: Asked, began: Instant) -> Result<Duration, LoadError> {
+        let Options { shoots, writers, rate, .. } = self.0.options;
+        let mut tasks = JoinSet::new();
+        let mut worst = Duration::ZERO;
+        match rate {
+            None => {
+                let next = Arc::new(AtomicUsize::new(0));
+                for _ in 0..writers {
+                    let (next, inner) = (next.clone(), self.0.clone());
+                    tasks.spawn(async move {
+                        loop {
+                            let index = next.fetch_add(1, Ordering::Relaxed);
+                            if index >= shoots {
+                                return Ok(());
+                            }
+                            inner.shoot(index, asked).await?;
+                        }
+                    });
+                }
+            }
+            Some(rate) => {
+                #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+                let period = self.objects_of_a_shoot() as f64 / rate;
+                for index in 0..shoots {
+                    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+                    let planned = began + Duration::from_secs_f64(period * index as f64);
+                    sleep_until(Deadline::from_std(planned)).await;
+                    worst = worst.max(planned.elapsed());
+                    let inner = self.0.clone();
+                    tasks.spawn(async move { inner.shoot(index, asked).await });
+                }
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        Ok(worst)
+    }
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+/// What the writers do.
+#[derive(Clone, Copy)]
+enum Asked {
+    Phase(Phase),
+    /// What migration left behind goes.
+    Destroy,
+}
+
+impl Inner {
+    async fn shoot(&self, index: usize, asked: Asked) -> Result<(), LoadError> {
+        let mut plan = self.landscape.plan(Some(self.options.first.saturating_add(index)));
+        let Asked::Phase(phase) = asked else {
+            for object in plan.objects() {
+                self.delete(&object, &Place::of(&object.object)).await?;
+            }
+            return Ok(());
+        };
+        plan.set_last_operation(phase.operation(), "Processing", 0);
+        let cluster = plan.cluster();
+        if phase == Phase::Create {
+            let namespace = plan.namespace_object();
+            self.wire.create(&Place::of(&namespace), &namespace).await?;
+            self.wire.create(&Place::of(&cluster), &cluster).await?;
+        } else {
+            let last = plan.shoot.pointer("/status/lastOperation");
+            let change = json!({"spec": {"shoot": {"status": {"lastOperation": last}}}});
+            self.wire.patch(&Place::of(&cluster), "", Body::Merge(&change)).await?;
+        }
+        let mut objects = plan.objects();
+        if phase == Phase::Delete {
+            objects.reverse();
+        }
+        for object in &objects {
+            self.object(&plan, object, phase).await?;
+        }
+        Ok(())
+    }
+
+    /// One request of gardenlet's for one object, and the answer if it is ours to give.
+    async fn object(&self, plan: &ShootPlan, planned: &Planned, phase: Phase) -> Result<(), LoadError> {
+        let place = Place::of(&planned.object);
+        let timestamp = now();
+        let before = self.watched.reported(&place);
+        let rule = match phase {
+            Phase::Create | Phase::Reconcile | Phase::Restore => {
+                Rule::Ready { timestamp: timestamp.clone(), before: before.clone() }
+            }
+            Phase::Migrate => Rule::Migrated,
+            Phase::Delete => Rule::Gone,
+        };
+        let meta = match phase {
+            Phase::Create => {
+                let mut object = planned.object.clone();
+                request(&mut object, OperationAnnotation::Reconcile, &timestamp);
+                self.watched.expect(&place, rule);
+                Some(self.wire.create(&place, &object).await?)
+            }
+            Phase::Reconcile | Phase::Migrate => {
+                let operation =
+                    if phase == Phase::Migrate { OperationAnnotation::Migrate } else { OperationAnnotation::Reconcile };
+                let mut patch = json!({});
+                request(&mut patch, operation, &timestamp);
+                self.watched.expect(&place, rule);
+                Some(self.wire.patch(&place, "", Body::Merge(&patch)).await?)
+            }
+            Phase::Restore => {
+                let mut object = planned.object.clone();
+                request(&mut object, OperationAnnotation::WaitForState, &now());
+                self.wire.create(&place, &object).await?;
+                let mut patch = json!({});
+                request(&mut patch, OperationAnnotation::Restore, &timestamp);
+                self.watched.expect(&place, rule);
+                Some(self.wire.patch(&place, "", Body::Merge(&patch)).await?)
+            }
+            Phase::Delete => {
+                self.watched.expect(&place, rule);
+                self.delete(planned, &place).await?;
+                None
+            }
+        };
+        self.watched.acknowledged(&place, Instant::now());
+        if self.options.answer == Answer::Raw {
+            let request = raw::Request { phase, timestamp: &timestamp, before: before.as_deref() };
+            self.answer(plan, planned, &place, meta.as_ref(), &request).await?;
+        }
+        Ok(())
+    }
+
+    /// Confirms the deletion and deletes (`pkg/extensions/customresources.go`).
+    async fn delete(&self, planned: &Planned, place: &Place) -> Result<(), LoadError> {
+        debug_assert_eq!(text(&planned.object, "metadata.name"), Some(planned.name.as_str()));
+        let mut patch = json!({});
+        annotate(&mut patch, DELETION_CONFIRMATION_ANNOTATION, "true");
+        annotate(&mut patch, TIMESTAMP_ANNOTATION, now());
+        self.wire.patch(place, "", Body::Merge(&patch)).await?;
+        self.wire.delete(place).await
+    }
+
+    async fn answer(
+        &self,
+        plan: &ShootPlan,
+        planned: &Planned,
+        place: &Place,
+        meta: Option<&Meta>,
+        request: &raw::Request<'_>,
+    ) -> Result<(), LoadError> {
+        let Some(meta) = meta else {
+            return self.wire.patch(place, "", Body::Json(&raw::release())).await.map(drop);
+        };
+        if let Some(secret) = raw::secret(planned, meta, request) {
+            self.wire.patch(&Place::of(&secret), "", Body::Apply(&secret)).await?;
+        }
+        let status = raw::status(plan, planned, meta, request);
+        self.wire.patch(place, "status", Body::Merge(&status)).await?;
+        self.wire.patch(place, "", Body::Json(&raw::metadata(planned, request))).await.map(drop)
+    }
+}
+
+/// Puts a request on an object or a patch.
+fn request(object: &mut Value, operation: OperationAnnotation, timestamp: &str) {
+    annotate(object, OPERATION_ANNOTATION, operation.as_str());
+    annotate(object, TIMESTAMP_ANNOTATION, timestamp);
+}
+
+fn now() -> String {
+    k8s_openapi::jiff::Timestamp::now().to_string()
+}
+
+/// Returns the p99 of a timer's lateness when everything is ready.
+async fn lag(watched: Arc<Watched>) -> Duration {
+    let mut late = Vec::new();
+    loop {
+        let asleep = Instant::now();
+        sleep(TICK).await;
+        late.push(asleep.elapsed().saturating_sub(TICK));
+        if watched.is_done() {
+            late.sort_unstable();
+            let index = late.len().saturating_mul(99).div_euclid(100).min(late.len().saturating_sub(1));
+            return late.get(index).copied().unwrap_or_default();
+        }
+    }
+}

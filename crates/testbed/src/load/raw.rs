@@ -1,0 +1,141 @@
+//! The fewest writes that a controller must make, and as many watches as controllers have open.
+
+use futures::AsyncBufReadExt as _;
+use http::Request as HttpRequest;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::Client;
+use mock_core::contract::{
+    GROUP, OPERATION_ANNOTATION, OperationType, State, TIMESTAMP_ANNOTATION, VERSION, whole_seconds,
+};
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    KINDS, LoadError, Phase,
+    wire::{Meta, plural},
+};
+use crate::{
+    json::{list, set, text},
+    shoot::{Planned, ShootPlan},
+};
+
+/// What is answered.
+pub(super) struct Request<'a> {
+    pub(super) phase: Phase,
+    pub(super) timestamp: &'a str,
+    /// When a Worker's machine deployments were reported last.
+    pub(super) before: Option<&'a str>,
+}
+
+/// Merge patch of the status: what gardenlet's rule for the kind wants, and nothing else.
+pub(super) fn status(plan: &ShootPlan, planned: &Planned, meta: &Meta, request: &Request<'_>) -> Value {
+    let now = whole_seconds(Timestamp::now());
+    let operation = match request.phase {
+        Phase::Create => OperationType::Create,
+        Phase::Migrate => OperationType::Migrate,
+        Phase::Restore => OperationType::Restore,
+        Phase::Reconcile | Phase::Delete => OperationType::Reconcile,
+    };
+    let mut status = json!({
+        "lastError": null,
+        "lastOperation": {
+            "description": "answered",
+            "lastUpdateTime": Time(now),
+            "progress": 100,
+            "state": State::Succeeded,
+            "type": operation,
+        },
+        "observedGeneration": meta.generation,
+    });
+    if let Some(secret) = secret(planned, meta, request) {
+        let reference = json!({"name": secret["metadata"]["name"], "namespace": secret["metadata"]["namespace"]});
+        set(&mut status, "cloudConfig.secretRef", reference);
+    }
+    if planned.kind == "Worker" && request.phase != Phase::Migrate {
+        let next = request.before.and_then(|before| before.parse::<Timestamp>().ok());
+        let next = next.and_then(|before| before.checked_add(SignedDuration::from_secs(1)).ok());
+        let deployments: Vec<Value> = list(&planned.object, "spec.pools")
+            .iter()
+            .map(|pool| {
+                let name = format!("{}-{}-z1", plan.namespace, text(pool, "name").unwrap_or_default());
+                json!({"name": name, "minimum": pool["minimum"], "maximum": pool["maximum"]})
+            })
+            .collect();
+        set(&mut status, "machineDeployments", deployments);
+        set(&mut status, "machineDeploymentsLastUpdateTime", json!(Time(next.map_or(now, |next| next.max(now)))));
+    }
+    json!({"metadata": {"resourceVersion": meta.resource_version}, "status": status})
+}
+
+/// The Secret that gardenlet reads right after an OperatingSystemConfig of purpose provision is ready.
+pub(super) fn secret(planned: &Planned, meta: &Meta, request: &Request<'_>) -> Option<Value> {
+    let is_wanted = text(&planned.object, "spec.purpose") == Some("provision") && request.phase != Phase::Migrate;
+    is_wanted.then(|| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": format!("osc-result-{}", planned.name),
+                "namespace": planned.object["metadata"]["namespace"],
+                "ownerReferences": [{
+                    "apiVersion": planned.object["apiVersion"],
+                    "kind": planned.kind,
+                    "name": planned.name,
+                    "uid": meta.uid,
+                    "controller": true,
+                }],
+            },
+            "data": {"cloud_config": "IyEvYmluL3NoCg=="},
+        })
+    })
+}
+
+/// JSON patch of the metadata: the request off, the finalizer in with the first one and out with the migration.
+pub(super) fn metadata(planned: &Planned, request: &Request<'_>) -> Value {
+    let pointer = |annotation: &str| format!("/metadata/annotations/{}", annotation.replace('/', "~1"));
+    let mut patch = vec![
+        json!({"op": "test", "path": pointer(TIMESTAMP_ANNOTATION), "value": request.timestamp}),
+        json!({"op": "remove", "path": pointer(OPERATION_ANNOTATION)}),
+    ];
+    match request.phase {
+        Phase::Create | Phase::Restore => {
+            let finalizer = format!("{GROUP}/{}", planned.kind.to_lowercase());
+            patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": [finalizer]}));
+        }
+        Phase::Migrate => patch.push(json!({"op": "remove", "path": "/metadata/finalizers"})),
+        Phase::Reconcile | Phase::Delete => {}
+    }
+    Value::Array(patch)
+}
+
+/// JSON patch that lets an object go.
+pub(super) fn release() -> Value {
+    json!([{"op": "remove", "path": "/metadata/finalizers"}])
+}
+
+/// Opens and reads, as long as they are kept, the watches of five controllers: of their kind and of the Clusters.
+pub async fn raw_watches(client: &Client) -> Result<Vec<AbortOnDropHandle<()>>, LoadError> {
+    let mut watches = Vec::new();
+    for kind in KINDS.into_iter().flat_map(|kind| [kind, "Cluster"]) {
+        let broken = |error: kube::Error| LoadError::Watch { kind, reason: error.to_string() };
+        let uri = format!(
+            "/apis/{GROUP}/{VERSION}/{}?watch=true&resourceVersion=0&allowWatchBookmarks=true&timeoutSeconds=86400",
+            plural(kind)
+        );
+        let request = HttpRequest::get(uri).body(Vec::new()).map_err(|error| broken(kube::Error::HttpError(error)))?;
+        let bytes = client.request_stream(request).await.map_err(broken)?;
+        watches.push(AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut bytes = std::pin::pin!(bytes);
+            while let Ok(read) = bytes.fill_buf().await.map(<[u8]>::len) {
+                if read == 0 {
+                    return;
+                }
+                bytes.consume_unpin(read);
+            }
+        })));
+    }
+    Ok(watches)
+}

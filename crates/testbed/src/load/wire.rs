@@ -1,0 +1,146 @@
+//! The requests of the load generator: as bare as they can be, and counted.
+
+use std::sync::{Mutex, PoisonError};
+
+use http::{Request, header::CONTENT_TYPE};
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{LoadError, counters::Tally};
+use crate::json::text;
+
+/// Who the writes are from, where the API server insists on a name.
+const FIELD_MANAGER: &str = "load";
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// `/apis/<group>/<version>` or `/api/v1`.
+    root: String,
+}
+
+impl Place {
+    pub(super) fn of(object: &Value) -> Self {
+        let field = |path| text(object, path).unwrap_or_default();
+        let version = field("apiVersion");
+        let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+        Self {
+            kind: field("kind").to_owned(),
+            namespace: field("metadata.namespace").to_owned(),
+            name: field("metadata.name").to_owned(),
+            root,
+        }
+    }
+
+    pub(super) fn plural(&self) -> String {
+        plural(&self.kind)
+    }
+
+    fn collection(&self) -> String {
+        let plural = self.plural();
+        match self.namespace.as_str() {
+            "" => format!("{}/{plural}", self.root),
+            namespace => format!("{}/namespaces/{namespace}/{plural}", self.root),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.collection(), self.name)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// The plural of a kind; those of all kinds that are used here are regular.
+pub(super) fn plural(kind: &str) -> String {
+    format!("{}s", kind.to_lowercase())
+}
+
+/// A patch.
+pub(super) enum Body<'a> {
+    Merge(&'a Value),
+    Json(&'a Value),
+    Apply(&'a Value),
+}
+
+/// What is needed of the object that a write returned.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Meta {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) generation: i64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    metadata: Meta,
+}
+
+/// A client that counts.
+pub(super) struct Wire {
+    client: Client,
+    own: Mutex<Tally>,
+}
+
+impl Wire {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, own: Mutex::default() }
+    }
+
+    /// What was sent since the last time.
+    pub(super) fn take(&self) -> Tally {
+        std::mem::take(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) async fn create(&self, place: &Place, object: &Value) -> Result<Meta, LoadError> {
+        let request = Request::post(place.collection()).header(CONTENT_TYPE, "application/json");
+        self.send("create", place, "", request, object.to_string()).await
+    }
+
+    pub(super) async fn patch(&self, place: &Place, subresource: &str, body: Body<'_>) -> Result<Meta, LoadError> {
+        let (verb, content_type, body, query) = match body {
+            Body::Merge(body) => ("patch", "application/merge-patch+json", body, String::new()),
+            Body::Json(body) => ("patch", "application/json-patch+json", body, String::new()),
+            Body::Apply(body) => {
+                ("apply", "application/apply-patch+yaml", body, format!("?fieldManager={FIELD_MANAGER}&force=true"))
+            }
+        };
+        let path = if subresource.is_empty() { place.path() } else { format!("{}/{subresource}", place.path()) };
+        let request = Request::patch(path + &query).header(CONTENT_TYPE, content_type);
+        self.send(verb, place, subresource, request, body.to_string()).await
+    }
+
+    pub(super) async fn delete(&self, place: &Place) -> Result<(), LoadError> {
+        self.send("delete", place, "", Request::delete(place.path()), String::new()).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        verb: &'static str,
+        place: &Place,
+        subresource: &str,
+        request: http::request::Builder,
+        body: String,
+    ) -> Result<Meta, LoadError> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).sent(verb, &place.plural(), subresource, body.len());
+        let sent = async {
+            let request = request.body(body.into_bytes()).map_err(kube::Error::HttpError)?;
+            let answer = self.client.request_text(request).await?;
+            serde_json::from_str::<Written>(&answer).map_err(kube::Error::SerdeError)
+        };
+        let answered = sent.await.map_err(|source| LoadError::Request {
+            verb,
+            object: place.describe(),
+            source: Box::new(source),
+        })?;
+        Ok(answered.metadata)
+    }
+}

@@ -1,0 +1,228 @@
+//! `cargo xtask bench`: how fast the controllers are, beside the limit that the API server sets and beside others.
+
+mod figures;
+mod fleet;
+mod standing;
+mod turn;
+mod usage;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use mock_testbed::{
+    assets::Assets,
+    load::{self, Answer, Options, swollen},
+    shoot::Landscape,
+};
+
+use self::figures::{Contestant, Machine, Report};
+use crate::{
+    cargo,
+    kinds::{self, Kind},
+    signals::Interrupts,
+};
+
+/// Bytes of one Cluster: what those of real landscapes have.
+const CLUSTER_BYTES: usize = 100_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many Shoots, of six objects each
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    shoots: u32,
+    /// Also migrate and restore
+    #[arg(long)]
+    full: bool,
+    /// Ask for that many objects a second, whatever becomes of them [default: a burst]
+    #[arg(long, value_name = "OBJECTS", value_parser = positive)]
+    rate: Option<f64>,
+    /// How many of the load generator's requests are under way at a time in a burst
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    writers: u16,
+    /// How often everybody has a turn; figures are medians
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// A shell command that runs other controllers against KUBECONFIG until it is killed; may be repeated
+    #[arg(long, value_name = "[NAME=]COMMAND")]
+    against: Vec<String>,
+    /// Also start the controllers where this many Shoots are there already; 10000 take a quarter of an hour
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    standing: Option<u32>,
+    /// Where all figures go
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Where the chart goes
+    #[arg(long, value_name = "FILE", default_value = "target/bench.svg")]
+    svg: PathBuf,
+    /// A further flag of kube-apiserver; may be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    apiserver_flag: Vec<String>,
+    /// Arguments for each of our controllers, such as `-- --concurrency 8`
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+/// What everybody gets.
+struct Bench {
+    assets: Assets,
+    programs: Vec<(Kind, PathBuf)>,
+    arguments: Vec<String>,
+    landscape: Landscape,
+    options: Options,
+    phases: Vec<load::Phase>,
+    /// How many single requests idle latency is made of.
+    idle: usize,
+    apiserver_flags: Vec<String>,
+}
+
+/// Who takes part.
+enum Entrant {
+    /// The load generator answers itself.
+    Raw,
+    /// Our five controllers.
+    Ours,
+    /// Somebody else's.
+    Other { name: String, command: String },
+}
+
+impl Entrant {
+    fn parse(against: &str) -> Self {
+        // A name is one word; what has anything else before the first equals sign is a command with a variable or flag.
+        let named = against.split_once('=').filter(|(name, _)| {
+            name.starts_with(|first: char| first.is_ascii_lowercase())
+                && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+        });
+        let (name, command) = named.unwrap_or((against, against));
+        Self::Other { name: name.to_owned(), command: command.to_owned() }
+    }
+
+    fn contestant(&self) -> Contestant {
+        let (name, command) = match self {
+            Self::Raw => ("raw limit", None),
+            Self::Ours => ("mock", None),
+            Self::Other { name, command } => (name.as_str(), Some(command.clone())),
+        };
+        Contestant { name: name.to_owned(), command, ..Contestant::default() }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        return optimised();
+    }
+    let assets = Assets::locate(&|step| eprintln!("{step}"))?;
+    let programs = cargo::build(kinds::ALL, true)?;
+    let landscape = Landscape::load(&cargo::root().join("example/55-shoot.yaml"), None, None)?;
+    let mut phases = vec![load::Phase::Create, load::Phase::Reconcile];
+    if args.full {
+        phases.extend([load::Phase::Migrate, load::Phase::Restore]);
+    }
+    phases.push(load::Phase::Delete);
+    let bench = Bench {
+        assets,
+        programs,
+        arguments: args.arguments.clone(),
+        landscape: swollen(&landscape, CLUSTER_BYTES),
+        options: Options {
+            first: 0,
+            shoots: usize::try_from(args.shoots)?,
+            writers: args.writers.into(),
+            rate: args.rate,
+            answer: Answer::Controllers,
+        },
+        phases,
+        idle: 300,
+        apiserver_flags: args.apiserver_flag.clone(),
+    };
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! {
+        report = measure(&bench, &args) => finish(&args, &report?),
+        () = interrupts.next() => anyhow::bail!("interrupted"),
+    }
+}
+
+/// A load generator without optimisation would take the CPU that it is to measure: this program again, built with it.
+fn optimised() -> Result<ExitCode> {
+    let mut command = cargo::command();
+    command.args(["run", "--quiet", "--release", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
+    let status = Command::status(&mut command).context("cannot start cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
+    let entrants: Vec<Entrant> = [Entrant::Raw, Entrant::Ours]
+        .into_iter()
+        .chain(args.against.iter().map(|against| Entrant::parse(against)))
+        .collect();
+    let mut report = Report {
+        machine: machine(bench)?,
+        load: figures::Load {
+            shoots: bench.options.shoots,
+            objects: bench.options.shoots * bench.landscape.plan(Some(0)).objects().len(),
+            cluster_bytes: bench.landscape.plan(Some(0)).cluster().to_string().len(),
+            writers: bench.options.writers,
+            rate: bench.options.rate,
+            rounds: args.rounds.into(),
+        },
+        contestants: entrants.iter().map(Entrant::contestant).collect(),
+    };
+    for round in 1..=args.rounds {
+        // Nobody is always the first or the last: machines get warm, and neighbours come and go.
+        let mut order: Vec<usize> = (0..entrants.len()).collect();
+        order.rotate_left(usize::from(round - 1) % entrants.len().max(1));
+        for index in order {
+            let (Some(entrant), Some(contestant)) = (entrants.get(index), report.contestants.get_mut(index)) else {
+                continue;
+            };
+            eprintln!("round {round} of {}: {}", args.rounds, contestant.name);
+            let played = turn::play(bench, entrant).await.with_context(|| contestant.name.clone())?;
+            contestant.rounds.push(played);
+        }
+    }
+    for (entrant, contestant) in entrants.iter().zip(&mut report.contestants) {
+        if let Some(shoots) = args.standing.filter(|_| !matches!(entrant, Entrant::Raw)) {
+            eprintln!("start beside the objects of {shoots} Shoots: {}", contestant.name);
+            let standing = standing::play(bench, entrant, usize::try_from(shoots)?).await;
+            contestant.standing = Some(standing.with_context(|| contestant.name.clone())?);
+        }
+    }
+    Ok(report)
+}
+
+fn machine(bench: &Bench) -> Result<Machine> {
+    let (cpu, cores, memory, system) = usage::machine()?;
+    let version = |program: &PathBuf| {
+        let output = Command::new(program).arg("--version").output();
+        let output = output.with_context(|| format!("cannot start {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{} --version fails", program.display());
+        let line = text.lines().next().unwrap_or_default();
+        Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
+    };
+    Ok(Machine {
+        date: k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        cpu,
+        cores,
+        memory,
+        system,
+        kube_apiserver: version(&bench.assets.kube_apiserver)?,
+        etcd: version(&bench.assets.etcd)?,
+    })
+}
+
+fn finish(args: &Args, report: &Report) -> Result<ExitCode> {
+    let json = cargo::root().join(&args.json);
+    fs::write(&json, serde_json::to_string_pretty(report)?)
+        .with_context(|| format!("cannot write {}", json.display()))?;
+    println!("{}", json.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be more than 0".to_owned()) }
+}
