@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
 mod archive;
+#[cfg(test)]
+mod bench;
 mod cargo;
 mod chart;
 mod demo;

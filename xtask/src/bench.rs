@@ -1,0 +1,5 @@
+//! `cargo xtask bench`: how fast the controllers are, beside the limit that the API server sets.
+
+mod figures;
+mod statistics;
+mod words;
