@@ -2,4 +2,5 @@
 
 mod figures;
 mod statistics;
+mod table;
 mod words;
