@@ -1,10 +1,15 @@
 //! `cargo xtask bench`: how fast the controllers are, beside the limit that the API server sets and beside others.
 
+mod chart;
+mod cost;
 mod figures;
 mod fleet;
 mod standing;
+mod statistics;
+mod table;
 mod turn;
 mod usage;
+mod words;
 
 use std::{
     fs,
@@ -52,6 +57,12 @@ pub(crate) struct Args {
     /// Also start the controllers where this many Shoots are there already; 10000 take a quarter of an hour
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     standing: Option<u32>,
+    /// Without a clock: count the requests and bytes of each operation, and compare them with what is expected
+    #[arg(long, exclusive = true)]
+    cost: bool,
+    /// The same, and keep what was counted as what is expected from now on
+    #[arg(long, exclusive = true)]
+    new_cost: bool,
     /// Where all figures go
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
@@ -111,6 +122,9 @@ impl Entrant {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    if args.cost || args.new_cost {
+        return cost::run(args.new_cost).await;
+    }
     if cfg!(debug_assertions) {
         return optimised();
     }
@@ -215,10 +229,15 @@ fn machine(bench: &Bench) -> Result<Machine> {
 }
 
 fn finish(args: &Args, report: &Report) -> Result<ExitCode> {
-    let json = cargo::root().join(&args.json);
-    fs::write(&json, serde_json::to_string_pretty(report)?)
-        .with_context(|| format!("cannot write {}", json.display()))?;
-    println!("{}", json.display());
+    println!("{}", table::render(report));
+    for (file, content) in [(&args.json, serde_json::to_string_pretty(report)?), (&args.svg, chart::render(report)?)] {
+        let file = cargo::root().join(file);
+        let write = || fs::create_dir_all(file.parent()?).and_then(|()| fs::write(&file, content)).err();
+        if let Some(error) = write() {
+            return Err(error).with_context(|| format!("cannot write {}", file.display()));
+        }
+        println!("{}", file.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,7 +68,7 @@ pub enum Phase {
     Reconcile,
     /// They are let go for another seed to take over.
     Migrate,
-    /// What is left of them is destroyed, and they arrive from another seed.
+    /// They arrive from another seed.
     Restore,
     /// Their deletion is confirmed, and they are deleted.
     Delete,
@@ -223,12 +223,16 @@ impl Load {
         self.0.landscape.plan(Some(0)).objects().len()
     }
 
-    /// Does it to all objects and returns when all are ready.
-    pub async fn play(&self, phase: Phase) -> Result<Played, LoadError> {
+    /// Does what comes before a phase and is no part of it: what migration left behind is destroyed.
+    pub async fn prepare(&self, phase: Phase) -> Result<(), LoadError> {
         if phase == Phase::Restore {
             self.send(Asked::Destroy, Instant::now()).await?;
-            self.0.watched.none_left(PATIENCE).await?;
         }
+        Ok(())
+    }
+
+    /// Does it to all objects and returns when all are ready.
+    pub async fn play(&self, phase: Phase) -> Result<Played, LoadError> {
         self.0.watched.take();
         self.0.wire.take();
         let began = Instant::now();
@@ -443,8 +447,9 @@ fn request(object: &mut Value, operation: OperationAnnotation, timestamp: &str) 
     annotate(object, TIMESTAMP_ANNOTATION, timestamp);
 }
 
+/// With all its digits, so that every request has the same size.
 fn now() -> String {
-    k8s_openapi::jiff::Timestamp::now().to_string()
+    format!("{:.9}", k8s_openapi::jiff::Timestamp::now())
 }
 
 /// Returns the p99 of a timer's lateness when everything is ready.

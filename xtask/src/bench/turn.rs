@@ -142,13 +142,14 @@ async fn measure(
     load: &Load,
     phase: load::Phase,
 ) -> Result<Phase> {
+    load.prepare(phase).await?;
     let counters = Counters::read(client).await?;
     let before = cpu(bed, fleet)?;
     let began = Instant::now();
     let played = load.play(phase).await.with_context(|| format!("in phase {}", phase.as_str()))?;
     let after = cpu(bed, fleet)?;
     let counted = Counters::read(client).await?.since(&counters);
-    let theirs = counted.without(&played.own);
+    let theirs = counted.of_others(&played.own);
     let requests = theirs.requests.iter().map(|((verb, resource), requests)| Requests {
         verb: verb.clone(),
         resource: resource.clone(),

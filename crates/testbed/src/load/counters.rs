@@ -43,6 +43,22 @@ impl Tally {
         *bodies = bodies.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
     }
 
+    /// What others than the load generator asked for, if this is what the API server counted and `own` what the
+    /// generator sent. Bodies of what nobody but the API server itself asks for are left out.
+    #[must_use]
+    pub fn of_others(&self, own: &Self) -> Self {
+        let mut others = self.without(own);
+        let asked = |verb: &str, plural: &str| {
+            others.requests.keys().any(|(asked, resource)| {
+                (asked == verb || (asked == "apply" && verb == "patch"))
+                    && resource.split('/').next().is_some_and(|resource| resource == plural)
+            })
+        };
+        let bodies = others.bodies.iter().filter(|((verb, plural), _)| asked(verb, plural));
+        others.bodies = bodies.map(|(key, bytes)| (key.clone(), *bytes)).collect();
+        others
+    }
+
     /// What is in this and not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {

@@ -1,0 +1,142 @@
+//! Numbers as people read them.
+
+use super::figures::{Load, Machine};
+use super::statistics::{count, float};
+
+/// `4.2 ms`, `420 ms`, `2.1 s` or `125 s`.
+pub(crate) fn duration(millis: f64) -> String {
+    match millis {
+        ..9.95 => format!("{millis:.1} ms"),
+        ..999.5 => format!("{millis:.0} ms"),
+        ..99_950.0 => format!("{:.1} s", millis / 1000.0),
+        _ => format!("{:.0} s", millis / 1000.0),
+    }
+}
+
+/// Several durations in one unit, ms or if the last and longest is a second or more s: `21/48/79/82`, `0.02/8/15/15 s`.
+pub(crate) fn durations(millis: &[f64]) -> String {
+    let in_seconds = millis.last().is_some_and(|longest| *longest >= 999.5);
+    let (scale, unit) = if in_seconds { (1000.0, " s") } else { (1.0, "") };
+    let short = |value: f64| match value {
+        ..0.995 => format!("{value:.2}"),
+        ..9.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    };
+    let values: Vec<_> = millis.iter().map(|value| short(value / scale)).collect();
+    format!("{}{unit}", values.join("/"))
+}
+
+/// `812 B`, `1.9 kB`, `120 kB` or `1.2 MB`: a thousand to the next unit.
+pub(crate) fn bytes(bytes: f64) -> String {
+    match bytes {
+        ..999.5 => format!("{bytes:.0} B"),
+        ..9_950.0 => format!("{:.1} kB", bytes / 1e3),
+        ..999_500.0 => format!("{:.0} kB", bytes / 1e3),
+        _ => format!("{:.1} MB", bytes / 1e6),
+    }
+}
+
+/// Memory, in MiB as Kubernetes gives its limits: `18.3 MiB`.
+pub(crate) fn memory(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+}
+
+/// A number of which three digits matter: `0.17`, `17.3` or `412`.
+pub(crate) fn number(value: f64) -> String {
+    match value {
+        ..9.995 => format!("{value:.2}"),
+        ..99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The same without zeros behind the point: `1`, `0.5` or `0.17`.
+pub(crate) fn brief(value: f64) -> String {
+    let number = number(value);
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
+}
+
+/// A number of things, which only a median makes a fraction.
+pub(crate) fn whole(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}
+
+/// With the plural where there is not just one.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Machine {
+    /// Where and when, in less than a line; what is not known is not told.
+    pub(crate) fn describe(&self) -> String {
+        let known = |text: &str, prefix: &str| (!text.is_empty()).then(|| format!("{prefix}{text}"));
+        let cores = (self.cores > 0).then(|| counted(self.cores, "core"));
+        let memory = (self.memory > 0).then(|| format!("{:.1} GiB", float(self.memory) / f64::from(1 << 30)));
+        let version = |text: &str| text.trim_start_matches('v').to_owned();
+        let facts = [
+            cores,
+            known(&self.cpu, ""),
+            memory,
+            known(&self.system, ""),
+            known(&version(&self.kube_apiserver), "kube-apiserver "),
+            known(&version(&self.etcd), "etcd "),
+            known(&self.date, ""),
+        ];
+        facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Load {
+    /// What everybody got, in less than a line.
+    pub(crate) fn describe(&self) -> String {
+        let shoots = counted(self.shoots, "shoot");
+        let objects = counted(self.objects, "extension object");
+        let cluster = bytes(count(self.cluster_bytes));
+        let pace = match self.rate {
+            Some(rate) => format!("{} objects a second", number(rate)),
+            None => format!("all at once by {}", counted(self.writers, "writer")),
+        };
+        format!("{shoots}, {objects}, Clusters of {cluster}, {pace}, {}", counted(self.rounds, "round"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_has_its_unit() {
+        let durations = [0.42, 9.96, 12.4, 999.6, 2149.0, 125_400.0].map(duration);
+        assert_eq!(durations, ["0.4 ms", "10 ms", "12 ms", "1.0 s", "2.1 s", "125 s"]);
+        assert_eq!(
+            [0.0, 999.4, 999.6, 1940.0, 99_600.0, 1.25e6].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "1.9 kB", "100 kB", "1.2 MB"]
+        );
+        assert_eq!([0.0, 0.1667, 9.996, 17.25, 412.4].map(number), ["0.00", "0.17", "10.0", "17.2", "412"]);
+        assert_eq!([0.0, 1.0, 0.5, 0.1667, 100.0].map(brief), ["0", "1", "0.5", "0.17", "100"]);
+        assert_eq!([3.0, 3.5].map(whole), ["3", "3.5"]);
+        assert_eq!(memory(19_188_941.0), "18.3 MiB");
+    }
+
+    #[test]
+    fn several_durations_share_a_unit() {
+        assert_eq!(super::durations(&[0.5, 4.84, 79.2, 82.0]), "0.50/4.8/79/82");
+        assert_eq!(super::durations(&[21.0, 480.0, 7900.0, 15_000.0]), "0.02/0.48/7.9/15 s");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        assert_eq!(Machine::default().describe(), "");
+        let machine = Machine { cores: 2, memory: 8 << 30, etcd: "v3.6.5".to_owned(), ..Machine::default() };
+        assert_eq!(machine.describe(), "2 cores, 8.0 GiB, etcd 3.6.5");
+    }
+
+    #[test]
+    fn a_load_is_a_burst_or_has_a_rate() {
+        let mut load = Load { shoots: 200, objects: 1200, cluster_bytes: 101_300, writers: 16, rate: None, rounds: 3 };
+        let burst = "200 shoots, 1200 extension objects, Clusters of 101 kB, all at once by 16 writers, 3 rounds";
+        assert_eq!(load.describe(), burst);
+        load.rate = Some(50.0);
+        assert!(load.describe().contains(" 50.0 objects a second"), "{}", load.describe());
+    }
+}
