@@ -54,6 +54,7 @@ pub(super) const ALL: &[Rule] = rules![
     force_deletion_lets_go_at_once,
     a_failed_shoot_is_left_alone_until_it_is_not,
     a_late_cluster_is_waited_for_without_an_error,
+    a_cluster_that_cannot_be_read_is_waited_for_like_an_absent_one,
     others_labels_and_annotations_survive,
     a_request_patched_in_between_is_never_erased,
     written_status_paths_exist_in_the_crd,
@@ -392,6 +393,15 @@ async fn a_late_cluster_is_waited_for_without_an_error(ground: Ground) -> Result
     ground.barrier().await?;
     let before = ground.create_annotated("a", "reconcile").await?;
     ground.unchanged("a", &before, "there is no Cluster yet").await?;
+    ground.write_cluster(json!({})).await?;
+    ground.until_ready("a").await.map(drop)
+}
+
+async fn a_cluster_that_cannot_be_read_is_waited_for_like_an_absent_one(ground: Ground) -> Result<(), Failed> {
+    ground.write_cluster(json!({ "status": { "lastOperation": { "state": 1 } } })).await?;
+    ground.barrier().await?;
+    let before = ground.create_annotated("a", "reconcile").await?;
+    ground.unchanged("a", &before, "the Cluster cannot be read").await?;
     ground.write_cluster(json!({})).await?;
     ground.until_ready("a").await.map(drop)
 }
