@@ -4,39 +4,65 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use futures::{Stream, StreamExt};
-use kube::core::DeserializeGuard;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, CustomResource, ResourceExt};
-use serde::{Deserialize, Serialize};
+use kube::{Api, Client, CustomResource, Resource, ResourceExt};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::behaviour::of_annotation;
 use crate::contract::{FORCE_DELETION_ANNOTATION, SCRIPT_ANNOTATION};
 use crate::decide::ShootFacts;
+use crate::extension::Invalid;
+use crate::watched::decode;
 
-/// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Cluster", schema = "disabled")]
-#[serde(default)]
-pub struct ClusterSpec {
-    shoot: WatchedShoot,
+/// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB: what is not kept
+/// is passed over.
+///
+/// To decode one cannot fail, since the CRD makes an object of the Shoot; what is in it is looked at later. So nothing
+/// has to guard the watch, as [`Watched`](crate::watched::Watched) does with objects that are small.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = "FreshCluster")]
+struct Cluster {
+    #[serde(deserialize_with = "identity")]
+    metadata: ObjectMeta,
+    spec: ClusterSpec,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
+struct ClusterSpec {
+    shoot: Box<RawValue>,
+}
+
+/// The part of the metadata that is kept: managedFields alone may be larger than the rest of it.
+fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Identity {
+        name: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+    }
+    let Identity { name, uid, resource_version } = Identity::deserialize(deserializer)?;
+    Ok(ObjectMeta { name, uid, resource_version, ..ObjectMeta::default() })
+}
+
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct WatchedShoot {
     metadata: WatchedMeta,
     status: WatchedStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct WatchedMeta {
     annotations: Option<HashMap<String, String>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WatchedStatus {
     #[serde(rename = "technicalID")]
@@ -44,25 +70,25 @@ struct WatchedStatus {
     last_operation: Option<WatchedOperation>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct WatchedOperation {
     state: String,
 }
 
 impl Cluster {
-    fn facts(&self) -> ShootFacts {
-        let shoot = &self.spec.shoot;
+    fn facts(&self) -> Result<ShootFacts, Invalid> {
+        let shoot: WatchedShoot = decode(&self.spec.shoot)?;
         let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
-        ShootFacts {
+        Ok(ShootFacts {
             uid: self.metadata.uid.clone().unwrap_or_default(),
-            technical_id: shoot.status.technical_id.clone(),
             failed: shoot.status.last_operation.as_ref().is_some_and(|last| last.state == "Failed"),
             // Gardener takes whatever Go's ParseBool does for true.
             force_deleted: annotation(FORCE_DELETION_ANNOTATION)
                 .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "TRUE" | "true" | "True")),
             script: annotation(SCRIPT_ANNOTATION).map(|text| of_annotation(text)),
-        }
+            technical_id: shoot.status.technical_id,
+        })
     }
 }
 
@@ -104,7 +130,7 @@ impl Clusters {
             None => config,
         };
         let mut relisted = HashMap::new();
-        watcher(Api::<DeserializeGuard<Cluster>>::all(client), config).default_backoff().map(move |event| {
+        watcher(Api::<Cluster>::all(client), config).default_backoff().map(move |event| {
             Ok(match event? {
                 watcher::Event::Apply(cluster) => self.put(&cluster).into_iter().collect(),
                 watcher::Event::Delete(cluster) => self.remove(&cluster.name_any()).into_iter().collect(),
@@ -121,7 +147,7 @@ impl Clusters {
         })
     }
 
-    fn put(&self, cluster: &DeserializeGuard<Cluster>) -> Option<String> {
+    fn put(&self, cluster: &Cluster) -> Option<String> {
         let name = cluster.name_any();
         let Some(facts) = facts(cluster) else { return self.remove(&name) };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -147,18 +173,17 @@ impl Clusters {
     }
 }
 
-fn facts(cluster: &DeserializeGuard<Cluster>) -> Option<ShootFacts> {
-    match &cluster.0 {
-        Ok(cluster) => Some(cluster.facts()),
-        Err(invalid) => {
-            tracing::warn!(
-                cluster = invalid.metadata.name.as_deref().unwrap_or_default(),
-                error = %invalid.error,
-                "this Cluster cannot be read, its objects wait: correct the field that the error names",
-            );
-            None
-        }
+fn facts(cluster: &Cluster) -> Option<ShootFacts> {
+    let facts = cluster.facts();
+    if let Err(Invalid { field, problem }) = &facts {
+        tracing::warn!(
+            cluster = cluster.metadata.name,
+            field = format!("spec.shoot.{field}"),
+            error = problem,
+            "this Cluster cannot be read, its objects wait: correct the field",
+        );
     }
+    facts.ok()
 }
 
 /// A Cluster whose Shoot is kept as it is, for values that are copied into a status.
@@ -174,4 +199,50 @@ pub struct FreshClusterSpec {
 pub async fn read_shoot(client: &Client, cluster: &str) -> kube::Result<Option<Value>> {
     let cluster = Api::<FreshCluster>::all(client.clone()).get_opt(cluster).await?;
     Ok(cluster.map(|cluster| cluster.spec.shoot))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::WatchEvent;
+
+    use super::*;
+
+    fn cluster(shoot: &str) -> Cluster {
+        let text = format!(
+            r#"{{ "type": "MODIFIED", "object": {{
+                "metadata": {{ "name": "shoot--t--a", "uid": "u", "resourceVersion": "7", "managedFields": 1 }},
+                "spec": {{ "cloudProfile": {{ "large": [[{{}}]] }}, "shoot": {shoot}, "seed": {{}} }} }} }}"#
+        );
+        match serde_json::from_str(&text).unwrap() {
+            WatchEvent::Modified(cluster) => cluster,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_a_cluster_few_facts_are_kept() {
+        let minimal = cluster("{}");
+        assert_eq!((minimal.name_any().as_str(), minimal.resource_version().as_deref()), ("shoot--t--a", Some("7")));
+        let facts = ShootFacts { uid: "u".to_owned(), ..ShootFacts::default() };
+        assert_eq!(minimal.facts(), Ok(facts));
+        let failed = r#"{ "metadata": { "annotations": { "confirmation.gardener.cloud/force-deletion": "T" } },
+            "status": { "technicalID": "t", "lastOperation": { "state": "Failed" } } }"#;
+        let facts = cluster(failed).facts().unwrap();
+        assert!(facts.failed && facts.force_deleted && facts.script.is_none() && facts.technical_id == "t");
+        let scripted = r#"{ "metadata": { "annotations": { "mock.extensions.gardener.cloud/script": "no script" } } }"#;
+        assert!(cluster(scripted).facts().unwrap().script.unwrap().is_err());
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_read_counts_as_absent_until_it_can() {
+        let clusters = Clusters::default();
+        let good = cluster("{}");
+        for shoot in [r#"{ "status": { "lastOperation": { "state": 1 } } }"#, r#"{ "metadata": 7 }"#, "null", "7"] {
+            assert_eq!(clusters.put(&good).as_deref(), Some("shoot--t--a"));
+            assert_eq!(clusters.put(&cluster(shoot)).as_deref(), Some("shoot--t--a"), "its objects are looked at");
+            assert_eq!(clusters.get("shoot--t--a"), None, "{shoot}");
+        }
+        let invalid = cluster(r#"{ "status": { "lastOperation": { "state": 1 } } }"#).facts().unwrap_err();
+        assert_eq!(invalid.field, "status.lastOperation.state");
+    }
 }

@@ -271,6 +271,16 @@ impl Object<'_> {
             _ => *observed_generation != self.meta.generation || self.timestamp_is_news(),
         }
     }
+
+    /// Whether a newer timestamp is all that asks for service.
+    fn wants_only_a_time(&self) -> bool {
+        self.timestamp_is_news()
+            && self.status.is_some_and(|status| {
+                status.last_operation.as_ref().is_some_and(|last| last.state == State::Succeeded)
+                    && status.last_error.is_none()
+                    && status.observed_generation == self.meta.generation
+            })
+    }
 }
 
 /// The operation that was begun and has to be ended as what it was begun (`pkg/api/core/v1beta1/helper/common.go`).

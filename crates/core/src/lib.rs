@@ -20,5 +20,6 @@ pub mod rbac;
 pub mod reconcile;
 pub mod run;
 mod shutdown;
+pub mod watched;
 
 pub use run::main;

@@ -6,18 +6,18 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::GetParams;
-use kube::core::{DeserializeGuard, ObjectMeta, Request};
+use kube::core::{ObjectMeta, Request};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use serde_json::Value;
 
 use crate::behaviour::{File, Record, Scripting, Subject, drawn_seed, strongest};
 use crate::cluster::Clusters;
 use crate::decide::{self, ClusterView, Object, Reason, Rules, ShootFacts, Step, decide};
 use crate::events::Events;
-use crate::extension::Extension;
+use crate::extension::{Extension, Invalid};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
+use crate::watched::Watched;
 
 /// How long one round may take, all requests and their retries included.
 const ROUND: Duration = Duration::from_secs(30);
@@ -91,21 +91,23 @@ enum Written {
 }
 
 /// One round for one object.
-pub async fn reconcile<K: Extension>(
-    object: Arc<DeserializeGuard<K>>,
-    context: Arc<Context<K>>,
-) -> Result<Action, Error> {
+pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Context<K>>) -> Result<Action, Error> {
     let key = key(object.as_ref());
     let metrics = &context.metrics;
     set(&metrics.queued, context.objects.begun(&key));
     let round = Round { context: &context, key: &key };
     let object = match &object.0 {
         Ok(object) => object,
-        Err(invalid) => {
+        Err(undecodable) => {
             metrics.errors.with_label_values(&["undecodable"]).inc();
-            let field = tokio::time::timeout(ROUND, round.undecodable_field()).await.unwrap_or_default();
-            tracing::warn!(namespace = key.0, name = key.1, field, error = %invalid.error,
-                "this object cannot be read and is left alone: correct the field");
+            let Invalid { field, problem } = &undecodable.invalid;
+            tracing::warn!(
+                namespace = key.0,
+                name = key.1,
+                field,
+                error = problem,
+                "this object cannot be read and is left alone: correct the field"
+            );
             return Ok(Action::await_change());
         }
     };
@@ -125,7 +127,7 @@ pub async fn reconcile<K: Extension>(
 
 /// What happens after a failed round.
 #[expect(clippy::needless_pass_by_value, reason = "kube calls it with these")]
-pub fn retry<K: Extension>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context<K>>) -> Action {
+pub fn retry<K: Extension>(object: Arc<Watched<K>>, error: &Error, context: Arc<Context<K>>) -> Action {
     let key = key(object.as_ref());
     let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
     context.metrics.errors.with_label_values(&[reason]).inc();
@@ -222,14 +224,6 @@ impl<K: Extension> Round<'_, K> {
         }
     }
 
-    /// Path of the field that keeps the object from being decoded, which the watch does not tell; empty if the object
-    /// cannot be read again or has been mended.
-    async fn undecodable_field(&self) -> String {
-        let Ok(request) = self.request().get(&self.key.1, &GetParams::default()) else { return String::new() };
-        let Ok(object) = self.context.client.request::<Value>(request).await else { return String::new() };
-        serde_path_to_error::deserialize::<_, K>(object).err().map(|error| error.path().to_string()).unwrap_or_default()
-    }
-
     async fn read(&self) -> Result<Option<K>, Error> {
         let request = self.request().get(&self.key.1, &GetParams::default());
         let request = failed("object", request.map_err(kube::Error::BuildRequest))?;
@@ -246,7 +240,7 @@ impl<K: Extension> Round<'_, K> {
 }
 
 /// The reference by which the work queue knows an object.
-pub(crate) fn reference<K: Extension>(key: &Key) -> ObjectRef<DeserializeGuard<K>> {
+pub(crate) fn reference<K: Extension>(key: &Key) -> ObjectRef<Watched<K>> {
     let reference = ObjectRef::new(&key.1);
     if key.0.is_empty() { reference } else { reference.within(&key.0) }
 }

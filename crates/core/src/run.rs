@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
 use futures::{Stream, StreamExt, stream};
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -27,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::reconcile::{Context, reconcile, reference, retry, set};
 use crate::shutdown;
+use crate::watched::Watched;
 
 /// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
@@ -151,8 +151,8 @@ async fn run<K: Extension>(
     mut election: Option<Election>,
     heartbeat: Option<Heartbeat>,
 ) -> Result<(), Lost> {
-    let (store, writer) = reflector::store::<DeserializeGuard<K>>();
-    let api = K::Scope::api::<DeserializeGuard<K>>(context.client.clone(), namespace.as_deref());
+    let (store, writer) = reflector::store::<Watched<K>>();
+    let api = K::Scope::api::<Watched<K>>(context.client.clone(), namespace.as_deref());
     // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
     let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
         object.managed_fields_mut().clear();
@@ -257,15 +257,15 @@ fn watch_failed<K: Extension>(context: &Context<K>, error: &watcher::Error) {
     tracing::warn!(error = error as &dyn std::error::Error, "cannot watch, trying again");
 }
 
-type Changed<K> = Result<ObjectRef<DeserializeGuard<K>>, watcher::Error>;
+type Changed<K> = Result<ObjectRef<Watched<K>>, watcher::Error>;
 
 /// Keeps the memory of objects up with the watch; yields what to look at.
 fn changed<K: Extension>(
     context: &Context<K>,
-    store: &Store<DeserializeGuard<K>>,
-    event: watcher::Result<watcher::Event<DeserializeGuard<K>>>,
+    store: &Store<Watched<K>>,
+    event: watcher::Result<watcher::Event<Watched<K>>>,
 ) -> Vec<Changed<K>> {
-    let cluster = |object: &DeserializeGuard<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
+    let cluster = |object: &Watched<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
     match event {
         Err(error) => vec![Err(error)],
         Ok(watcher::Event::Apply(object)) => {
@@ -293,11 +293,11 @@ fn changed<K: Extension>(
 }
 
 /// All objects of the store.
-fn everything<K: Extension>(context: &Context<K>, store: &Store<DeserializeGuard<K>>) -> Vec<Changed<K>> {
+fn everything<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) -> Vec<Changed<K>> {
     store.state().iter().map(|object| Ok(queued(context, object))).collect()
 }
 
-fn queued<K: Extension>(context: &Context<K>, object: &DeserializeGuard<K>) -> ObjectRef<DeserializeGuard<K>> {
+fn queued<K: Extension>(context: &Context<K>, object: &Watched<K>) -> ObjectRef<Watched<K>> {
     set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
     ObjectRef::from_obj(object)
 }

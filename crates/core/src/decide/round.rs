@@ -1,9 +1,15 @@
 //! What an operation comes to now: begun, under way, ended, or tried again, as the script of the object has it.
 
-use super::{Change, Finalizer, OperationAnnotation, RETRY, Reason, Round, Step, Write, annotation, release, write};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::{Change, Finalizer, Object, OperationAnnotation, RETRY, Reason, Round, Step, Write};
+use super::{annotation, release, requested_at, write};
 use crate::behaviour::{Phase, Record, Request, Start};
-use crate::contract::{OperationType, State, TIMESTAMP_ANNOTATION};
+use crate::contract::{DELETION_CONFIRMATION_ANNOTATION, OperationType, State, TIMESTAMP_ANNOTATION};
 use crate::extension::{Invalid, Reader};
+
+/// How soon after the timestamp that confirms it a DELETE is expected.
+const DELETE_FOLLOWS: SignedDuration = SignedDuration::from_secs(1);
 
 impl Round<'_> {
     /// The operation that the object wants, if it wants any.
@@ -60,7 +66,7 @@ impl Round<'_> {
             _ => self.asked.is_some() || self.object.wants_service(),
         };
         if wanted {
-            return self.start(operation, change);
+            return self.foretold_deletion().map_or_else(|| self.start(operation, change), Step::RetryAt);
         }
         if let Some(last) = self.last.filter(|last| matches!(last.state, State::Error | State::Failed)) {
             let due = last.last_update_time.0.checked_add(RETRY).unwrap_or(self.now);
@@ -73,6 +79,20 @@ impl Round<'_> {
             return write(operation, vec![Write::Metadata(change)]);
         }
         Step::Leave(Reason::Done)
+    }
+
+    /// Until when a DELETE may follow the timestamp that confirms it. gardenlet sends one right after the other
+    /// (`pkg/extensions/customresources.go`): serving the timestamp would be for nothing, and often collide with the
+    /// DELETE. Nothing waits longer than twice [`DELETE_FOLLOWS`], whatever the clocks say.
+    fn foretold_deletion(&self) -> Option<Timestamp> {
+        let Object { meta, .. } = self.object;
+        let confirmed = annotation(meta, DELETION_CONFIRMATION_ANNOTATION) == Some("true");
+        if !confirmed || meta.deletion_timestamp.is_some() || self.asked.is_some() || !self.object.wants_only_a_time() {
+            return None;
+        }
+        let requested = requested_at(meta)?;
+        let due = requested.checked_add(DELETE_FOLLOWS).ok()?;
+        (self.now < due && requested.duration_since(self.now) <= DELETE_FOLLOWS).then_some(due)
     }
 
     fn start(&self, operation: OperationType, change: Change) -> Step {

@@ -55,6 +55,12 @@ impl Model {
         self
     }
 
+    fn confirmed(mut self, value: &str) -> Self {
+        let annotations = self.meta.annotations.as_mut().unwrap();
+        annotations.insert("confirmation.gardener.cloud/deletion".into(), value.into());
+        self
+    }
+
     fn next(&self, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
         self.next_by(None, cluster, reader, now)
     }
@@ -284,10 +290,11 @@ prop_compose! {
         has_operation in any::<bool>(),
         observed in prop::option::of(0_i64..3),
         error in any::<bool>(),
-        timestamp in prop::option::of(prop::sample::select(vec!["2026-08-20T10:15:29.9Z", "2026-08-20T10:15:30.9Z", "2026-08-20T10:15:33Z", "x"])),
+        timestamp in prop::option::of(prop::sample::select(vec!["2026-08-20T10:15:29.9Z", "2026-08-20T10:15:30.9Z", "2026-08-20T10:15:31.6Z", "2026-08-20T10:15:33Z", "x"])),
         held in any::<bool>(),
         other in any::<bool>(),
         deleted in any::<bool>(),
+        confirmed in any::<bool>(),
     ) -> Model {
         let mut value = json!({ "observedGeneration": observed });
         if has_operation {
@@ -301,6 +308,7 @@ prop_compose! {
         if other { object.meta.finalizers.get_or_insert_default().insert(0, "t.example.org/other".into()); }
         if deleted { object = object.deleted(); }
         if let Some(timestamp) = timestamp { object = object.asked_at(timestamp); }
+        if confirmed { object = object.confirmed("true"); }
         object
     }
 }
@@ -349,4 +357,5 @@ proptest! {
     }
 }
 
+mod confirmed;
 mod scripted;

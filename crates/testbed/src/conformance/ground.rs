@@ -11,7 +11,8 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
 use libtest_mimic::Failed;
-use mock_core::contract::{FORCE_DELETION_ANNOTATION, GROUP, OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, VERSION};
+use mock_core::contract::{DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, GROUP, VERSION};
+use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use mock_core::extension::Extension;
 use serde_json::{Value, json};
 
@@ -243,13 +244,23 @@ impl Ground {
         Ok(crd.pointer(path).cloned().ok_or("the CRD has no status")?)
     }
 
-    /// gardenlet's deletion: confirmed, with a fresh timestamp.
+    /// gardenlet's deletion: confirmed, with a fresh timestamp, then asked for.
     pub async fn delete(&self, name: &str) -> Result<(), Failed> {
+        self.confirm(name, Timestamp::now()).await?;
+        self.delete_confirmed(name).await
+    }
+
+    /// The first of the two requests of gardenlet's deletion.
+    pub async fn confirm(&self, name: &str, timestamp: Timestamp) -> Result<Value, Failed> {
         let annotations = json!({
-            "confirmation.gardener.cloud/deletion": "true",
-            TIMESTAMP_ANNOTATION: Timestamp::now().to_string(),
+            DELETION_CONFIRMATION_ANNOTATION: "true",
+            TIMESTAMP_ANNOTATION: timestamp.to_string(),
         });
-        self.patch(name, json!({ "metadata": { "annotations": annotations } })).await?;
+        self.patch(name, json!({ "metadata": { "annotations": annotations } })).await
+    }
+
+    /// The second of them.
+    pub async fn delete_confirmed(&self, name: &str) -> Result<(), Failed> {
         self.api().delete(name, &DeleteParams::default()).await?;
         Ok(())
     }

@@ -338,6 +338,24 @@ fn deleting_what_is_being_migrated_begins_no_other_attempt() {
 }
 
 #[test]
+fn a_timestamp_that_confirms_a_deletion_begins_no_attempt_before_it() {
+    let mut play = Play::new(create(), "- succeed: {after: 2s}");
+    play.until(1000);
+    play.now = time(NOW) + SignedDuration::from_secs(10);
+    play.object = play.object.clone().asked_at(&play.now.to_string()).confirmed("true");
+    let served = play.log.clone();
+    assert_eq!(play.until(10).log, served);
+    play.object = play.object.clone().deleted();
+    play.until(1000);
+    let record = play.record();
+    assert_eq!(
+        (record.operation, record.attempt, record.start),
+        (OperationType::Delete, 1, time(NOW) + SignedDuration::from_secs(10))
+    );
+    assert!(!play.object.held_by_us(), "{:?}", play.log);
+}
+
+#[test]
 fn without_a_script_a_deletion_that_somebody_failed_at_is_let_go_at_once() {
     let mut play = Play::new(Model::new(None, status("Delete", "Error")).held().deleted(), "- succeed: {}");
     play.script = None;

@@ -1,0 +1,72 @@
+//! What a timestamp is worth that confirms a deletion.
+
+use super::*;
+
+const REQUESTED: &str = "2026-08-20T10:15:31.2Z";
+
+/// At rest but for a newer timestamp, which confirms a deletion.
+fn confirmed() -> Model {
+    Model::new(None, status("Reconcile", "Succeeded")).held().asked_at(REQUESTED).confirmed("true")
+}
+
+fn at(now: &str, object: &Model) -> Step {
+    object.next(ClusterView::Known(&ShootFacts::default()), Reader::Polls, time(now))
+}
+
+#[test]
+fn it_waits_a_second_for_the_delete_and_is_served_then() {
+    let wait = Step::RetryAt(time("2026-08-20T10:15:32.2Z"));
+    let serve = writes(OperationType::Reconcile, &[SUCCEEDED]);
+    for (situation, now, expected) in [
+        ("as soon as it is seen", "2026-08-20T10:15:31.3Z", &wait),
+        ("no DELETE came", "2026-08-20T10:15:32.2Z", &serve),
+        ("its clock is a second ahead of ours", "2026-08-20T10:15:30.2Z", &wait),
+        ("its clock is further ahead", "2026-08-20T10:15:30.1Z", &serve),
+        ("its clock is behind", "2026-08-20T10:15:40Z", &serve),
+    ] {
+        assert_eq!(at(now, &confirmed()), *expected, "{situation}");
+    }
+    let mut never_held = confirmed();
+    never_held.meta.finalizers = None;
+    assert_eq!(at("2026-08-20T10:15:31.3Z", &never_held), wait);
+}
+
+#[test]
+fn whatever_else_asks_for_service_gets_it_at_once() {
+    use OperationType::{Create, Delete, Reconcile};
+    let with = |change: fn(&mut Model)| {
+        let mut object = confirmed();
+        change(&mut object);
+        object
+    };
+    let annotate = |key: &'static str, value: &'static str| {
+        let mut object = confirmed();
+        object.meta.annotations.as_mut().unwrap().insert(key.into(), value.into());
+        object
+    };
+    let served = || writes(Reconcile, &[SUCCEEDED]);
+    for (situation, object, expected) in [
+        ("not confirmed", confirmed().confirmed("yes"), served()),
+        (
+            "annotated",
+            annotate(OPERATION_ANNOTATION, "reconcile"),
+            writes(Reconcile, &[SUCCEEDED, Write::Metadata(DROP)]),
+        ),
+        ("of a new generation", with(|object| object.meta.generation = Some(2)), served()),
+        (
+            "beside an error",
+            with(|object| object.status.as_mut().unwrap().last_error = Some(json!({ "description": "old" }))),
+            served(),
+        ),
+        (
+            "unfinished",
+            with(|object| object.status = serde_json::from_value(status("Create", "Processing")).unwrap()),
+            writes(Create, &[SUCCEEDED]),
+        ),
+        ("never served", with(|object| object.status = None), writes(Create, &[SUCCEEDED])),
+        ("answered", confirmed().asked_at(NOW), Step::Leave(Reason::Done)),
+        ("deleted", confirmed().deleted(), writes(Delete, &[Write::Metadata(REMOVE)])),
+    ] {
+        assert_eq!(at("2026-08-20T10:15:31.3Z", &object), expected, "{situation}");
+    }
+}
