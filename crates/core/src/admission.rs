@@ -101,3 +101,62 @@ fn mutation(finalizer: &str) -> String {
          (!has({held}) ? {first} : '{finalizer}' in {held} ? [] : {further})"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResource;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::contract::Status;
+    use crate::extension::{Base, Input, Invalid, NoOptions, Outcome};
+
+    /// Two kinds that differ in their readers.
+    macro_rules! kind {
+        ($kind:ident, $spec:ident, $name:literal, $reader:expr) => {
+            #[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
+            #[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = $name, schema = "disabled")]
+            #[kube(namespaced, status = "Status")]
+            struct $spec {
+                #[serde(flatten)]
+                base: Base,
+            }
+
+            impl Extension for $kind {
+                type Options = NoOptions;
+                const FINALIZER: &'static str = "extensions.gardener.cloud/test";
+                const TYPES: &'static [&'static str] = &["mock"];
+                const READER: Reader = $reader;
+
+                fn base(&self) -> &Base {
+                    &self.spec.base
+                }
+
+                fn status(&self) -> Option<&Status> {
+                    self.status.as_ref()
+                }
+
+                fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+                    Ok(Outcome::default())
+                }
+            }
+        };
+    }
+
+    kind!(Polled, PolledSpec, "Polled", Reader::Polls);
+    kind!(Watched, WatchedSpec, "Watched", Reader::Watches);
+
+    #[test]
+    fn a_kind_whose_readers_need_the_annotation_has_no_policy() {
+        assert!(spec::<Polled>("[]").is_some());
+        assert!(spec::<Watched>("[]").is_none() && objects::<Watched>("a", &[]).is_none());
+    }
+
+    #[test]
+    fn types_are_strings_of_cel_whatever_they_hold() {
+        let [policy, binding] = objects::<Polled>("a", &["mock".to_owned(), "'\"\\\n".to_owned()]).unwrap();
+        let expression = policy.pointer("/spec/matchConditions/1/expression").unwrap();
+        assert_eq!(expression, r#"object.?spec.?type.orValue('') in ["mock","'\"\\\n"]"#);
+        assert_eq!(binding.pointer("/spec/policyName"), policy.pointer("/metadata/name"));
+    }
+}
