@@ -51,18 +51,19 @@ pub(crate) struct Args {
     /// How often everybody has a turn; figures are medians
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Also measure our controllers assisted by admission policies
+    #[arg(long)]
+    assisted: bool,
     /// A shell command that runs other controllers against KUBECONFIG until it is killed; may be repeated
     #[arg(long, value_name = "[NAME=]COMMAND")]
     against: Vec<String>,
     /// Also start the controllers where this many Shoots are there already; 10000 take a quarter of an hour
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     standing: Option<u32>,
-    /// Without a clock: count the requests and bytes of each operation, and compare them with what is expected
-    #[arg(long, exclusive = true)]
-    cost: bool,
-    /// The same, and keep what was counted as what is expected from now on
-    #[arg(long, exclusive = true)]
-    new_cost: bool,
+    /// Only count the requests and bytes of each operation, without a clock, and compare them with what is expected or
+    /// keep them as what is expected from now on
+    #[arg(long, exclusive = true, value_name = "WHAT")]
+    cost: Option<cost::Then>,
     /// Where all figures go
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
@@ -96,6 +97,8 @@ enum Entrant {
     Raw,
     /// Our five controllers.
     Ours,
+    /// The same, assisted by admission policies.
+    Assisted,
     /// Somebody else's.
     Other { name: String, command: String },
 }
@@ -115,6 +118,7 @@ impl Entrant {
         let (name, command) = match self {
             Self::Raw => ("raw limit", None),
             Self::Ours => ("mock", None),
+            Self::Assisted => ("mock assisted", None),
             Self::Other { name, command } => (name.as_str(), Some(command.clone())),
         };
         Contestant { name: name.to_owned(), command, ..Contestant::default() }
@@ -122,8 +126,8 @@ impl Entrant {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    if args.cost || args.new_cost {
-        return cost::run(args.new_cost).await;
+    if let Some(then) = args.cost {
+        return cost::run(then).await;
     }
     if cfg!(debug_assertions) {
         return optimised();
@@ -168,10 +172,8 @@ fn optimised() -> Result<ExitCode> {
 }
 
 async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
-    let entrants: Vec<Entrant> = [Entrant::Raw, Entrant::Ours]
-        .into_iter()
-        .chain(args.against.iter().map(|against| Entrant::parse(against)))
-        .collect();
+    let ours = [Entrant::Raw, Entrant::Ours].into_iter().chain(args.assisted.then_some(Entrant::Assisted));
+    let entrants: Vec<Entrant> = ours.chain(args.against.iter().map(|against| Entrant::parse(against))).collect();
     let mut report = Report {
         machine: machine(bench)?,
         load: figures::Load {

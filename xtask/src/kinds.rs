@@ -2,7 +2,8 @@
 
 use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use mock_core::{extension::Extension, rbac};
+use mock_core::{admission, extension::Extension, rbac};
+use serde_json::Value;
 
 /// A kind with a controller of its own, the binary of the package of the same name.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Kind {
     pub(crate) types: &'static [&'static str],
     pascal_case: fn() -> String,
     rules: fn() -> Vec<PolicyRule>,
+    admission: fn(&str) -> Option<Value>,
+    policy: fn(&str, &[String]) -> Option<[Value; 2]>,
 }
 
 /// All kinds, in the order in which gardenlet creates them.
@@ -28,7 +31,15 @@ pub(crate) const ALL: &[Kind] = &[
 
 impl Kind {
     const fn of<K: Extension>(name: &'static str, colour: Color) -> Self {
-        Self { name, colour, types: K::TYPES, pascal_case: || K::kind(&()).into_owned(), rules: rbac::rules::<K> }
+        Self {
+            name,
+            colour,
+            types: K::TYPES,
+            pascal_case: || K::kind(&()).into_owned(),
+            rules: rbac::rules::<K>,
+            admission: admission::spec::<K>,
+            policy: admission::objects::<K>,
+        }
     }
 
     /// The name of the package, of its binary and of everything that is deployed of it.
@@ -44,6 +55,18 @@ impl Kind {
     /// What its controller may do on the seed.
     pub(crate) fn rules(self) -> Vec<PolicyRule> {
         (self.rules)()
+    }
+
+    /// Spec of the policy that takes up requests for it inside of them, for a CEL list of types; none if its readers
+    /// forbid one.
+    pub(crate) fn admission(self, types: &str) -> Option<Value> {
+        (self.admission)(types)
+    }
+
+    /// That policy for the default types, and its binding.
+    pub(crate) fn policy(self) -> Option<[Value; 2]> {
+        let types: Vec<String> = self.types.iter().map(ToString::to_string).collect();
+        (self.policy)(&self.package(), &types)
     }
 
     /// The kind of a name as Kubernetes writes it, such as `ControlPlane`, or as people type it.

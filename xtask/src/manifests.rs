@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::{
     files::Files,
@@ -27,6 +27,9 @@ const REGISTRATIONS: &str = "controllerregistrations";
 const EXTENSIONS: &str = "extensions";
 /// What a script may say, for editors and for whoever checks scripts before they are applied.
 const SCHEMA: &str = "script.schema.json";
+
+/// What the chart replaces by the list of types in the expressions of an admission policy.
+const TYPES: &str = "TYPES";
 
 /// Instead of a registry that nobody named; the domain exists nowhere.
 const NO_REGISTRY: &str = "registry.example/gardener-mock";
@@ -66,6 +69,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chart_folder = cargo::root().join("deploy/chart");
     let mut stale = Files::at(chart_folder.join("rbac")).settle(rules()?, args.check)?;
+    stale.extend(Files::at(chart_folder.join("admission")).settle(policies()?, args.check)?);
 
     let archive = chart::package(&chart_folder)?;
     let registry = args.registry.as_deref();
@@ -126,6 +130,17 @@ fn combined(rendered: &[(String, String)], folder: &Path) -> String {
 /// The rules of each kind's ClusterRole, which the chart puts in.
 fn rules() -> Result<Vec<(String, String)>> {
     kinds::ALL.iter().map(|kind| Ok((format!("{}.yaml", kind.name), render::yaml(&kind.rules())?))).collect()
+}
+
+/// The admission policy of each kind that can have one, which the chart puts in with the types that it serves.
+fn policies() -> Result<Vec<(String, String)>> {
+    let policies = kinds::ALL.iter().filter_map(|kind| Some((kind, kind.admission(TYPES)?)));
+    policies
+        .map(|(kind, spec)| {
+            let policy = json!({ "types": kind.types, "spec": spec });
+            Ok((format!("{}.yaml", kind.name), render::yaml(&policy)?))
+        })
+        .collect()
 }
 
 fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {

@@ -129,8 +129,10 @@ fn every_step(steps: &mut Steps, fast: bool) {
         move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
     };
     steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
+    steps.run("admission-assisted", unless_missing(bed, admission_assisted));
     steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
-    steps.run("requests and bytes an operation", unless_missing(bed, || xtask(&["bench", "--cost"], |_| true)));
+    steps
+        .run("requests and bytes an operation", unless_missing(bed, || xtask(&["bench", "--cost", "check"], |_| true)));
     steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
@@ -149,6 +151,12 @@ fn test_bed_tests() -> Result<Outcome> {
     let mut targets = test_targets()?;
     targets.retain(|target| !STEPS_OF_THEIR_OWN.contains(&target.as_str()));
     tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
+}
+
+/// Runs the conformance suite of each kind with its admission policy in force.
+fn admission_assisted() -> Result<Outcome> {
+    let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1"))];
+    cargo_test(&["--workspace", "--no-fail-fast", "--test", "conformance"], variables)
 }
 
 /// The names of the test targets of all packages.

@@ -248,7 +248,7 @@ impl Object<'_> {
 
     /// Whether the timestamp asks for something that the status does not answer. Compared in whole seconds: raw,
     /// `…30.5` would be later than any `…30` that a status can hold.
-    fn timestamp_is_news(&self) -> bool {
+    pub(crate) fn timestamp_is_news(&self) -> bool {
         let answered = self.status.and_then(|status| status.last_operation.as_ref());
         match (requested_at(self.meta), answered) {
             (Some(requested), Some(last)) => whole_seconds(requested) > last.last_update_time.0,

@@ -4,6 +4,7 @@
 //! [`patch`] builds. A kind is an [`extension::Extension`].
 
 pub mod admin;
+pub mod admission;
 pub mod args;
 pub mod behaviour;
 pub mod cluster;

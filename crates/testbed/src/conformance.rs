@@ -3,6 +3,9 @@
 //!
 //! `MOCK_IMAGES` names a folder with the archives of `cargo xtask images`. The suite then installs the kind's
 //! registration from `deploy` as gardenlet does, and runs the controller in its image, under its ServiceAccount.
+//!
+//! `MOCK_ASSISTED` puts the kind's admission policy in force: all rules hold in that mode as well, some with a write
+//! less, and it has rules of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::assets::Assets;
 
+mod assisted;
 mod controller;
 mod faults;
 mod ground;
@@ -33,6 +37,9 @@ pub use scripts::{record, script};
 
 /// The variable that makes the suite run installed controllers.
 const IMAGES: &str = "MOCK_IMAGES";
+
+/// The variable that makes the suite apply the kind's admission policy.
+const ASSISTED: &str = "MOCK_ASSISTED";
 
 /// How long one rule may take; a rule that hangs is a rule that is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -71,13 +78,16 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     arguments.test_threads.get_or_insert(2 * threads);
     let images = std::env::var_os(IMAGES).map(PathBuf::from);
     let installed = if images.is_some() { installed::ALL } else { &[] };
+    let is_assisted = std::env::var_os(ASSISTED).is_some();
+    let assisted = if is_assisted { assisted::ALL } else { &[] };
     let rules: Vec<Rule> =
-        [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, restarts::ALL, installed, subject.rules].concat();
+        [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, restarts::ALL, installed, assisted, subject.rules]
+            .concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));
     }
-    match run::<K>(&arguments, subject, &rules, images.as_deref()) {
+    match run::<K>(&arguments, subject, &rules, images.as_deref(), is_assisted) {
         Ok(code) => code,
         Err(failed) => {
             #[expect(clippy::print_stderr, reason = "the suite is a program")]
@@ -94,11 +104,18 @@ fn run<K: Extension>(
     subject: Subject,
     rules: &[Rule],
     images: Option<&Path>,
+    is_assisted: bool,
 ) -> Result<ExitCode, Failed> {
     #[expect(clippy::print_stderr, reason = "building the control plane takes minutes")]
     let assets = Assets::locate(&|line| eprintln!("{line}"))?;
     let runtime = Runtime::new()?;
-    let suite = Arc::new(runtime.block_on(Suite::start::<K>(&assets, subject, images))?);
+    let suite = runtime.block_on(async {
+        let mut suite = Suite::start::<K>(&assets, subject, images).await?;
+        if is_assisted {
+            suite.assist::<K>(rules).await?;
+        }
+        Ok::<_, Failed>(Arc::new(suite))
+    })?;
     let runtime = Arc::new(runtime);
     let shared = runtime.block_on(async {
         let shared = Controller::shared(&suite)?;

@@ -1,6 +1,7 @@
 //! A real etcd and kube-apiserver with Gardener's CRDs, a stand-in for gardenlet, and the conformance suite of the
 //! extension contract. For tests, demo and benchmark; no controller depends on it.
 
+pub mod admission;
 pub mod assets;
 pub mod audit;
 pub mod bed;

@@ -56,6 +56,9 @@ pub const KINDS: [&str; 5] = ["Infrastructure", "ControlPlane", "OperatingSystem
 /// Without any progress for this long, there will be none.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The resolution of times in a status.
+const A_SECOND: Duration = Duration::from_secs(1);
+
 /// How often the generator looks whether it is late itself.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -199,12 +202,12 @@ impl Load {
     /// Opens the watches by which it will see what is ready.
     pub async fn start(client: Client, landscape: Landscape, options: Options) -> Result<Self, LoadError> {
         let watched = Arc::new(Watched::default());
-        let mut watches = Vec::new();
+        let mut open = Vec::new();
         for kind in KINDS {
-            watches.push(watched::follow(&client, kind, watched.clone()).await?);
+            open.push(watched::follow(&client, kind, watched.clone()).await?);
         }
         let wire = Wire::new(client);
-        Ok(Self(Arc::new(Inner { landscape, options, wire, watched, _watches: watches })))
+        Ok(Self(Arc::new(Inner { landscape, options, wire, watched, _watches: open })))
     }
 
     /// How many objects there are.
@@ -223,11 +226,13 @@ impl Load {
         self.0.landscape.plan(Some(0)).objects().len()
     }
 
-    /// Does what comes before a phase and is no part of it: what migration left behind is destroyed.
+    /// Does what comes before a phase and is no part of it: what migration left behind is destroyed, and the second of
+    /// the last answers passes, as it always has when gardenlet comes back.
     pub async fn prepare(&self, phase: Phase) -> Result<(), LoadError> {
         if phase == Phase::Restore {
             self.send(Asked::Destroy, Instant::now()).await?;
         }
+        sleep(A_SECOND).await;
         Ok(())
     }
 

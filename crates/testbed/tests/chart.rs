@@ -17,8 +17,9 @@ use std::{
 use clap::Parser;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{Api, Client, api::PostParams};
-use mock_core::{args::Args, extension::NoOptions, lease, rbac};
+use mock_core::{args::Args, contract::OPERATION_ANNOTATION, extension::NoOptions, lease, rbac};
 use mock_testbed::{
+    admission,
     assets::{self, Assets},
     bed::{Options, TestBed},
     installation::{gardener, template},
@@ -27,6 +28,8 @@ use mock_testbed::{
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "extension-mock";
+/// What gardenlet tells the chart of the seed.
+const KUBERNETES: &str = "v1.36.3";
 
 static HELM: LazyLock<PathBuf> = LazyLock::new(|| assets::helm(&progress).unwrap_or_else(|error| panic!("{error}")));
 
@@ -53,11 +56,17 @@ fn kinds() -> Vec<String> {
 
 /// The chart rendered with these values, or what helm says against them.
 fn render(kind: &str, values: &Value) -> Result<Vec<Value>, String> {
+    render_for(KUBERNETES, kind, values)
+}
+
+/// The same for a seed of another version.
+fn render_for(version: &str, kind: &str, values: &Value) -> Result<Vec<Value>, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("values.json");
     std::fs::write(&file, values.to_string()).unwrap();
     let mut helm = Command::new(&*HELM);
     helm.args(["template", &format!("mock-{kind}"), "--namespace", NAMESPACE, "--set", &format!("kind={kind}")]);
+    helm.args(["--kube-version", version]);
     let rendered = template(helm.arg("--values").arg(file).arg(chart())).map_err(|error| error.to_string())?;
     Ok(manifests::parse(&rendered, "the rendered chart").unwrap())
 }
@@ -79,6 +88,10 @@ fn seed() -> Value {
     documents.into_iter().find(|document| document["kind"] == "Seed").unwrap()
 }
 
+fn odd_types() -> Value {
+    json!(["yes", "1", "a: {b}", "--x", "ü/\"'", "{{ . }}", "TYPES", "\\n<&>"])
+}
+
 /// Values that somebody may give, each with what is odd about it.
 fn odd_values() -> Vec<(&'static str, Value)> {
     vec![
@@ -94,6 +107,7 @@ fn odd_values() -> Vec<(&'static str, Value)> {
                 "concurrency": 65535,
                 "logLevel": "debug,kube=info",
                 "vpa": { "enabled": true },
+                "admissionPolicy": { "enabled": true },
                 "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } } },
                 "image": { "repository": "localhost:5000/a/b", "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["a"] },
                 "script": "a: |\n  {{ .Values }} \"'\n# ü\n",
@@ -121,7 +135,7 @@ fn odd_values() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("a digest", json!({ "image": { "tag": format!("1.0@sha256:{}", "0".repeat(64)) } })),
-        ("types that YAML would read otherwise", json!({ "types": ["yes", "1", "a: {b}", "--x", "ü/\"'", "{{ . }}"] })),
+        ("types that YAML would read otherwise", json!({ "types": odd_types() })),
         ("numbers for quantities", json!({ "resources": { "requests": { "cpu": 1, "memory": 134_217_728 } } })),
         ("a probe of its own", json!({ "livenessProbe": { "initialDelaySeconds": 30, "timeoutSeconds": 5 } })),
     ]
@@ -258,6 +272,8 @@ fn values_that_make_no_sense_are_refused_by_name() {
         (json!({ "image": { "pullSecrets": null } }), "missing property 'pullSecrets'"),
         (json!({ "metrics": { "serviceMonitor": null } }), "missing property 'serviceMonitor'"),
         (json!({ "adminPort": null }), "missing property 'adminPort'"),
+        (json!({ "admissionPolicy": { "enabled": "yes" } }), "/admissionPolicy/enabled"),
+        (json!({ "admissionPolicy": null }), "missing property 'admissionPolicy'"),
         (json!({ "vpa": { "updateMode": "Sometimes" } }), "/vpa/updateMode"),
     ] {
         let error = render("network", &values).expect_err(&values.to_string());
@@ -265,4 +281,71 @@ fn values_that_make_no_sense_are_refused_by_name() {
     }
     let error = render("bastion", &json!({})).unwrap_err();
     assert!(error.contains("\"bastion\"") && error.contains("network, operatingsystemconfig"), "{error}");
+}
+
+const POLICY: &str = "MutatingAdmissionPolicy";
+const BINDING: &str = "MutatingAdmissionPolicyBinding";
+
+#[test]
+fn there_is_an_admission_policy_where_it_is_asked_for_and_a_controller_runs() {
+    for kind in kinds() {
+        for (values, expected) in [
+            (json!({}), false),
+            (json!({ "admissionPolicy": { "enabled": true } }), true),
+            (json!({ "admissionPolicy": { "enabled": true }, "replicas": 0 }), false),
+        ] {
+            let objects = render(&kind, &values).unwrap();
+            let there = [POLICY, BINDING].map(|kind| object(&objects, kind).is_some());
+            assert_eq!(there, [expected; 2], "{kind}: {values}");
+        }
+    }
+}
+
+#[test]
+fn an_admission_policy_that_cannot_work_is_refused() {
+    let values = json!({ "admissionPolicy": { "enabled": true } });
+    for version in ["v1.35.9", "v1.34.1-gke.100"] {
+        let error = render_for(version, "network", &values).unwrap_err();
+        assert!(error.contains("needs Kubernetes 1.36") && error.contains(version), "{error}");
+    }
+    for version in ["v1.36.0", "v1.36.2-gke.100", "v1.37.0-alpha.1", "v2.0.0"] {
+        render_for(version, "network", &values).unwrap_or_else(|error| panic!("{version}: {error}"));
+    }
+    assert!(render_for("v1.30.0", "network", &json!({})).is_ok());
+    for argument in ["--type=aws", "--namespace=a"] {
+        let values = json!({ "admissionPolicy": { "enabled": true }, "extraArgs": [argument] });
+        let error = render("network", &values).unwrap_err();
+        assert!(error.contains(argument), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_admission_policy_is_for_the_types_that_are_served() {
+    let bed = bed().await;
+    let of_type = |name: &str, provider: &Value| {
+        json!({
+            "apiVersion": "extensions.gardener.cloud/v1alpha1",
+            "kind": "Network",
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "annotations": { OPERATION_ANNOTATION: "reconcile" },
+            },
+            "spec": { "type": provider, "podCIDR": "10.20.0.0/16", "serviceCIDR": "10.30.0.0/16" },
+        })
+    };
+    for types in [json!([]), odd_types()] {
+        let objects = render("network", &json!({ "admissionPolicy": { "enabled": true }, "types": types })).unwrap();
+        let policies: Vec<_> = [POLICY, BINDING].map(|kind| object(&objects, kind).unwrap().clone()).into();
+        let served = if types == json!([]) { json!(["mock"]) } else { types };
+        let probes: Vec<_> = served.as_array().unwrap().iter().map(|provider| of_type("probe", provider)).collect();
+        admission::install(&bed.client(), &policies, &probes).await.unwrap_or_else(|error| panic!("{served}: {error}"));
+    }
+    for foreign in ["mock", "yes,1", "n<&>", ""] {
+        let created = manifests::apply(&bed.client(), &of_type("foreign", &json!(foreign)), Mode::DryRun).await;
+        let created = json!(created.unwrap());
+        assert_eq!(created["metadata"]["annotations"][OPERATION_ANNOTATION], "reconcile", "{foreign}");
+        assert!(created["metadata"]["finalizers"].is_null(), "{foreign}");
+    }
+    bed.stop().await.unwrap();
 }

@@ -11,25 +11,32 @@ use mock_testbed::{
     shoot::Landscape,
 };
 
-use super::fleet::Fleet;
+use super::{fleet::Fleet, turn};
 use crate::{cargo, kinds, signals::Interrupts};
 
 const PHASES: [Phase; 5] = [Phase::Create, Phase::Reconcile, Phase::Migrate, Phase::Restore, Phase::Delete];
 
+/// What is done with what was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Then {
+    /// It is compared with what is expected.
+    Check,
+    /// It is what is expected from now on.
+    Keep,
+}
+
 /// Counts, and compares with the file beside this one, or writes it.
-pub(super) async fn run(keep: bool) -> Result<ExitCode> {
+pub(super) async fn run(then: Then) -> Result<ExitCode> {
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
     let programs = cargo::build(kinds::ALL, false)?;
     let mut interrupts = Interrupts::listen()?;
-    let bed = TestBed::start(&assets, BedOptions { audit: false, janitor: false, ..BedOptions::default() }).await?;
     let counted = tokio::select! {
-        counted = count(&bed, &programs) => counted?,
+        counted = both(&assets, &programs) => counted?,
         () = interrupts.next() => anyhow::bail!("interrupted"),
     };
-    bed.stop().await.context("cannot end the test bed")?;
 
     let file = expected_file();
-    if keep {
+    if then == Then::Keep {
         fs::write(&file, counted).with_context(|| format!("cannot write {}", file.display()))?;
         println!("{}", file.display());
         return Ok(ExitCode::SUCCESS);
@@ -37,14 +44,23 @@ pub(super) async fn run(keep: bool) -> Result<ExitCode> {
     let expected = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let differences = differences(&expected, &counted);
     if differences.is_empty() {
-        println!("{} requests as expected, to the byte", counted.lines().filter(|line| line.contains(" × ")).count());
+        println!("{} figures, each as expected", sections(&counted).len());
         return Ok(ExitCode::SUCCESS);
     }
     println!("{differences}");
-    eprintln!(
-        "an operation costs something else than before: if that is meant, `cargo xtask bench --new-cost` keeps it"
-    );
+    eprintln!("an operation costs something else than before; `cargo xtask bench --cost keep` if that is meant");
     Ok(ExitCode::FAILURE)
+}
+
+/// Counts without and with admission policies, each on an API server of its own.
+async fn both(assets: &Assets, programs: &[(kinds::Kind, PathBuf)]) -> Result<String> {
+    let mut text = String::new();
+    for assisted in [false, true] {
+        let bed = TestBed::start(assets, BedOptions { audit: false, janitor: false, ..BedOptions::default() }).await?;
+        text += &count(&bed, programs, assisted).await?;
+        bed.stop().await.context("cannot end the test bed")?;
+    }
+    Ok(text)
 }
 
 fn expected_file() -> PathBuf {
@@ -52,10 +68,13 @@ fn expected_file() -> PathBuf {
 }
 
 /// One Shoot through all phases, one request of gardenlet's at a time.
-async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)]) -> Result<String> {
+async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)], assisted: bool) -> Result<String> {
     let client = bed.client();
-    let (fleet, _) = Fleet::ours(programs, &[], bed.kubeconfig(), bed.dir()).await?;
     let landscape = Landscape::load(&cargo::root().join("example/55-shoot.yaml"), None, None)?;
+    if assisted {
+        turn::assist(&landscape, &client).await?;
+    }
+    let (fleet, _) = Fleet::ours(programs, &[], bed.kubeconfig(), bed.dir()).await?;
     let options = Options { first: 0, shoots: 1, writers: 1, rate: None, answer: Answer::Controllers };
     let load = Load::start(client.clone(), landscape, options).await?;
     let mut text = String::new();
@@ -64,9 +83,9 @@ async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)]) -> Result<Str
         load.prepare(phase).await?;
         let before = Counters::read(&client).await?;
         let played = load.play(phase).await?;
-        // A controller may still be waiting for the answer to its last write, but the API server has counted it.
-        let counted = Counters::read(&client).await?.since(&before).of_others(&played.own);
-        describe(phase, &counted, &mut text);
+        let counted = settled(&client).await?.since(&before).of_others(&played.own);
+        let assisted = if assisted { "assisted " } else { "" };
+        describe(&format!("{assisted}{}", phase.as_str()), &counted, &mut text);
     }
     let now = revision(&client).await?;
     ensure!(
@@ -77,6 +96,19 @@ async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)]) -> Result<Str
     Ok(text)
 }
 
+/// What the API server counts once it counts nothing more: it sends an event before it has counted the write.
+async fn settled(client: &kube::Client) -> Result<Counters> {
+    let mut last = Counters::read(client).await?;
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        let now = Counters::read(client).await?;
+        if now.since(&last).is_empty() {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
 /// The newest revision of the API server's store, which requests name and whose digits are part of their size.
 async fn revision(client: &kube::Client) -> Result<u64> {
     let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
@@ -84,9 +116,9 @@ async fn revision(client: &kube::Client) -> Result<u64> {
     Ok(list.metadata.resource_version.unwrap_or_default().parse()?)
 }
 
-fn describe(phase: Phase, counted: &Tally, text: &mut String) {
+fn describe(phase: &str, counted: &Tally, text: &mut String) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}", phase.as_str());
+    let _ = writeln!(text, "{phase}");
     for ((verb, resource), requests) in &counted.requests {
         let _ = write!(text, "  {} × {verb} {resource}", requests.count);
         for (number, what) in [(requests.conflicts, "conflicts"), (requests.failures, "failures")] {

@@ -7,10 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use kube::Client;
+use mock_core::contract::{OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION};
 use mock_testbed::{
+    admission,
     bed::{Options as BedOptions, TestBed},
     load::{self, Answer, Counters, Load, Options, Played, raw_watches},
+    shoot::{Landscape, Planned},
 };
+use serde_json::{Value, json};
 
 use super::{
     Bench, Entrant,
@@ -18,6 +22,7 @@ use super::{
     fleet::Fleet,
     usage,
 };
+use crate::kinds;
 
 /// The first Shoot of those that only warm everything up.
 const WARM_UP: usize = 1_000_000;
@@ -44,6 +49,9 @@ pub(super) async fn bed(bench: &Bench) -> Result<TestBed> {
 pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
     let bed = bed(bench).await?;
     let client = bed.client();
+    if matches!(entrant, Entrant::Assisted) {
+        assist(&bench.landscape, &client).await?;
+    }
     let started = start(bench, entrant, &bed).await?;
     let answer = if matches!(entrant, Entrant::Raw) { Answer::Raw } else { Answer::Controllers };
     let raw = if answer == Answer::Raw { raw_watches(&client).await? } else { Vec::new() };
@@ -87,6 +95,25 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
     Ok(round)
 }
 
+/// Puts the admission policies of all kinds in force.
+pub(super) async fn assist(landscape: &Landscape, client: &Client) -> Result<()> {
+    let policies: Vec<Value> = kinds::ALL.iter().filter_map(|kind| kind.policy()).flatten().collect();
+    let annotations = json!({
+        OPERATION_ANNOTATION: OperationAnnotation::Reconcile.as_str(),
+        TIMESTAMP_ANNOTATION: "2026-01-02T03:04:05Z",
+    });
+    let probe = |planned: Planned| {
+        let mut object = planned.object;
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata
+                .extend([("namespace".to_owned(), json!("default")), ("annotations".to_owned(), annotations.clone())]);
+        }
+        object
+    };
+    let probes: Vec<Value> = landscape.plan(Some(WARM_UP)).objects().into_iter().map(probe).collect();
+    Ok(admission::install(client, &policies, &probes).await?)
+}
+
 /// The contestant's controllers, and how long those took that say when they are ready.
 pub(super) async fn start(
     bench: &Bench,
@@ -95,7 +122,9 @@ pub(super) async fn start(
 ) -> Result<Option<(Fleet, Vec<(String, f64)>)>> {
     Ok(match entrant {
         Entrant::Raw => None,
-        Entrant::Ours => Some(Fleet::ours(&bench.programs, &bench.arguments, bed.kubeconfig(), bed.dir()).await?),
+        Entrant::Ours | Entrant::Assisted => {
+            Some(Fleet::ours(&bench.programs, &bench.arguments, bed.kubeconfig(), bed.dir()).await?)
+        }
         Entrant::Other { name, command } => {
             Some((Fleet::other(name, command, bed.kubeconfig(), bed.dir())?, Vec::new()))
         }

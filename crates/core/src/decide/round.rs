@@ -100,7 +100,9 @@ impl Round<'_> {
             Start::Instant if operation == OperationType::Delete => release(),
             Start::Instant => self.result(operation, Write::Status(State::Succeeded), change),
             Start::Invalid(invalid) => self.bad_script(operation, invalid, change),
-            Start::Attempt(record) if record.is_instant() => self.end(*record, true, change),
+            Start::Attempt(record) if record.is_instant() && !self.would_show(&record, change) => {
+                self.end(*record, true, change)
+            }
             Start::Attempt(record) => {
                 let metadata = self.left_of(record.early(change));
                 let processing = [Write::Scripted(Box::new(record.beginning()))];
@@ -113,6 +115,12 @@ impl Round<'_> {
                 write(operation, writes)
             }
         }
+    }
+
+    /// Whether the success would show for a moment before its timestamp goes, since no annotation hides it.
+    fn would_show(&self, record: &Record, change: Change) -> bool {
+        let is_there = annotation(self.object.meta, TIMESTAMP_ANNOTATION).is_some();
+        self.asked.is_none() && is_there && record.early(change).strip_timestamp
     }
 
     fn running(&self, record: &Record, change: Change) -> Step {

@@ -11,7 +11,7 @@ use super::{Error, Round, Written, failed};
 use crate::behaviour::{self, Act, Fault, Record};
 use crate::cluster::read_shoot;
 use crate::contract::{OperationType, State};
-use crate::decide::{self, Change, RETRY, ShootFacts, Write};
+use crate::decide::{self, Change, Object, RETRY, ShootFacts, Write};
 use crate::extension::{Extension, Input, Invalid, Outcome};
 use crate::patch::{self, Problem, Report};
 
@@ -58,7 +58,7 @@ impl<K: Extension> Round<'_, K> {
         }
         let only_metadata = writes.iter().all(|write| matches!(write, Write::Metadata(_)));
         if let Some(ended) = ended.or(only_metadata.then_some(State::Succeeded)) {
-            self.account(object.meta(), operation, ended, writes);
+            self.account(object, operation, ended, writes);
         }
         for write in writes {
             match write {
@@ -160,17 +160,19 @@ impl<K: Extension> Round<'_, K> {
         Ok(object.outcome(&Input { options, time, technical_id, repeat_time, failed_pools, shoot: &shoot }))
     }
 
-    fn account(&self, meta: &ObjectMeta, operation: OperationType, ended: State, writes: &[Write]) {
+    fn account(&self, object: &K, operation: OperationType, ended: State, writes: &[Write]) {
         let metrics = &self.context.metrics;
         let outcome = if ended == State::Succeeded { "Succeeded" } else { "Error" };
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
         // Without the annotation the timestamp may be that of a request served long ago.
-        let asked = writes.iter().any(|write| match write {
-            Write::Metadata(change) => change.drop_operation,
-            Write::Scripted(_) => true,
-            _ => false,
-        });
-        if let (true, "Succeeded", Some(requested)) = (asked, outcome, decide::requested_at(meta)) {
+        let served = Object { meta: object.meta(), base: object.base(), status: object.status() };
+        let asked = served.timestamp_is_news()
+            || writes.iter().any(|write| match write {
+                Write::Metadata(change) => change.drop_operation,
+                Write::Scripted(_) => true,
+                _ => false,
+            });
+        if let (true, "Succeeded", Some(requested)) = (asked, outcome, decide::requested_at(object.meta())) {
             let seconds = Timestamp::now().duration_since(requested).as_secs_f64();
             metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
         }

@@ -16,8 +16,9 @@ use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use mock_core::extension::Extension;
 use serde_json::{Value, json};
 
-use super::Subject;
 use super::controller::{self, Controller, Host};
+use super::{Rule, Subject};
+use crate::admission;
 use crate::assets::Assets;
 use crate::audit::Request;
 use crate::bed::{Options, TestBed};
@@ -45,6 +46,8 @@ pub(super) struct Suite {
     pub(super) default_type: String,
     pub(super) timeout: SignedDuration,
     pub(super) schema: fn(&Value, &Value) -> Result<(), Failed>,
+    /// Whether the kind's admission policy is in force.
+    pub(super) is_assisted: bool,
 }
 
 impl Suite {
@@ -78,6 +81,35 @@ impl Suite {
             default_type: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
             timeout: K::TIMEOUT,
             schema: super::schema::written_paths_exist::<K>,
+            is_assisted: false,
+        })
+    }
+
+    /// Puts the kind's admission policy in force, for the type that all rules share and for those that they have of
+    /// their own.
+    pub(super) async fn assist<K: Extension>(&mut self, rules: &[Rule]) -> Result<(), Failed> {
+        let own = rules.iter().map(|rule| namespace(rule.name));
+        let types: Vec<_> = [self.default_type.clone()].into_iter().chain(own).collect();
+        let policies =
+            mock_core::admission::objects::<K>(&self.name, &types).ok_or("its readers need the annotation")?;
+        let mut probe = self.object("default", "probe");
+        json_patch_merge(&mut probe, &asking("reconcile"));
+        admission::install(&self.client, &policies, &[probe]).await?;
+        self.is_assisted = true;
+        Ok(())
+    }
+
+    /// An object of the default type without any annotation.
+    fn object(&self, namespace: &str, name: &str) -> Value {
+        let mut spec = (self.subject.spec)();
+        if let Some(spec) = spec.as_object_mut() {
+            spec.insert("type".to_owned(), json!(self.default_type));
+        }
+        json!({
+            "apiVersion": self.resource.api_version,
+            "kind": self.resource.kind,
+            "metadata": { "name": name, "namespace": namespace, "annotations": {} },
+            "spec": spec,
         })
     }
 
@@ -120,6 +152,12 @@ fn folder(bed: &TestBed) -> PathBuf {
     bed.dir().join("controllers")
 }
 
+/// The namespace of a rule; also the type that controllers serve which it has for itself.
+fn namespace(rule: &str) -> String {
+    let name: String = rule.replace('_', "-").chars().take(50).collect();
+    format!("shoot--t--{}", name.trim_end_matches('-'))
+}
+
 /// A shoot's namespace with its Cluster, for one rule.
 #[derive(Clone)]
 pub struct Ground {
@@ -130,9 +168,7 @@ pub struct Ground {
 
 impl Ground {
     pub(super) async fn new(suite: Arc<Suite>, rule: &str) -> Result<Self, Failed> {
-        let name: String = rule.replace('_', "-").chars().take(50).collect();
-        let namespace = format!("shoot--t--{}", name.trim_end_matches('-'));
-        let ground = Self { suite, namespace };
+        let ground = Self { suite, namespace: namespace(rule) };
         let labels = json!({ "gardener.cloud/role": "shoot" });
         let namespace = json!({ "metadata": { "name": ground.namespace, "labels": labels } });
         let api = Api::<Namespace>::all(ground.suite.client.clone());
@@ -141,7 +177,7 @@ impl Ground {
         Ok(ground)
     }
 
-    fn api(&self) -> Api<DynamicObject> {
+    pub(super) fn api(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.suite.client.clone(), &self.namespace, &self.suite.resource)
     }
 
@@ -185,16 +221,7 @@ impl Ground {
     /// An object of the default type without any annotation.
     #[must_use]
     pub fn object(&self, name: &str) -> Value {
-        let mut spec = (self.suite.subject.spec)();
-        if let Some(spec) = spec.as_object_mut() {
-            spec.insert("type".to_owned(), json!(self.suite.default_type));
-        }
-        json!({
-            "apiVersion": self.suite.resource.api_version,
-            "kind": self.suite.resource.kind,
-            "metadata": { "name": name, "namespace": self.namespace, "annotations": {} },
-            "spec": spec,
-        })
+        self.suite.object(&self.namespace, name)
     }
 
     /// Creates an object with a patch over [`object`](Self::object).
@@ -218,6 +245,13 @@ impl Ground {
     /// gardenlet's request: annotation and a fresh timestamp in one patch.
     pub async fn ask(&self, name: &str, operation: &str) -> Result<Value, Failed> {
         self.patch(name, asking(operation)).await
+    }
+
+    /// gardenlet's request, made that long after the second of the last success.
+    pub(super) async fn ask_later(&self, name: &str, operation: &str, later: SignedDuration) -> Result<Value, Failed> {
+        let object = self.get(name).await?;
+        let last: Timestamp = text(&object, "/status/lastOperation/lastUpdateTime").parse()?;
+        self.patch(name, asking_at(operation, &last.checked_add(later)?.to_string())).await
     }
 
     /// One merge patch of the status.
@@ -364,16 +398,26 @@ impl Ground {
         ensure(writes == expected, format!("{writes} writes instead of {expected}: {:#?}", self.requests(name)?))
     }
 
-    /// A further controller for this ground alone, serving `types`.
-    pub(super) fn controller(&self, types: &str) -> Result<Controller, Failed> {
-        Controller::start(&self.suite, &["--type", types])
+    /// How many writes of the metadata a request of gardenlet's costs that its timestamp tells from the one before.
+    pub(super) fn metadata_writes(&self) -> usize {
+        usize::from(!self.suite.is_assisted)
+    }
+
+    /// A further controller for the type that has the namespace's name.
+    pub(super) fn controller(&self) -> Result<Controller, Failed> {
+        Controller::start(&self.suite, &["--type", &self.namespace])
     }
 }
 
 /// gardenlet's request as a merge patch.
 #[must_use]
 pub fn asking(operation: &str) -> Value {
-    let annotations = json!({ OPERATION_ANNOTATION: operation, TIMESTAMP_ANNOTATION: Timestamp::now().to_string() });
+    asking_at(operation, &Timestamp::now().to_string())
+}
+
+/// The same, made at a given time.
+pub(super) fn asking_at(operation: &str, timestamp: &str) -> Value {
+    let annotations = json!({ OPERATION_ANNOTATION: operation, TIMESTAMP_ANNOTATION: timestamp });
     json!({ "metadata": { "annotations": annotations } })
 }
 

@@ -31,8 +31,8 @@ pub(super) const ALL: &[Rule] = rules![
 const OBJECTS: usize = 12;
 
 async fn a_killed_process_loses_nothing(ground: Ground) -> Result<(), Failed> {
-    let own = "killed";
-    let mut controller = ground.controller(own)?;
+    let own = &ground.namespace;
+    let mut controller = ground.controller()?;
     for operation in ["reconcile", "reconcile", "migrate", "restore"] {
         let (done, names) = (done(operation), names());
         for name in &names {
@@ -45,7 +45,7 @@ async fn a_killed_process_loses_nothing(ground: Ground) -> Result<(), Failed> {
                 ground.until(name, "a first success", reached).await?;
             }
             controller.kill().await?;
-            controller = ground.controller(own)?;
+            controller = ground.controller()?;
         }
         for name in &names {
             ground.until(name, operation, |object| done(&ground, object)).await?;
@@ -54,7 +54,7 @@ async fn a_killed_process_loses_nothing(ground: Ground) -> Result<(), Failed> {
     for name in names() {
         ground.delete(&name).await?;
         controller.kill().await?;
-        controller = ground.controller(own)?;
+        controller = ground.controller()?;
     }
     for name in names() {
         ground.until_gone(&name).await?;
@@ -63,8 +63,8 @@ async fn a_killed_process_loses_nothing(ground: Ground) -> Result<(), Failed> {
 }
 
 async fn a_second_process_does_no_harm(ground: Ground) -> Result<(), Failed> {
-    let own = "twice";
-    let _controllers = [ground.controller(own)?, ground.controller(own)?];
+    let own = &ground.namespace;
+    let _controllers = [ground.controller()?, ground.controller()?];
     for operation in ["reconcile", "reconcile", "migrate", "restore"] {
         let done = done(operation);
         for name in names() {
@@ -78,11 +78,11 @@ async fn a_second_process_does_no_harm(ground: Ground) -> Result<(), Failed> {
 }
 
 async fn a_request_from_before_the_start_is_served(ground: Ground) -> Result<(), Failed> {
-    let own = "early";
+    let own = &ground.namespace;
     for name in names() {
         ask(&ground, &name, own, "reconcile").await?;
     }
-    let _controller = ground.controller(own)?;
+    let _controller = ground.controller()?;
     for name in names() {
         let object = ground.until_ready(&name).await?;
         ensure(last(&object) == "Create/Succeeded", last(&object))?;
@@ -91,7 +91,7 @@ async fn a_request_from_before_the_start_is_served(ground: Ground) -> Result<(),
 }
 
 async fn an_undecodable_sibling_stops_nobody_and_is_named_in_the_log(ground: Ground) -> Result<(), Failed> {
-    let own = "beside";
+    let own = &ground.namespace;
     ask(&ground, "undecodable", own, "wait-for-state").await?;
     // Gardener's CRD would not let it in: an older or newer one might.
     ground.loosen_progress().await?;
@@ -108,7 +108,7 @@ async fn an_undecodable_sibling_stops_nobody_and_is_named_in_the_log(ground: Gro
     for name in names() {
         ask(&ground, &name, own, "reconcile").await?;
     }
-    let _controller = ground.controller(own)?;
+    let _controller = ground.controller()?;
     for name in names() {
         ground.until_ready(&name).await?;
     }
@@ -121,9 +121,9 @@ async fn an_undecodable_sibling_stops_nobody_and_is_named_in_the_log(ground: Gro
 async fn readiness_follows_the_first_list_and_sigterm_ends_the_process(ground: Ground) -> Result<(), Failed> {
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
-    let mut controller = Controller::start(&ground.suite, &["--type", "admin", "--admin-address", &address])?;
+    let mut controller = Controller::start(&ground.suite, &["--type", &ground.namespace, "--admin-address", &address])?;
     until_answered(&address, "/readyz", "200 OK").await?;
-    ask(&ground, "a", "admin", "reconcile").await?;
+    ask(&ground, "a", &ground.namespace, "reconcile").await?;
     ground.until_ready("a").await?;
     let counted = r#"mock_reconciles_total{operation="Create",outcome="Succeeded"} 1"#;
     until_answered(&address, "/metrics", counted).await?;
@@ -166,7 +166,7 @@ async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), F
 }
 
 async fn one_namespace_can_be_served_alone(ground: Ground) -> Result<(), Failed> {
-    let own = "alone";
+    let own = &ground.namespace;
     let _controller = Controller::start(&ground.suite, &["--type", own, "--namespace", &ground.namespace])?;
     let other = Ground::new(ground.suite.clone(), "elsewhere").await?;
     ask(&other, "a", own, "reconcile").await?;
@@ -181,7 +181,8 @@ async fn one_namespace_can_be_served_alone(ground: Ground) -> Result<(), Failed>
 async fn a_refused_write_is_told_and_tried_again_with_backoff(ground: Ground) -> Result<(), Failed> {
     let refusal = Refusal::begin(&ground).await?;
     let began = tokio::time::Instant::now();
-    let mut patch = asking("reconcile");
+    // Its metadata has to be written whatever else sees to requests.
+    let mut patch = asking("restore");
     json_patch_merge(&mut patch, &json!({ "metadata": { "labels": { "refused": "yes" } } }));
     ground.create("a", patch).await?;
     // Each round writes the status and is refused the metadata. The event of our own status write must not start the
@@ -230,7 +231,7 @@ impl Refusal {
         while !std::fs::read_to_string(ground.suite.log())?.contains("refused for a test") {
             ensure(probed < 1000, "the policy never came into force")?;
             probed += 1;
-            ground.ask("probe", "reconcile").await?;
+            ground.ask("probe", "restore").await?;
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
         Ok(refusal)

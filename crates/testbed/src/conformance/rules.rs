@@ -1,11 +1,16 @@
 //! The rules that hold for every kind. A function's name is the rule.
 
+use std::pin::pin;
+
+use futures::TryStreamExt;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{WatchEvent, WatchParams};
 use libtest_mimic::Failed;
 use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::{Value, json};
 
-use super::ground::{annotation, asking, finalizers, last, text};
+use super::ground::{annotation, asking, finalizers, json_patch_merge, last, text};
+use super::scripts::{record, scripted};
 use super::{Ground, Rule, ensure};
 use crate::readiness;
 
@@ -18,13 +23,15 @@ macro_rules! rules {
 }
 
 pub(super) const ALL: &[Rule] = rules![
-    an_annotated_create_is_ready_with_two_writes,
+    an_annotated_create_is_ready_with_the_fewest_writes,
     a_create_without_annotation_is_served_and_held,
-    a_reconcile_costs_two_writes_and_ends_as_reconcile,
+    a_reconcile_costs_the_fewest_writes_and_ends_as_reconcile,
     the_last_operation_is_complete,
     the_timestamp_stays_byte_for_byte,
     a_timestamp_ahead_of_our_clock_is_answered,
     an_unreadable_timestamp_is_kept_and_is_no_request,
+    a_request_in_the_second_of_the_last_success_costs_two_writes,
+    no_event_shows_readiness_before_the_request_is_served,
     two_reconciles_within_one_second_are_both_served,
     a_new_generation_without_annotation_is_a_request_of_one_write,
     a_newer_timestamp_without_annotation_is_a_request,
@@ -61,12 +68,12 @@ pub(super) const ALL: &[Rule] = rules![
     spec_is_never_touched,
 ];
 
-async fn an_annotated_create_is_ready_with_two_writes(ground: Ground) -> Result<(), Failed> {
+async fn an_annotated_create_is_ready_with_the_fewest_writes(ground: Ground) -> Result<(), Failed> {
     ground.create_annotated("a", "reconcile").await?;
     let object = ground.until_ready("a").await?;
     ensure(last(&object) == "Create/Succeeded", last(&object))?;
     ensure(ground.holds(&object), "our finalizer is missing")?;
-    ground.has_cost("a", 0, 2 + ground.suite.subject.secrets).await
+    ground.has_cost("a", 0, 1 + ground.metadata_writes() + ground.suite.subject.secrets).await
 }
 
 async fn a_create_without_annotation_is_served_and_held(ground: Ground) -> Result<(), Failed> {
@@ -75,14 +82,14 @@ async fn a_create_without_annotation_is_served_and_held(ground: Ground) -> Resul
     ensure(last(&object) == "Create/Succeeded", last(&object))
 }
 
-async fn a_reconcile_costs_two_writes_and_ends_as_reconcile(ground: Ground) -> Result<(), Failed> {
+async fn a_reconcile_costs_the_fewest_writes_and_ends_as_reconcile(ground: Ground) -> Result<(), Failed> {
     ready(&ground).await?;
     ground.barrier().await?;
     let before = ground.writes("a")?;
-    ground.ask("a", "reconcile").await?;
+    ground.ask_later("a", "reconcile", SignedDuration::from_secs(1)).await?;
     let object = ground.until_ready("a").await?;
     ensure(last(&object) == "Reconcile/Succeeded", last(&object))?;
-    ground.has_cost("a", before, 2 + ground.suite.subject.secrets).await
+    ground.has_cost("a", before, 1 + ground.metadata_writes() + ground.suite.subject.secrets).await
 }
 
 async fn the_last_operation_is_complete(ground: Ground) -> Result<(), Failed> {
@@ -117,6 +124,43 @@ async fn an_unreadable_timestamp_is_kept_and_is_no_request(ground: Ground) -> Re
     let annotations = json!({ TIMESTAMP_ANNOTATION: "yesterday" });
     let before = ground.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
     ground.unchanged("a", &before, "an unreadable timestamp is no request").await
+}
+
+async fn a_request_in_the_second_of_the_last_success_costs_two_writes(ground: Ground) -> Result<(), Failed> {
+    ready(&ground).await?;
+    ground.barrier().await?;
+    let before = ground.writes("a")?;
+    let asked = ground.ask_later("a", "reconcile", SignedDuration::from_millis(500)).await?;
+    ensure(annotation(&asked, OPERATION_ANNOTATION) == Some("reconcile"), "nothing tells it from a request of before")?;
+    ground.until_ready("a").await?;
+    ground.has_cost("a", before, 2 + ground.suite.subject.secrets).await
+}
+
+async fn no_event_shows_readiness_before_the_request_is_served(ground: Ground) -> Result<(), Failed> {
+    // A script's bookkeeping says which request the status answers.
+    scripted(&ground, "a", &json!([{ "succeed": {} }])).await?;
+    let ready = ground.until_ready("a").await?;
+    let (api, params) = (ground.api(), WatchParams::default().fields("metadata.name=a"));
+    let mut events = pin!(api.watch(&params, text(&ready, "/metadata/resourceVersion")).await?);
+    for (round, later) in [1000, 500, -1000, 2500, 0].into_iter().cycle().take(50).enumerate() {
+        let asked = ground.ask_later("a", "reconcile", SignedDuration::from_millis(later)).await?;
+        // Somebody else writes as well, whatever state the request is in.
+        ground.patch("a", json!({ "metadata": { "labels": { "round": round.to_string() } } })).await?;
+        let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION);
+        let mut is_served = false;
+        while !is_served {
+            let event = events.try_next().await?.ok_or("the watch has ended")?;
+            let WatchEvent::Modified(object) = event else { return Err(format!("{event:?}").into()) };
+            let object = json!(object);
+            if readiness::check(&object, None).is_ok() {
+                let answered = record(&object).and_then(|record| record.request.timestamp);
+                let of_object = annotation(&object, TIMESTAMP_ANNOTATION);
+                ensure(answered.as_deref() == of_object, format!("round {round}: ready too early: {object:#}"))?;
+                is_served = of_object == timestamp;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn two_reconciles_within_one_second_are_both_served(ground: Ground) -> Result<(), Failed> {
@@ -186,8 +230,9 @@ async fn a_last_error_beside_succeeded_at_rest_is_cleared(ground: Ground) -> Res
 async fn a_foreign_type_is_never_touched(ground: Ground) -> Result<(), Failed> {
     for (name, foreign) in [("a", "aws"), ("b", "Mock"), ("c", "mockery")] {
         let mut patch = asking("reconcile");
-        super::ground::json_patch_merge(&mut patch, &json!({ "spec": { "type": foreign } }));
+        json_patch_merge(&mut patch, &json!({ "spec": { "type": foreign } }));
         let before = ground.create(name, patch).await?;
+        ensure(annotation(&before, OPERATION_ANNOTATION).is_some() && !ground.holds(&before), "taken up")?;
         ground.unchanged(name, &before, "a foreign type is not ours").await?;
     }
     Ok(())
@@ -195,8 +240,9 @@ async fn a_foreign_type_is_never_touched(ground: Ground) -> Result<(), Failed> {
 
 async fn a_foreign_class_is_never_touched(ground: Ground) -> Result<(), Failed> {
     let mut patch = asking("reconcile");
-    super::ground::json_patch_merge(&mut patch, &json!({ "spec": { "class": "seed" } }));
+    json_patch_merge(&mut patch, &json!({ "spec": { "class": "seed" } }));
     let before = ground.create("a", patch).await?;
+    ensure(annotation(&before, OPERATION_ANNOTATION).is_some() && !ground.holds(&before), "taken up")?;
     ground.unchanged("a", &before, "a foreign class is not ours").await
 }
 
@@ -270,7 +316,8 @@ async fn after_migrate_only_migrate_and_restore_are_requests(ground: Ground) -> 
     ground.ask("a", "migrate").await?;
     let_go(&ground, "a").await?;
     ground.patch("a", json!({ "spec": { "providerConfig": { "new": true } } })).await?;
-    let before = ground.ask("a", "reconcile").await?;
+    let before = ground.ask_later("a", "reconcile", SignedDuration::from_secs(1)).await?;
+    ensure(annotation(&before, OPERATION_ANNOTATION) == Some("reconcile"), "the annotation does not stay")?;
     ground.unchanged("a", &before, "reconcile is no request after migrate").await?;
     ground.ask("a", "migrate").await?;
     let_go(&ground, "a").await?;
@@ -282,7 +329,7 @@ async fn after_migrate_only_migrate_and_restore_are_requests(ground: Ground) -> 
 async fn a_half_finished_migrate_costs_one_write(ground: Ground) -> Result<(), Failed> {
     let finalizers = json!({ "metadata": { "finalizers": [ground.suite.finalizer] } });
     let mut patch = asking("wait-for-state");
-    super::ground::json_patch_merge(&mut patch, &finalizers);
+    json_patch_merge(&mut patch, &finalizers);
     ground.create("a", patch).await?;
     ground.patch_status("a", status("Migrate", "Succeeded")).await?;
     ground.patch("a", json!({ "metadata": { "annotations": { OPERATION_ANNOTATION: "migrate" } } })).await?;
@@ -425,7 +472,7 @@ async fn a_request_patched_in_between_is_never_erased(ground: Ground) -> Result<
     for round in 0..30 {
         ground.ask("a", "reconcile").await?;
         let mut patch = asking("reconcile");
-        super::ground::json_patch_merge(&mut patch, &json!({ "spec": { "providerConfig": { "round": round } } }));
+        json_patch_merge(&mut patch, &json!({ "spec": { "providerConfig": { "round": round } } }));
         let asked = ground.patch("a", patch).await?;
         let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION).map(str::to_owned);
         let served = |object: &Value| readiness::check(object, timestamp.as_deref()).is_ok();

@@ -59,6 +59,12 @@ impl Tally {
         others
     }
 
+    /// Whether there was no request at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// What is in this and not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {

@@ -18,7 +18,7 @@ use super::{
     wire::{Meta, plural},
 };
 use crate::{
-    json::{list, set, text},
+    json::{get, list, set, text},
     shoot::{Planned, ShootPlan},
 };
 
@@ -51,7 +51,8 @@ pub(super) fn status(plan: &ShootPlan, planned: &Planned, meta: &Meta, request: 
         "observedGeneration": meta.generation,
     });
     if let Some(secret) = secret(planned, meta, request) {
-        let reference = json!({"name": secret["metadata"]["name"], "namespace": secret["metadata"]["namespace"]});
+        let field = |path| get(&secret, path);
+        let reference = json!({"name": field("metadata.name"), "namespace": field("metadata.namespace")});
         set(&mut status, "cloudConfig.secretRef", reference);
     }
     if planned.kind == "Worker" && request.phase != Phase::Migrate {
@@ -61,7 +62,7 @@ pub(super) fn status(plan: &ShootPlan, planned: &Planned, meta: &Meta, request: 
             .iter()
             .map(|pool| {
                 let name = format!("{}-{}-z1", plan.namespace, text(pool, "name").unwrap_or_default());
-                json!({"name": name, "minimum": pool["minimum"], "maximum": pool["maximum"]})
+                json!({"name": name, "minimum": get(pool, "minimum"), "maximum": get(pool, "maximum")})
             })
             .collect();
         set(&mut status, "machineDeployments", deployments);
@@ -79,9 +80,9 @@ pub(super) fn secret(planned: &Planned, meta: &Meta, request: &Request<'_>) -> O
             "kind": "Secret",
             "metadata": {
                 "name": format!("osc-result-{}", planned.name),
-                "namespace": planned.object["metadata"]["namespace"],
+                "namespace": get(&planned.object, "metadata.namespace"),
                 "ownerReferences": [{
-                    "apiVersion": planned.object["apiVersion"],
+                    "apiVersion": get(&planned.object, "apiVersion"),
                     "kind": planned.kind,
                     "name": planned.name,
                     "uid": meta.uid,

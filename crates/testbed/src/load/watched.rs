@@ -10,7 +10,7 @@ use std::{
 use futures::TryStreamExt as _;
 use http::Request;
 use kube::{Client, core::WatchEvent};
-use mock_core::contract::{GROUP, VERSION};
+use mock_core::contract::{GROUP, OPERATION_ANNOTATION, VERSION};
 use serde_json::Value;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +20,7 @@ use super::{
     wire::{Place, plural},
 };
 use crate::{
-    json::text,
+    json::{annotation, text},
     readiness::{self, NotReady},
 };
 
@@ -96,6 +96,8 @@ struct Pending {
     rule: Rule,
     acknowledged: Option<Instant>,
     ready: Option<Instant>,
+    /// Whether the request is off as well, which a migration is not waited for.
+    at_rest: bool,
     unmet: Option<NotReady>,
 }
 
@@ -106,7 +108,7 @@ impl Watched {
 
     /// From now on an event can make it ready.
     pub(super) fn expect(&self, place: &Place, rule: Rule) {
-        let pending = Pending { rule, acknowledged: None, ready: None, unmet: None };
+        let pending = Pending { rule, acknowledged: None, ready: None, at_rest: false, unmet: None };
         self.lock().pending.insert(key(place), pending);
     }
 
@@ -179,17 +181,22 @@ impl Watched {
         } else if let Some(time) = text(&object, "status.machineDeploymentsLastUpdateTime") {
             state.reported.insert(key.clone(), time.to_owned());
         }
-        if let Some(pending) = state.pending.get_mut(&key).filter(|pending| pending.ready.is_none()) {
-            match pending.rule.holds(kind, is_there.then_some(&object)) {
-                Ok(()) => pending.ready = Some(at),
-                Err(unmet) => pending.unmet = Some(unmet),
+        if let Some(pending) = state.pending.get_mut(&key) {
+            pending.at_rest = !is_there || annotation(&object, OPERATION_ANNOTATION).is_none();
+            if pending.ready.is_none() {
+                match pending.rule.holds(kind, is_there.then_some(&object)) {
+                    Ok(()) => pending.ready = Some(at),
+                    Err(unmet) => pending.unmet = Some(unmet),
+                }
             }
         }
         self.settle(&mut state, key);
     }
 
     fn settle(&self, state: &mut State, key: Key) {
-        let Some(Pending { acknowledged: Some(acknowledged), ready: Some(ready), .. }) = state.pending.get(&key) else {
+        let Some(Pending { acknowledged: Some(acknowledged), ready: Some(ready), at_rest: true, .. }) =
+            state.pending.get(&key)
+        else {
             return;
         };
         let (acknowledged, ready) = (*acknowledged, *ready);

@@ -39,7 +39,7 @@ pub(crate) fn phase(name: &str, seconds: f64, latency: f64) -> Phase {
 
 pub(crate) fn contestant(name: &str, rounds: Vec<Vec<Phase>>) -> Contestant {
     let round = |phases| Round { phases, ..Round::default() };
-    Contestant { name: name.to_owned(), command: None, rounds: rounds.into_iter().map(round).collect() }
+    Contestant { name: name.to_owned(), command: None, rounds: rounds.into_iter().map(round).collect(), standing: None }
 }
 
 pub(crate) fn report(contestants: Vec<Contestant>) -> Report {

@@ -251,6 +251,11 @@ fn faults_break_the_contract_once_and_rest() {
     play.until(0);
     assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
     assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "1 Create Succeeded 100% held"]);
+    // Nor may a moment show it where no annotation hides it.
+    let bare = Model::new(None, Value::Null).held().asked_at(NOW);
+    let mut play = Play::new(bare, "- misbehave: {fault: StripTimestamp}");
+    assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "0 Create Succeeded 100% held"]);
+    assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
     let mut play = Play::new(create(), "- misbehave: {fault: AnswerLate, after: 1s}");
     assert_eq!(play.until(10_000).log, ["0 Create Processing 1% held", "190 Create Succeeded 100% held"]);
     let gone = Model::new(None, status("Create", "Succeeded")).held().deleted();
@@ -407,6 +412,37 @@ proptest! {
         prop_assert!(matches!(play.step(), Step::Leave(_)), "{:?}", play.step());
     }
 
+    /// Whether the API server takes requests up inside of them or not, in the second of the last success or later.
+    #[test]
+    fn the_admission_policy_changes_no_outcome(
+        start in any_object(), rules in any_rules(),
+        pauses in prop::collection::vec(prop::sample::select(vec![0_i64, 400, 1000, 5000, 60_000]), 1..4),
+    ) {
+        // Nothing is there to be kept by the one.
+        let rules = rules.replace("KeepOperation", "KeepFinalizer");
+        let outcome = |is_assisted: bool| {
+            let mut play = Play::new(start.clone(), &rules);
+            for pause in &pauses {
+                play.now += SignedDuration::from_millis(*pause);
+                play.ask("reconcile");
+                if is_assisted {
+                    play.object.take_up();
+                }
+                let until = play.now.duration_since(time(NOW)).as_secs() + 3;
+                play.until(until);
+            }
+            play.until(100_000);
+            let record = play.object.record().map(|record| (record.attempt, record.rule, record.phase, record.request));
+            let last = play.object.status.clone().and_then(|status| status.last_operation);
+            // Of an unfinished restore the annotation would stand until the end, and nothing hangs on it.
+            let is_over = last.as_ref().is_some_and(|last| last.state == State::Succeeded);
+            let annotations = play.object.meta.annotations.clone().filter(|_| is_over);
+            let last = last.map(|last| (last.operation, last.state, last.last_update_time));
+            (record, last, annotations, play.object.held_by_us())
+        };
+        prop_assert_eq!(outcome(true), outcome(false));
+    }
+
     /// Killed after the first write of every step, the outcome is that of a process that never was.
     #[test]
     fn a_killed_process_changes_no_outcome(rules in any_rules(), operation in prop::sample::select(vec!["reconcile", "restore"])) {
@@ -424,6 +460,21 @@ proptest! {
 }
 
 impl Model {
+    /// What the admission policy does to a request.
+    fn take_up(&mut self) {
+        let last = self.status.as_ref().and_then(|status| status.last_operation.as_ref());
+        let second = SignedDuration::from_secs(1);
+        let is_news =
+            requested_at(&self.meta).zip(last).is_none_or(|(at, last)| at >= last.last_update_time.0 + second);
+        let is_handed_over = last.is_some_and(|last| last.operation == OperationType::Migrate);
+        if is_news && !is_handed_over && self.meta.deletion_timestamp.is_none() {
+            self.meta.annotations.get_or_insert_default().remove(OPERATION_ANNOTATION);
+            if !self.held_by_us() {
+                self.meta.finalizers.get_or_insert_default().push(FINALIZER.into());
+            }
+        }
+    }
+
     fn held_by_us(&self) -> bool {
         self.meta.finalizers.iter().flatten().any(|name| name == FINALIZER)
     }
