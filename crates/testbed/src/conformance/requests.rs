@@ -2,14 +2,14 @@
 
 use std::pin::pin;
 
-use futures::TryStreamExt;
+use futures::StreamExt;
 use k8s_openapi::jiff::SignedDuration;
-use kube::api::{WatchEvent, WatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
 use libtest_mimic::Failed;
 use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::json;
 
-use super::ground::{annotation, text};
+use super::ground::annotation;
 use super::rules::ready;
 use super::scripts::{record, scripted};
 use super::{Ground, Rule, ensure};
@@ -33,9 +33,11 @@ async fn a_request_in_the_second_of_the_last_success_costs_two_writes(ground: Gr
 async fn no_event_shows_readiness_before_the_request_is_served(ground: Ground) -> Result<(), Failed> {
     // A script's bookkeeping says which request the status answers.
     scripted(&ground, "a", &json!([{ "succeed": {} }])).await?;
-    let ready = ground.until_ready("a").await?;
-    let (api, params) = (ground.api(), WatchParams::default().fields("metadata.name=a"));
-    let mut events = pin!(api.watch(&params, text(&ready, "/metadata/resourceVersion")).await?);
+    ground.until_ready("a").await?;
+    // It goes on where it was when the API server ends it, which a change of the kind's schema makes it do.
+    let events = watcher(ground.api(), watcher::Config::default().fields("metadata.name=a")).default_backoff();
+    let mut events = pin!(events.applied_objects().filter_map(async |event| event.ok()));
+    events.next().await.ok_or("the watch has ended")?;
     for (round, later) in [1000, 500, -1000, 2500, 0].into_iter().cycle().take(50).enumerate() {
         let asked = ground.ask_later("a", "reconcile", SignedDuration::from_millis(later)).await?;
         // Somebody else writes as well, whatever state the request is in.
@@ -43,9 +45,7 @@ async fn no_event_shows_readiness_before_the_request_is_served(ground: Ground) -
         let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION);
         let mut is_served = false;
         while !is_served {
-            let event = events.try_next().await?.ok_or("the watch has ended")?;
-            let WatchEvent::Modified(object) = event else { return Err(format!("{event:?}").into()) };
-            let object = json!(object);
+            let object = json!(events.next().await.ok_or("the watch has ended")?);
             if readiness::check(&object, None).is_ok() {
                 let answered = record(&object).and_then(|record| record.request.timestamp);
                 let of_object = annotation(&object, TIMESTAMP_ANNOTATION);
