@@ -25,15 +25,17 @@ mod faults;
 mod ground;
 mod installed;
 mod leases;
+mod requests;
 mod restarts;
 mod rules;
 mod schema;
 mod scripts;
+mod suite;
 
 use controller::Controller;
-use ground::Suite;
 pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
 pub use scripts::{record, script};
+use suite::Suite;
 
 /// The variable that makes the suite run installed controllers.
 const IMAGES: &str = "MOCK_IMAGES";
@@ -80,9 +82,9 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     let installed = if images.is_some() { installed::ALL } else { &[] };
     let is_assisted = std::env::var_os(ASSISTED).is_some();
     let assisted = if is_assisted { assisted::ALL } else { &[] };
-    let rules: Vec<Rule> =
-        [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, restarts::ALL, installed, assisted, subject.rules]
-            .concat();
+    let of_mode = [installed, assisted].concat();
+    let of_all = [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, requests::ALL, restarts::ALL].concat();
+    let rules: Vec<Rule> = [&of_all, of_mode.as_slice(), subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));
         return exit_code(&libtest_mimic::run(&arguments, trials.collect()));

@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use super::PATIENCE;
-use super::ground::{Suite, ensure, text};
+use super::ground::{ensure, text};
+use super::suite::Suite;
 use crate::bed::TestBed;
 use crate::container::{Container, ContainerOptions, Image, Mount};
 use crate::installation::Installation;

@@ -1,16 +1,11 @@
 //! The rules that hold for every kind. A function's name is the rule.
 
-use std::pin::pin;
-
-use futures::TryStreamExt;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{WatchEvent, WatchParams};
 use libtest_mimic::Failed;
 use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::{Value, json};
 
 use super::ground::{annotation, asking, finalizers, json_patch_merge, last, text};
-use super::scripts::{record, scripted};
 use super::{Ground, Rule, ensure};
 use crate::readiness;
 
@@ -30,8 +25,6 @@ pub(super) const ALL: &[Rule] = rules![
     the_timestamp_stays_byte_for_byte,
     a_timestamp_ahead_of_our_clock_is_answered,
     an_unreadable_timestamp_is_kept_and_is_no_request,
-    a_request_in_the_second_of_the_last_success_costs_two_writes,
-    no_event_shows_readiness_before_the_request_is_served,
     two_reconciles_within_one_second_are_both_served,
     a_new_generation_without_annotation_is_a_request_of_one_write,
     a_newer_timestamp_without_annotation_is_a_request,
@@ -124,43 +117,6 @@ async fn an_unreadable_timestamp_is_kept_and_is_no_request(ground: Ground) -> Re
     let annotations = json!({ TIMESTAMP_ANNOTATION: "yesterday" });
     let before = ground.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
     ground.unchanged("a", &before, "an unreadable timestamp is no request").await
-}
-
-async fn a_request_in_the_second_of_the_last_success_costs_two_writes(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.barrier().await?;
-    let before = ground.writes("a")?;
-    let asked = ground.ask_later("a", "reconcile", SignedDuration::from_millis(500)).await?;
-    ensure(annotation(&asked, OPERATION_ANNOTATION) == Some("reconcile"), "nothing tells it from a request of before")?;
-    ground.until_ready("a").await?;
-    ground.has_cost("a", before, 2 + ground.suite.subject.secrets).await
-}
-
-async fn no_event_shows_readiness_before_the_request_is_served(ground: Ground) -> Result<(), Failed> {
-    // A script's bookkeeping says which request the status answers.
-    scripted(&ground, "a", &json!([{ "succeed": {} }])).await?;
-    let ready = ground.until_ready("a").await?;
-    let (api, params) = (ground.api(), WatchParams::default().fields("metadata.name=a"));
-    let mut events = pin!(api.watch(&params, text(&ready, "/metadata/resourceVersion")).await?);
-    for (round, later) in [1000, 500, -1000, 2500, 0].into_iter().cycle().take(50).enumerate() {
-        let asked = ground.ask_later("a", "reconcile", SignedDuration::from_millis(later)).await?;
-        // Somebody else writes as well, whatever state the request is in.
-        ground.patch("a", json!({ "metadata": { "labels": { "round": round.to_string() } } })).await?;
-        let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION);
-        let mut is_served = false;
-        while !is_served {
-            let event = events.try_next().await?.ok_or("the watch has ended")?;
-            let WatchEvent::Modified(object) = event else { return Err(format!("{event:?}").into()) };
-            let object = json!(object);
-            if readiness::check(&object, None).is_ok() {
-                let answered = record(&object).and_then(|record| record.request.timestamp);
-                let of_object = annotation(&object, TIMESTAMP_ANNOTATION);
-                ensure(answered.as_deref() == of_object, format!("round {round}: ready too early: {object:#}"))?;
-                is_served = of_object == timestamp;
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn two_reconciles_within_one_second_are_both_served(ground: Ground) -> Result<(), Failed> {
@@ -499,7 +455,7 @@ fn in_a_second() -> Timestamp {
 }
 
 /// An object `a` that was created and is at rest.
-async fn ready(ground: &Ground) -> Result<Value, Failed> {
+pub(super) async fn ready(ground: &Ground) -> Result<Value, Failed> {
     ground.create_annotated("a", "reconcile").await?;
     ground.until_ready("a").await
 }

@@ -14,7 +14,7 @@ use mock_core::patch::{Problem, Report, status};
 use serde_json::{Map, Value, json};
 
 use super::ensure;
-use super::ground::Suite;
+use super::suite::Suite;
 
 /// Every path of every status that the kind writes is in the CRD, with that type.
 pub(super) fn written_paths_exist<K: Extension>(object: &Value, schema: &Value) -> Result<(), Failed> {
