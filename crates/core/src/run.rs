@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{self, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
@@ -154,9 +154,7 @@ async fn run<K: Extension>(
     let (store, writer) = reflector::store::<Watched<K>>();
     let api = K::Scope::api::<Watched<K>>(context.client.clone(), namespace.as_deref());
     // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
-    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
-        object.managed_fields_mut().clear();
-    });
+    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff();
     let listed = store.clone();
     let changes = reflector::reflector(writer, events).flat_map({
         let (context, store) = (context.clone(), store.clone());
