@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, CustomResource, Resource, ResourceExt};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::behaviour::of_annotation;
 use crate::contract::{FORCE_DELETION_ANNOTATION, SCRIPT_ANNOTATION};
 use crate::decide::ShootFacts;
 use crate::extension::Invalid;
-use crate::watched::decode;
+use crate::watched::{decode, kept};
 
 /// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB: what is not kept
 /// is passed over.
@@ -26,7 +26,7 @@ use crate::watched::decode;
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = "FreshCluster")]
 struct Cluster {
-    #[serde(deserialize_with = "identity")]
+    #[serde(deserialize_with = "kept")]
     metadata: ObjectMeta,
     spec: ClusterSpec,
 }
@@ -34,19 +34,6 @@ struct Cluster {
 #[derive(Clone, Debug, Deserialize)]
 struct ClusterSpec {
     shoot: Box<RawValue>,
-}
-
-/// The part of the metadata that is kept: managedFields alone may be larger than the rest of it.
-fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Identity {
-        name: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-    }
-    let Identity { name, uid, resource_version } = Identity::deserialize(deserializer)?;
-    Ok(ObjectMeta { name, uid, resource_version, ..ObjectMeta::default() })
 }
 
 #[derive(Default, Deserialize)]
@@ -78,7 +65,7 @@ struct WatchedOperation {
 
 impl Cluster {
     fn facts(&self) -> Result<ShootFacts, Invalid> {
-        let shoot: WatchedShoot = decode(&self.spec.shoot)?;
+        let shoot: WatchedShoot = decode(self.spec.shoot.get())?;
         let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
         Ok(ShootFacts {
             uid: self.metadata.uid.clone().unwrap_or_default(),

@@ -16,7 +16,8 @@ use crate::contract::Status;
 /// A kind of extension object: what is read of it, and what a provider would have reported.
 ///
 /// Implementors are the types that `#[derive(kube::CustomResource)]` makes. They hold the few fields that are read,
-/// every one optional: an object that cannot be decoded cannot be served.
+/// every one optional: an object that cannot be decoded cannot be served. Of an object's metadata they get what
+/// [`watched`](crate::watched) keeps.
 pub trait Extension:
     Resource<DynamicType = (), Scope: Scoped> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {

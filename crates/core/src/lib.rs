@@ -7,6 +7,7 @@ pub mod admin;
 pub mod admission;
 pub mod args;
 pub mod behaviour;
+mod client;
 pub mod cluster;
 pub mod contract;
 pub mod decide;

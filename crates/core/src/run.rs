@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future, stream};
 use kube::runtime::controller::{self, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, Config, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
 use crate::args::Args;
 use crate::behaviour::File;
+use crate::client;
 use crate::cluster::Clusters;
 use crate::events::Events;
 use crate::extension::{Extension, Scoped};
@@ -63,8 +63,8 @@ pub fn main<K: Extension>() -> ExitCode {
 
 async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<ExitCode, String> {
     let script = args.script.as_deref().map(File::read).transpose()?;
-    let config = config(&args).await?;
-    let client = client(config.clone())?;
+    let config = client::config(args.kubeconfig.as_deref()).await?;
+    let client = client::new(config.clone())?;
     let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
     let ready = Ready::default();
     if let Some(address) = args.admin_address {
@@ -78,7 +78,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
     // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
-    let leases = self::client(config)?;
+    let leases = client::new(config)?;
     let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone()));
     let election = election.transpose().map_err(problem("cannot take part in leader election", "report this"))?;
     let interval = args.heartbeat_renew_interval_seconds;
@@ -115,31 +115,6 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     }
 }
 
-async fn config<O: clap::Args>(args: &Args<O>) -> Result<Config, String> {
-    let mut config = match &args.kubeconfig {
-        Some(path) => {
-            let hint = "give --kubeconfig FILE or KUBECONFIG a readable kubeconfig";
-            let error = |error: &dyn Display| format!("kubeconfig {}: {error}; {hint}", path.display());
-            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|e| error(&e))?;
-            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
-                .await
-                .map_err(|e| error(&e))?
-        }
-        None => Config::infer()
-            .await
-            .map_err(problem("no API server to talk to", "give --kubeconfig FILE or set KUBECONFIG"))?,
-    };
-    // Rounds are bounded as a whole and retried with backoff: a client that retries by itself would hide both.
-    config.default_retry = false;
-    // A peer that takes a request and never answers is noticed; longer than a watch may be idle.
-    config.read_timeout = Some(Duration::from_secs(300));
-    Ok(config)
-}
-
-fn client(config: Config) -> Result<Client, String> {
-    Client::try_from(config).map_err(problem("cannot build a client", "check the kubeconfig's certificates"))
-}
-
 /// Serves until `stop`; returns when the rounds under way have ended, or after [`GRACE`], and the Lease is released.
 /// Losing the Lease ends it at once.
 async fn run<K: Extension>(
@@ -154,28 +129,15 @@ async fn run<K: Extension>(
     let (store, writer) = reflector::store::<Watched<K>>();
     let api = K::Scope::api::<Watched<K>>(context.client.clone(), namespace.as_deref());
     // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
-    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
-        object.managed_fields_mut().clear();
-    });
+    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff();
     let listed = store.clone();
-    let changes = reflector::reflector(writer, events).flat_map({
-        let (context, store) = (context.clone(), store.clone());
-        move |event| stream::iter(changed(&context, &store, event))
-    });
+    let changes = object_changes(&context, reflector::reflector(writer, events), store.clone());
     // Before the first list of Clusters an absent one says nothing, so no decision may be made.
-    let clusters = context.clone();
-    let changes = stream::once(async move {
-        if K::WATCHES_CLUSTERS {
-            clusters.clusters.listed().await;
-        }
-    })
-    .flat_map({
-        let mut changes = Some(changes);
-        move |()| stream::iter(changes.take()).flatten()
-    });
+    let changes = after(clusters_listed(&context), changes);
     let clusters = stream::iter(K::WATCHES_CLUSTERS.then(|| cluster_changes(&context, namespace.as_deref()))).flatten();
     let mut queue = Box::pin(stream::select(changes, clusters).take_until(stop.clone().cancelled_owned()));
     let announce = async {
+        clusters_listed(&context).await;
         if listed.wait_until_ready().await.is_ok() {
             ready.set();
             tracing::info!(objects = listed.len(), "ready");
@@ -302,6 +264,43 @@ fn queued<K: Extension>(context: &Context<K>, object: &Watched<K>) -> ObjectRef<
     ObjectRef::from_obj(object)
 }
 
+/// Returns when absent Clusters are known to be absent.
+fn clusters_listed<K: Extension>(context: &Arc<Context<K>>) -> impl Future<Output = ()> + use<K> {
+    let context = context.clone();
+    async move {
+        if K::WATCHES_CLUSTERS {
+            context.clusters.listed().await;
+        }
+    }
+}
+
+/// The items of a stream that nobody looks at before `first` is through.
+fn after<S: Stream>(first: impl Future<Output = ()>, items: S) -> impl Stream<Item = S::Item> {
+    stream::once(first).map(|()| None).chain(items.map(Some)).filter_map(future::ready)
+}
+
+/// The objects that came, changed, or are all there is. They are followed from the very start, also while nobody asks
+/// for them yet.
+fn object_changes<K: Extension>(
+    context: &Arc<Context<K>>,
+    events: impl Stream<Item = watcher::Result<watcher::Event<Watched<K>>>> + Send + 'static,
+    store: Store<Watched<K>>,
+) -> impl Stream<Item = Changed<K>> {
+    let context = context.clone();
+    let (sender, receiver) = futures::channel::mpsc::unbounded();
+    tokio::spawn(async move {
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            for change in changed(&context, &store, event) {
+                if sender.unbounded_send(change).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    receiver
+}
+
 /// The objects of the Clusters that changed.
 fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) -> impl Stream<Item = Changed<K>> {
     let context = context.clone();
@@ -328,7 +327,7 @@ fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) 
 }
 
 /// One line for the reader: what was attempted, why it failed, what to do.
-fn problem<E: Display>(what: &str, remedy: &str) -> impl FnOnce(E) -> String {
+pub(crate) fn problem<E: Display>(what: &str, remedy: &str) -> impl FnOnce(E) -> String {
     let (what, remedy) = (what.to_owned(), remedy.to_owned());
     move |error| format!("{what}: {error}; {remedy}")
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::core::ObjectMeta;
 use serde_json::{Map, Value};
 
 use super::{Error, Round, Written, failed};
@@ -14,6 +14,11 @@ use crate::contract::{OperationType, State};
 use crate::decide::{self, Change, Object, RETRY, ShootFacts, Write};
 use crate::extension::{Extension, Input, Invalid, Outcome};
 use crate::patch::{self, Problem, Report};
+use crate::watched::Kept;
+
+/// Asks for an answer without spec and status, which are large and no news.
+const METADATA_ONLY: http::HeaderValue =
+    http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 impl<K: Extension> Round<'_, K> {
     pub(super) async fn write(
@@ -211,8 +216,9 @@ impl<K: Extension> Round<'_, K> {
         meta: &ObjectMeta,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Written, Error> {
-        let request = failed(target, request.map_err(kube::Error::BuildRequest))?;
-        match self.context.client.request::<PartialObjectMeta<K>>(request).await {
+        let mut request = failed(target, request.map_err(kube::Error::BuildRequest))?;
+        request.headers_mut().insert(http::header::ACCEPT, METADATA_ONLY);
+        match self.context.client.request::<Kept>(request).await {
             Ok(object) => {
                 self.count(target, "ok");
                 self.context.objects.written(self.key, &object.metadata);
