@@ -61,6 +61,9 @@ pub trait Extension:
         Vec::new()
     }
 
+    /// Drops what no outcome of this object needs, which may be much: a process holds all objects of its kind.
+    fn forget(&mut self) {}
+
     /// Whether [`outcome`](Self::outcome) wants the Cluster's Shoot for this object, which costs a read.
     fn reads_shoot(&self) -> bool {
         Self::READS_SHOOT

@@ -129,7 +129,11 @@ async fn run<K: Extension>(
     let (store, writer) = reflector::store::<Watched<K>>();
     let api = K::Scope::api::<Watched<K>>(context.client.clone(), namespace.as_deref());
     // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
-    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff();
+    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
+        if let Ok(object) = &mut object.0 {
+            object.forget();
+        }
+    });
     let listed = store.clone();
     let changes = object_changes(&context, reflector::reflector(writer, events), store.clone());
     // Before the first list of Clusters an absent one says nothing, so no decision may be made.

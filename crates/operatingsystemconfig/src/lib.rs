@@ -72,6 +72,14 @@ impl Extension for OperatingSystemConfig {
         Some(&self.spec.purpose)
     }
 
+    fn forget(&mut self) {
+        // What a machine boots with names a few files, what is kept in order afterwards many.
+        if self.spec.purpose != "provision" {
+            self.spec.files = None;
+            self.spec.units = None;
+        }
+    }
+
     fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
         let mut outcome = Outcome::default();
         match self.spec.purpose.as_str() {
@@ -131,5 +139,22 @@ impl OperatingSystemConfig {
             let _ = writeln!(script, "#   unit {}", unit.name.escape_default());
         }
         script
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_units_are_remembered_where_the_user_data_names_them() {
+        for (purpose, expected) in [("provision", true), ("reconcile", false)] {
+            let spec = json!({ "type": "mockos", "purpose": purpose, "files": [{ "path": "/etc/a" }], "units": [] });
+            let mut object: OperatingSystemConfig =
+                serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap();
+            object.forget();
+            assert_eq!(object.script().contains("/etc/a"), expected, "{purpose}");
+            assert_eq!(object.spec.units.is_some(), expected, "{purpose}");
+        }
     }
 }
