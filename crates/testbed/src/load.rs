@@ -14,21 +14,15 @@ mod raw;
 mod swell;
 mod watched;
 mod wire;
+mod writers;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
 use kube::Client;
-use mock_core::contract::{
-    DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION,
-};
-use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
     time::{Instant as Deadline, sleep, sleep_until},
@@ -41,14 +35,8 @@ pub use self::{
     swell::swollen,
     watched::Sample,
 };
-use self::{
-    watched::{Rule, Watched},
-    wire::{Body, Meta, Place, Wire},
-};
-use crate::{
-    json::{annotate, text},
-    shoot::{Landscape, Planned, ShootPlan},
-};
+use self::{watched::Watched, wire::Wire, writers::Asked};
+use crate::shoot::Landscape;
 
 /// The kinds of the extension objects.
 pub const KINDS: [&str; 5] = ["Infrastructure", "ControlPlane", "OperatingSystemConfig", "Network", "Worker"];
@@ -283,42 +271,47 @@ impl Load {
 
     /// Returns how much later than planned a Shoot was begun at worst.
     async fn send(&self, asked: Asked, began: Instant) -> Result<Duration, LoadError> {
-        let Options { shoots, writers, rate, .. } = self.0.options;
         let mut tasks = JoinSet::new();
-        let mut worst = Duration::ZERO;
-        match rate {
+        let delay = match self.0.options.rate {
             None => {
                 let next = Arc::new(AtomicUsize::new(0));
-                for _ in 0..writers {
-                    let (next, inner) = (next.clone(), self.0.clone());
-                    tasks.spawn(async move {
-                        loop {
-                            let index = next.fetch_add(1, Ordering::Relaxed);
-                            if index >= shoots {
-                                return Ok(());
-                            }
-                            inner.shoot(index, asked).await?;
-                        }
-                    });
+                for _ in 0..self.0.options.writers {
+                    tasks.spawn(self.0.clone().write(asked, next.clone()));
                 }
+                Duration::ZERO
             }
-            Some(rate) => {
-                #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-                let period = self.objects_of_a_shoot() as f64 / rate;
-                for index in 0..shoots {
-                    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-                    let planned = began + Duration::from_secs_f64(period * index as f64);
-                    sleep_until(Deadline::from_std(planned)).await;
-                    worst = worst.max(planned.elapsed());
-                    let inner = self.0.clone();
-                    tasks.spawn(async move { inner.shoot(index, asked).await });
-                }
-            }
-        }
+            Some(rate) => self.pace(asked, rate, began, &mut tasks).await,
+        };
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
-        Ok(worst)
+        Ok(delay)
+    }
+
+    /// Begins Shoot after Shoot at a given rate of objects, whatever becomes of those before.
+    async fn pace(
+        &self,
+        asked: Asked,
+        rate: f64,
+        began: Instant,
+        tasks: &mut JoinSet<Result<(), LoadError>>,
+    ) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let period = self.objects_of_a_shoot() as f64 / rate;
+        let mut worst = Duration::ZERO;
+        for index in 0..self.0.options.shoots {
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+            let planned = began + Duration::from_secs_f64(period * index as f64);
+            sleep_until(Deadline::from_std(planned)).await;
+            worst = worst.max(planned.elapsed());
+            let inner = self.0.clone();
+            tasks.spawn(async move {
+                inner.cluster(index, asked).await?;
+                sleep_until(Deadline::from_std(planned + A_SECOND)).await;
+                inner.shoot(index, asked).await
+            });
+        }
+        worst
     }
 }
 
@@ -326,135 +319,6 @@ impl fmt::Debug for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Load").field("options", &self.0.options).finish_non_exhaustive()
     }
-}
-
-/// What the writers do.
-#[derive(Clone, Copy)]
-enum Asked {
-    Phase(Phase),
-    /// What migration left behind goes.
-    Destroy,
-}
-
-impl Inner {
-    async fn shoot(&self, index: usize, asked: Asked) -> Result<(), LoadError> {
-        let mut plan = self.landscape.plan(Some(self.options.first.saturating_add(index)));
-        let Asked::Phase(phase) = asked else {
-            for object in plan.objects() {
-                self.delete(&object, &Place::of(&object.object)).await?;
-            }
-            return Ok(());
-        };
-        plan.set_last_operation(phase.operation(), "Processing", 0);
-        let cluster = plan.cluster();
-        if phase == Phase::Create {
-            let namespace = plan.namespace_object();
-            self.wire.create(&Place::of(&namespace), &namespace).await?;
-            self.wire.create(&Place::of(&cluster), &cluster).await?;
-        } else {
-            let last = plan.shoot.pointer("/status/lastOperation");
-            let change = json!({"spec": {"shoot": {"status": {"lastOperation": last}}}});
-            self.wire.patch(&Place::of(&cluster), "", Body::Merge(&change)).await?;
-        }
-        let mut objects = plan.objects();
-        if phase == Phase::Delete {
-            objects.reverse();
-        }
-        for object in &objects {
-            self.object(&plan, object, phase).await?;
-        }
-        Ok(())
-    }
-
-    /// One request of gardenlet's for one object, and the answer if it is ours to give.
-    async fn object(&self, plan: &ShootPlan, planned: &Planned, phase: Phase) -> Result<(), LoadError> {
-        let place = Place::of(&planned.object);
-        let timestamp = now();
-        let before = self.watched.reported(&place);
-        let rule = match phase {
-            Phase::Create | Phase::Reconcile | Phase::Restore => {
-                Rule::Ready { timestamp: timestamp.clone(), before: before.clone() }
-            }
-            Phase::Migrate => Rule::Migrated,
-            Phase::Delete => Rule::Gone,
-        };
-        let meta = match phase {
-            Phase::Create => {
-                let mut object = planned.object.clone();
-                request(&mut object, OperationAnnotation::Reconcile, &timestamp);
-                self.watched.expect(&place, rule);
-                Some(self.wire.create(&place, &object).await?)
-            }
-            Phase::Reconcile | Phase::Migrate => {
-                let operation =
-                    if phase == Phase::Migrate { OperationAnnotation::Migrate } else { OperationAnnotation::Reconcile };
-                let mut patch = json!({});
-                request(&mut patch, operation, &timestamp);
-                self.watched.expect(&place, rule);
-                Some(self.wire.patch(&place, "", Body::Merge(&patch)).await?)
-            }
-            Phase::Restore => {
-                let mut object = planned.object.clone();
-                request(&mut object, OperationAnnotation::WaitForState, &now());
-                self.wire.create(&place, &object).await?;
-                let mut patch = json!({});
-                request(&mut patch, OperationAnnotation::Restore, &timestamp);
-                self.watched.expect(&place, rule);
-                Some(self.wire.patch(&place, "", Body::Merge(&patch)).await?)
-            }
-            Phase::Delete => {
-                self.watched.expect(&place, rule);
-                self.delete(planned, &place).await?;
-                None
-            }
-        };
-        self.watched.acknowledged(&place, Instant::now());
-        if self.options.answer == Answer::Raw {
-            let request = raw::Request { phase, timestamp: &timestamp, before: before.as_deref() };
-            self.answer(plan, planned, &place, meta.as_ref(), &request).await?;
-        }
-        Ok(())
-    }
-
-    /// Confirms the deletion and deletes (`pkg/extensions/customresources.go`).
-    async fn delete(&self, planned: &Planned, place: &Place) -> Result<(), LoadError> {
-        debug_assert_eq!(text(&planned.object, "metadata.name"), Some(planned.name.as_str()));
-        let mut patch = json!({});
-        annotate(&mut patch, DELETION_CONFIRMATION_ANNOTATION, "true");
-        annotate(&mut patch, TIMESTAMP_ANNOTATION, now());
-        self.wire.patch(place, "", Body::Merge(&patch)).await?;
-        self.wire.delete(place).await
-    }
-
-    async fn answer(
-        &self,
-        plan: &ShootPlan,
-        planned: &Planned,
-        place: &Place,
-        meta: Option<&Meta>,
-        request: &raw::Request<'_>,
-    ) -> Result<(), LoadError> {
-        let Some(meta) = meta else {
-            return self.wire.patch(place, "", Body::Json(&raw::release())).await.map(drop);
-        };
-        if let Some(secret) = raw::secret(planned, meta, request) {
-            self.wire.patch(&Place::of(&secret), "", Body::Apply(&secret)).await?;
-        }
-        let status = raw::status(plan, planned, meta, request);
-        self.wire.patch(place, "status", Body::Merge(&status)).await?;
-        self.wire.patch(place, "", Body::Json(&raw::metadata(planned, request))).await.map(drop)
-    }
-}
-
-/// Puts a request on an object or a patch.
-fn request(object: &mut Value, operation: OperationAnnotation, timestamp: &str) {
-    annotate(object, OPERATION_ANNOTATION, operation.as_str());
-    annotate(object, TIMESTAMP_ANNOTATION, timestamp);
-}
-
-/// With all its digits, so that every request has the same size.
-fn now() -> String {
-    format!("{:.9}", k8s_openapi::jiff::Timestamp::now())
 }
 
 /// Returns the p99 of a timer's lateness when everything is ready.
