@@ -44,7 +44,9 @@ pub fn main<K: Extension>() -> ExitCode {
             .enable_all()
             .build()
             .map_err(problem("cannot start the runtime", "look at the limits of processes and open files"))?;
-        let result = runtime.block_on(serve::<K>(name.clone(), args));
+        // As a task of its own: to wake what the runtime itself blocks on takes two system calls each time.
+        let served = runtime.block_on(runtime.spawn(serve::<K>(name.clone(), args)));
+        let result = served.unwrap_or_else(|failed| Err(failed.to_string()));
         // A name that is being resolved would else be waited for.
         runtime.shutdown_background();
         result
