@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// A shell command that runs other controllers against KUBECONFIG until it is killed; may be repeated
     #[arg(long, value_name = "[NAME=]COMMAND")]
     against: Vec<String>,
-    /// Also start the controllers where this many Shoots are there already; 10000 take a quarter of an hour
+    /// Also start the controllers where this many Shoots are there already; 10000 take 20 GB in the API server alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     standing: Option<u32>,
     /// Only count the requests and bytes of each operation, without a clock, and compare them with what is expected or
@@ -246,4 +246,30 @@ fn finish(args: &Args, report: &Report) -> Result<ExitCode> {
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
     if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be more than 0".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_may_have_a_name_and_variables_of_its_own() {
+        let cases = [
+            ("kwok=./kwok --config a=b", "kwok", "./kwok --config a=b"),
+            ("./kwok --config=stages.yaml", "./kwok --config=stages.yaml", "./kwok --config=stages.yaml"),
+            ("STAGES=a.yaml ./run", "STAGES=a.yaml ./run", "STAGES=a.yaml ./run"),
+        ];
+        for (against, name, command) in cases {
+            let contestant = Entrant::parse(against).contestant();
+            assert_eq!((contestant.name.as_str(), contestant.command.as_deref()), (name, Some(command)));
+        }
+    }
+
+    #[test]
+    fn a_rate_is_more_than_nothing() {
+        assert_eq!(positive("0.5"), Ok(0.5));
+        for rate in ["0", "-1", "inf", "many"] {
+            assert!(positive(rate).is_err(), "{rate}");
+        }
+    }
 }

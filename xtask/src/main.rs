@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
 mod archive;
+// What processes use is read from /proc.
+#[cfg(target_os = "linux")]
 mod bench;
 mod cargo;
 mod chart;
@@ -23,6 +25,7 @@ use clap::Parser;
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 enum Xtask {
     /// Measure the controllers on a real API server, beside its own limit and beside others
+    #[cfg(target_os = "linux")]
     Bench(bench::Args),
     /// Play the life of mock shoots on a real API server, and watch every extension object succeed
     Demo(demo::Args),
@@ -42,6 +45,7 @@ enum Xtask {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Xtask::parse() {
+        #[cfg(target_os = "linux")]
         Xtask::Bench(args) => bench::run(args).await,
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Images(args) => images::run(&args),

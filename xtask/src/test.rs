@@ -153,6 +153,15 @@ fn test_bed_tests() -> Result<Outcome> {
     tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
 }
 
+/// Counts what each operation costs.
+fn costs() -> Result<Outcome> {
+    if cfg!(target_os = "linux") {
+        xtask(&["bench", "--cost", "check"], |_| true)
+    } else {
+        Ok(NotRun("the benchmark reads /proc, which only Linux has".to_owned()))
+    }
+}
+
 /// Runs the conformance suite of each kind with its admission policy in force.
 fn admission_assisted() -> Result<Outcome> {
     let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1"))];

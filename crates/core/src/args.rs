@@ -18,7 +18,8 @@ pub struct Args<O: clap::Args> {
     #[arg(long = "type", value_name = "TYPE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub types: Vec<String>,
     /// How many objects are worked on at the same time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    // Five kinds share an API server. More of them keep a small one no busier, but its watches wait behind their requests.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Serve the objects of this namespace alone
     #[arg(long)]
