@@ -195,8 +195,14 @@ async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
                 continue;
             };
             eprintln!("round {round} of {}: {}", args.rounds, contestant.name);
-            let played = turn::play(bench, entrant).await.with_context(|| contestant.name.clone())?;
-            contestant.rounds.push(played);
+            match turn::play(bench, entrant).await.with_context(|| contestant.name.clone()) {
+                Ok(played) => contestant.rounds.push(played),
+                // What others cannot do must not cost the figures of everybody else.
+                Err(error) if matches!(entrant, Entrant::Other { .. }) => {
+                    eprintln!("left out of this round: {}", crate::text(&error));
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     for (entrant, contestant) in entrants.iter().zip(&mut report.contestants) {
