@@ -131,8 +131,7 @@ fn every_step(steps: &mut Steps, fast: bool) {
     steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
     steps.run("admission-assisted", unless_missing(bed, admission_assisted));
     steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
-    steps
-        .run("requests and bytes an operation", unless_missing(bed, || xtask(&["bench", "--cost", "check"], |_| true)));
+    steps.run("requests and bytes an operation", unless_missing(bed, costs));
     steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
