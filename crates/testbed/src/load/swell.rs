@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_cluster_gets_the_size_that_was_asked_for_and_the_objects_stay_the_same() {
-        let shoot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example/50-shoot.yaml");
+        let shoot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example/55-shoot.yaml");
         let landscape = Landscape::load(&shoot, None, None).unwrap();
         let swollen = swollen(&landscape, 100_000);
         let bytes = swollen.plan(Some(0)).cluster().to_string().len();

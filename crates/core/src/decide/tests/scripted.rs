@@ -420,6 +420,9 @@ proptest! {
     ) {
         // Nothing is there to be kept by the one.
         let rules = rules.replace("KeepOperation", "KeepFinalizer");
+        // Once a deletion is confirmed, what only its timestamp tells waits a second for the DELETE.
+        let mut start = start;
+        start.meta.annotations.get_or_insert_default().remove(crate::contract::DELETION_CONFIRMATION_ANNOTATION);
         let outcome = |is_assisted: bool| {
             let mut play = Play::new(start.clone(), &rules);
             for pause in &pauses {
