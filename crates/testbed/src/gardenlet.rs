@@ -65,7 +65,7 @@ impl Phase {
     }
 
     /// `status.lastOperation.type` of the Shoot meanwhile.
-    const fn operation(self) -> &'static str {
+    pub(crate) const fn operation(self) -> &'static str {
         match self {
             Self::Create => "Create",
             Self::Reconcile | Self::Hibernate | Self::Wake => "Reconcile",

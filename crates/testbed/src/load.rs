@@ -36,7 +36,7 @@ pub use self::{
     watched::Sample,
 };
 use self::{watched::Watched, wire::Wire, writers::Asked};
-use crate::shoot::Landscape;
+use crate::{gardenlet, shoot::Landscape};
 
 /// The kinds of the extension objects.
 pub const KINDS: [&str; 5] = ["Infrastructure", "ControlPlane", "OperatingSystemConfig", "Network", "Worker"];
@@ -69,23 +69,17 @@ impl Phase {
     /// Its name, for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Reconcile => "reconcile",
-            Self::Migrate => "migrate",
-            Self::Restore => "restore",
-            Self::Delete => "delete",
-        }
+        self.of_a_shoot().as_str()
     }
 
-    /// The type of the last operation of a Shoot and of its objects.
-    const fn operation(self) -> &'static str {
+    /// What happens to the Shoot meanwhile.
+    const fn of_a_shoot(self) -> gardenlet::Phase {
         match self {
-            Self::Create => "Create",
-            Self::Reconcile => "Reconcile",
-            Self::Migrate => "Migrate",
-            Self::Restore => "Restore",
-            Self::Delete => "Delete",
+            Self::Create => gardenlet::Phase::Create,
+            Self::Reconcile => gardenlet::Phase::Reconcile,
+            Self::Migrate => gardenlet::Phase::Migrate,
+            Self::Restore => gardenlet::Phase::Restore,
+            Self::Delete => gardenlet::Phase::Delete,
         }
     }
 }

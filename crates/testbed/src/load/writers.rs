@@ -55,7 +55,7 @@ impl Inner {
     pub(super) async fn cluster(&self, index: usize, asked: Asked) -> Result<(), LoadError> {
         let Asked::Phase(phase) = asked else { return Ok(()) };
         let mut plan = self.plan(index);
-        plan.set_last_operation(phase.operation(), "Processing", 0);
+        plan.set_last_operation(phase.of_a_shoot().operation(), "Processing", 0);
         let cluster = plan.cluster();
         if phase == Phase::Create {
             let namespace = plan.namespace_object();
