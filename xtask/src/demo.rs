@@ -21,9 +21,8 @@ use mock_testbed::{
 };
 use tokio::sync::mpsc;
 
-pub(crate) use self::table::{duration, percentile};
 use self::{controllers::Controllers, screen::Screen, table::Board};
-use crate::{cargo, kinds, script::Story, signals::Interrupts};
+use crate::{cargo, kinds, script::Story, signals::Interrupts, words::duration};
 
 /// How many shoots gardenlet works on at a time: its own default (`concurrentSyncs` of its shoot controller) is 20.
 const AT_ONCE: usize = 20;

@@ -15,6 +15,7 @@ mod run;
 mod script;
 mod signals;
 mod test;
+mod words;
 
 use std::process::ExitCode;
 

@@ -16,7 +16,7 @@ use mock_testbed::{
     container,
 };
 
-use crate::{cargo, demo::duration, images};
+use crate::{cargo, images, words::duration};
 
 /// Test targets that need something beside the test bed.
 const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];

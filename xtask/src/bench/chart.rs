@@ -15,8 +15,9 @@ use plotters::{
 };
 
 use super::figures::{Contestant, Report, Sample};
-use super::statistics::{self, Latency, Summary, count, percentile, ratio, sorted};
+use super::statistics::{self, Latency, Summary, count, ratio, sorted};
 use super::words::{counted, duration, number};
+use crate::words::percentile;
 
 const WIDTH: u32 = 1600;
 const HEAD: u32 = 116;

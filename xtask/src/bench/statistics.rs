@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::words::percentile;
+
 use super::figures::{Contestant, Phase, Report, Requests, Round};
 
 /// How gardenlet polls, in ms: it looks at once and then each `DefaultInterval`, which stands beside each kind in
 /// Gardener's pkg/component/extensions.
 fn polling_interval(kind: &str) -> f64 {
     if kind == "Infrastructure" { 10_000.0 } else { 5_000.0 }
-}
-
-/// The smallest of the sorted values that at least `percent` of all do not exceed (nearest rank).
-pub(crate) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 /// The value in the middle; of an even number of values the mean of those two.

@@ -10,6 +10,8 @@ use k8s_openapi::jiff::Timestamp;
 use mock_core::behaviour::{Phase as Attempt, Record};
 use mock_testbed::gardenlet::{Phase, Progress, Report};
 
+use crate::words::{duration, percentile};
+
 /// With more shoots, rows of single objects would only rush by.
 const SHOOTS_IN_DETAIL: usize = 3;
 
@@ -118,23 +120,6 @@ impl Sums {
 
     fn time(&self, percent: usize) -> String {
         percentile(&self.times, percent).map(duration).unwrap_or_default()
-    }
-}
-
-/// The smallest of the sorted times that at least `percent` of all do not exceed.
-pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
-/// A duration as people say it.
-pub(crate) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match duration.as_millis() {
-        0 => format!("{:.1} ms", duration.as_secs_f64() * 1000.0),
-        millis @ 1..1000 => format!("{millis} ms"),
-        _ if seconds < 60 => format!("{:.1} s", duration.as_secs_f64()),
-        _ => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 
@@ -342,20 +327,6 @@ mod tests {
 
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn percentiles_are_times_that_were_measured() {
-        let times: Vec<_> = (1..=200).map(millis).collect();
-        assert_eq!([50, 99, 100].map(|percent| percentile(&times, percent)), [100, 198, 200].map(|t| Some(millis(t))));
-        assert_eq!(percentile(&[millis(7)], 50), Some(millis(7)));
-        assert_eq!(percentile(&[], 50), None);
-    }
-
-    #[test]
-    fn durations_read_well() {
-        let read = [Duration::from_micros(420), millis(12), millis(2149), millis(125_000)].map(duration);
-        assert_eq!(read, ["0.4 ms", "12 ms", "2.1 s", "2 min 5 s"]);
     }
 
     #[test]

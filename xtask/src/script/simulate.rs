@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::Story;
 use crate::{
     cargo,
-    demo::{duration, percentile},
+    words::{duration, percentile},
 };
 
 /// What is the same of many objects.
