@@ -2,8 +2,7 @@
 //!
 //! Every Shoot gets a namespace, a Cluster of real size and the extension objects of one worker pool. What counts for
 //! an object is the time from the acknowledged request to the watch event on which gardenlet's own rule holds. Unlike
-//! [`gardenlet`](crate::gardenlet), which waits for one object before it writes the next, this asks for everything it
-//! can.
+//! [`gardenlet`], which waits for one object before it writes the next, this asks for everything it can.
 //!
 //! The **raw limit** is the same load, answered by the generator itself: right after each request of its own it makes
 //! the fewest writes that a controller must, while as many watches as the controllers would have are open and read. No
@@ -159,7 +158,7 @@ pub struct Played {
     pub took: Duration,
     /// When the last request of the generator's own was acknowledged, since the first.
     pub sent_after: Duration,
-    /// Requests of the generator itself.
+    /// Requests of the generator itself, without the answers of [`Answer::Raw`].
     pub own: Tally,
     /// How much later than it should a timer of the generator fired: p99.
     pub lag: Duration,
@@ -175,6 +174,8 @@ struct Inner {
     landscape: Landscape,
     options: Options,
     wire: Wire,
+    /// For what a controller would write: nothing of it counts as the generator's own.
+    answers: Wire,
     watched: Arc<Watched>,
     /// Kept open as long as the generator is.
     _watches: Vec<AbortOnDropHandle<()>>,
@@ -188,8 +189,8 @@ impl Load {
         for kind in KINDS {
             open.push(watched::follow(&client, kind, watched.clone()).await?);
         }
-        let wire = Wire::new(client);
-        Ok(Self(Arc::new(Inner { landscape, options, wire, watched, _watches: open })))
+        let (wire, answers) = (Wire::new(client.clone()), Wire::new(client));
+        Ok(Self(Arc::new(Inner { landscape, options, wire, answers, watched, _watches: open })))
     }
 
     /// How many objects there are.

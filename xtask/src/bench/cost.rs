@@ -133,17 +133,15 @@ fn describe(phase: &str, counted: &Tally, text: &mut String) {
     }
 }
 
-/// The lines that are not the same, as a diff shows them; the phase before them.
+/// The lines that are not the same, as a diff shows them; what is about the same stands together.
 fn differences(expected: &str, counted: &str) -> String {
     let (expected, counted) = (sections(expected), sections(counted));
-    let mut text = String::new();
-    for (phase, line) in expected.iter().filter(|line| !counted.contains(line)) {
-        let _ = writeln!(text, "{phase}: -{line}");
-    }
-    for (phase, line) in counted.iter().filter(|line| !expected.contains(line)) {
-        let _ = writeln!(text, "{phase}: +{line}");
-    }
-    text
+    let gone = expected.iter().filter(|line| !counted.contains(line)).map(|line| (line, '-'));
+    let new = counted.iter().filter(|line| !expected.contains(line)).map(|line| (line, '+'));
+    let mut different: Vec<_> = gone.chain(new).collect();
+    // Behind the number stands what there is so much of.
+    different.sort_by_key(|((phase, line), sign)| (*phase, line.split_once(' ').map(|(_, what)| what), *sign == '+'));
+    different.into_iter().fold(String::new(), |text, ((phase, line), sign)| format!("{text}{phase}: {sign} {line}\n"))
 }
 
 fn sections(text: &str) -> Vec<(&str, &str)> {
@@ -166,11 +164,11 @@ mod tests {
     fn one_more_byte_is_a_difference() {
         let (old, new) = ("create\n  1 × patch a\n  7 bytes: patch a\n", "create\n  1 × patch a\n  8 bytes: patch a\n");
         assert_eq!(differences(old, old), "");
-        assert_eq!(differences(old, new), "create: -7 bytes: patch a\ncreate: +8 bytes: patch a\n");
+        assert_eq!(differences(old, new), "create: - 7 bytes: patch a\ncreate: + 8 bytes: patch a\n");
     }
 
     #[test]
     fn a_request_that_is_no_longer_made_is_a_difference() {
-        assert_eq!(differences("create\n  1 × patch a\ndelete\n", "create\ndelete\n"), "create: -1 × patch a\n");
+        assert_eq!(differences("create\n  1 × patch a\ndelete\n", "create\ndelete\n"), "create: - 1 × patch a\n");
     }
 }

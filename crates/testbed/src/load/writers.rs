@@ -159,14 +159,14 @@ impl Inner {
         request: &raw::Request<'_>,
     ) -> Result<(), LoadError> {
         let Some(meta) = meta else {
-            return self.wire.patch(place, "", Body::Json(&raw::release())).await.map(drop);
+            return self.answers.patch(place, "", Body::Json(&raw::release())).await.map(drop);
         };
         if let Some(secret) = raw::secret(planned, meta, request) {
-            self.wire.patch(&Place::of(&secret), "", Body::Apply(&secret)).await?;
+            self.answers.patch(&Place::of(&secret), "", Body::Apply(&secret)).await?;
         }
         let status = raw::status(plan, planned, meta, request);
-        self.wire.patch(place, "status", Body::Merge(&status)).await?;
-        self.wire.patch(place, "", Body::Json(&raw::metadata(planned, request))).await.map(drop)
+        self.answers.patch(place, "status", Body::Merge(&status)).await?;
+        self.answers.patch(place, "", Body::Json(&raw::metadata(planned, request))).await.map(drop)
     }
 }
 
