@@ -61,9 +61,9 @@ pub(crate) struct Args {
     /// Values of the chart for all controllers, such as replicas, heartbeat and probes; see deploy/chart/values.yaml
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
-    /// Folder that is written to
-    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
-    output: PathBuf,
+    /// Folder that is written to [default: deploy, in the workspace]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         registrations.push((file.clone(), render::registration(&release, registry, &chart)?));
         extensions.push((file, render::extension(&release, registry.unwrap_or(NO_REGISTRY), &reference)?));
     }
-    let output = cargo::root().join(&args.output);
+    let output = args.output.clone().unwrap_or_else(|| cargo::root().join("deploy"));
     let combined = combined(&registrations, &output.join(REGISTRATIONS));
     let whole = vec![(format!("{REGISTRATIONS}.yaml"), combined), (SCHEMA.to_owned(), script::schema()?)];
     // A part of the kinds is no reason to take the others' files away.
