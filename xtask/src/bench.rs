@@ -12,12 +12,12 @@ mod usage;
 mod words;
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     path::PathBuf,
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use mock_testbed::{
     assets::Assets,
     load::{self, Answer, Options, swollen},
@@ -38,12 +38,13 @@ const CLUSTER_BYTES: usize = 100_000;
 pub(crate) struct Args {
     /// How many Shoots, of six objects each
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     shoots: u32,
     /// Also migrate and restore
     #[arg(long)]
     full: bool,
     /// Ask for that many objects a second, whatever becomes of them [default: a burst]
-    #[arg(long, value_name = "OBJECTS", value_parser = positive)]
+    #[arg(long, value_name = "OBJECTS", value_parser = positive, allow_negative_numbers = true)]
     rate: Option<f64>,
     /// How many of the load generator's requests are under way at a time in a burst
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
@@ -54,7 +55,8 @@ pub(crate) struct Args {
     /// Also measure our controllers assisted by admission policies
     #[arg(long)]
     assisted: bool,
-    /// A shell command that runs other controllers against KUBECONFIG until it is killed; may be repeated
+    /// A shell command that runs other controllers against KUBECONFIG until it is killed, perhaps with a name in lower
+    /// case; may be repeated
     #[arg(long, value_name = "[NAME=]COMMAND")]
     against: Vec<String>,
     /// Also start the controllers where this many Shoots are there already; 10000 take 20 GB in the API server alone
@@ -64,12 +66,12 @@ pub(crate) struct Args {
     /// keep them as what is expected from now on
     #[arg(long, exclusive = true, value_name = "WHAT")]
     cost: Option<cost::Then>,
-    /// Where all figures go
-    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
-    json: PathBuf,
-    /// Where the chart goes
-    #[arg(long, value_name = "FILE", default_value = "target/bench.svg")]
-    svg: PathBuf,
+    /// Where all figures go [default: target/bench.json, in the workspace]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the chart goes [default: target/bench.svg, in the workspace]
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// A further flag of kube-apiserver; may be repeated
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     apiserver_flag: Vec<String>,
@@ -132,6 +134,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if cfg!(debug_assertions) {
         return optimised();
     }
+    // What cannot be written is said before everything is measured.
+    let files = Files::open(&args)?;
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
     let programs = cargo::build(kinds::ALL, true)?;
     let landscape = Landscape::load(&cargo::root().join("example/55-shoot.yaml"), None, None)?;
@@ -157,24 +161,36 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         apiserver_flags: args.apiserver_flag.clone(),
     };
     let mut interrupts = Interrupts::listen()?;
-    tokio::select! {
-        report = measure(&bench, &args) => finish(&args, &report?),
-        () = interrupts.next() => anyhow::bail!("interrupted"),
+    let mut report = report(&bench, &args)?;
+    let ended = tokio::select! {
+        ended = measure(&bench, &args, &mut report) => ended,
+        () = interrupts.next() => Err(anyhow!("interrupted")),
+    };
+    // Whatever ended it: what was measured before is worth as much as ever.
+    if report.contestants.iter().any(|contestant| !contestant.rounds.is_empty()) {
+        println!("{}", table::render(&report));
+        files.write(&report)?;
     }
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// A load generator without optimisation would take the CPU that it is to measure: this program again, built with it.
 fn optimised() -> Result<ExitCode> {
     let mut command = cargo::command();
-    command.args(["run", "--quiet", "--release", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
+    command.args(["run", "--release", "--package", "xtask", "--manifest-path"]).arg(cargo::root().join("Cargo.toml"));
+    command.arg("--").args(std::env::args_os().skip(1)).current_dir(std::env::current_dir()?);
     let status = Command::status(&mut command).context("cannot start cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
+fn entrants(args: &Args) -> Vec<Entrant> {
     let ours = [Entrant::Raw, Entrant::Ours].into_iter().chain(args.assisted.then_some(Entrant::Assisted));
-    let entrants: Vec<Entrant> = ours.chain(args.against.iter().map(|against| Entrant::parse(against))).collect();
-    let mut report = Report {
+    ours.chain(args.against.iter().map(|against| Entrant::parse(against))).collect()
+}
+
+/// A report without any figures yet.
+fn report(bench: &Bench, args: &Args) -> Result<Report> {
+    Ok(Report {
         machine: machine(bench)?,
         load: figures::Load {
             shoots: bench.options.shoots,
@@ -184,8 +200,13 @@ async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
             rate: bench.options.rate,
             rounds: args.rounds.into(),
         },
-        contestants: entrants.iter().map(Entrant::contestant).collect(),
-    };
+        contestants: entrants(args).iter().map(Entrant::contestant).collect(),
+    })
+}
+
+/// Fills the report.
+async fn measure(bench: &Bench, args: &Args, report: &mut Report) -> Result<()> {
+    let entrants = entrants(args);
     for round in 1..=args.rounds {
         // Nobody is always the first or the last: machines get warm, and neighbours come and go.
         let mut order: Vec<usize> = (0..entrants.len()).collect();
@@ -195,24 +216,30 @@ async fn measure(bench: &Bench, args: &Args) -> Result<Report> {
                 continue;
             };
             eprintln!("round {round} of {}: {}", args.rounds, contestant.name);
-            match turn::play(bench, entrant).await.with_context(|| contestant.name.clone()) {
-                Ok(played) => contestant.rounds.push(played),
-                // What others cannot do must not cost the figures of everybody else.
-                Err(error) if matches!(entrant, Entrant::Other { .. }) => {
-                    eprintln!("left out of this round: {}", crate::text(&error));
-                }
-                Err(error) => return Err(error),
-            }
+            let played = turn::play(bench, entrant).await;
+            contestant.rounds.extend(unless_foreign(entrant, contestant, played)?);
         }
     }
     for (entrant, contestant) in entrants.iter().zip(&mut report.contestants) {
         if let Some(shoots) = args.standing.filter(|_| !matches!(entrant, Entrant::Raw)) {
             eprintln!("start beside the objects of {shoots} Shoots: {}", contestant.name);
             let standing = standing::play(bench, entrant, usize::try_from(shoots)?).await;
-            contestant.standing = Some(standing.with_context(|| contestant.name.clone())?);
+            contestant.standing = unless_foreign(entrant, contestant, standing)?;
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+/// What others cannot do must not cost the figures of everybody else: it is said, and left out.
+fn unless_foreign<T>(entrant: &Entrant, contestant: &Contestant, played: Result<T>) -> Result<Option<T>> {
+    match played.with_context(|| contestant.name.clone()) {
+        Ok(played) => Ok(Some(played)),
+        Err(error) if matches!(entrant, Entrant::Other { .. }) => {
+            eprintln!("left out: {}", crate::text(&error));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn machine(bench: &Bench) -> Result<Machine> {
@@ -236,22 +263,39 @@ fn machine(bench: &Bench) -> Result<Machine> {
     })
 }
 
-fn finish(args: &Args, report: &Report) -> Result<ExitCode> {
-    println!("{}", table::render(report));
-    for (file, content) in [(&args.json, serde_json::to_string_pretty(report)?), (&args.svg, chart::render(report)?)] {
-        let file = cargo::root().join(file);
-        let write = || fs::create_dir_all(file.parent()?).and_then(|()| fs::write(&file, content)).err();
-        if let Some(error) = write() {
-            return Err(error).with_context(|| format!("cannot write {}", file.display()));
+/// Where the results go.
+#[derive(Debug)]
+struct Files {
+    json: PathBuf,
+    svg: PathBuf,
+}
+
+impl Files {
+    /// Opens both, so that what is there stays until there is something new.
+    fn open(args: &Args) -> Result<Self> {
+        let target = cargo::root().join("target");
+        let file = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| target.join(name));
+        let files = Self { json: file(&args.json, "bench.json"), svg: file(&args.svg, "bench.svg") };
+        for file in [&files.json, &files.svg] {
+            let opened = OpenOptions::new().create(true).append(true).open(file);
+            opened.with_context(|| format!("cannot write {}", file.display()))?;
         }
-        println!("{}", file.display());
+        Ok(files)
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn write(&self, report: &Report) -> Result<()> {
+        let json = serde_json::to_string_pretty(report)?;
+        for (file, content) in [(&self.json, json), (&self.svg, chart::render(report)?)] {
+            fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))?;
+            println!("{}", file.display());
+        }
+        Ok(())
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
-    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be more than 0".to_owned()) }
+    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be a finite number above 0".to_owned()) }
 }
 
 #[cfg(test)]

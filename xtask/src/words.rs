@@ -1,6 +1,9 @@
-//! Times as people read them.
+//! Times and logs as people read them.
 
 use std::time::Duration;
+
+/// How many lines of a log are shown when something went wrong.
+const LAST_LINES: usize = 12;
 
 /// The smallest of the sorted values that at least `percent` of all do not exceed (nearest rank).
 pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
@@ -20,9 +23,24 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// The end of a log, indented.
+pub(crate) fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    let shown = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+    shown.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_last_lines_of_a_log_are_shown() {
+        let log = (1..=20).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
+        let shown = last_lines(&log);
+        assert!(shown.starts_with("  line 9\n") && shown.ends_with("  line 20"), "{shown}");
+        assert_eq!(last_lines(""), "");
+    }
 
     #[test]
     fn percentiles_are_values_that_were_measured() {

@@ -1,22 +1,24 @@
 //! A set of controllers under test: five processes of ours, or whatever a command starts.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow};
+use futures::{FutureExt as _, future::select_all};
 use mock_testbed::supervisor::Supervisor;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStderr, Command},
+    sync::Mutex,
     time::timeout,
 };
 
 use super::usage;
-use crate::kinds::Kind;
+use crate::{kinds::Kind, words::last_lines};
 
 /// How long one of ours may take to list what is there.
 const STARTING: Duration = Duration::from_secs(600);
@@ -30,8 +32,29 @@ pub(super) struct Fleet {
 /// What a fleet is made of, by the name under which it is measured.
 struct Member {
     name: String,
-    /// None for a command, which may start what it likes.
-    child: Option<Child>,
+    id: i32,
+    /// A shell command may start what it likes.
+    is_command: bool,
+    log: PathBuf,
+    /// Until it has ended.
+    child: Mutex<Child>,
+}
+
+impl Member {
+    fn new(name: String, is_command: bool, log: PathBuf, child: Child) -> Result<Self> {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.with_context(|| format!("{name} ended as it was started"))?;
+        Ok(Self { name, id, is_command, log, child: Mutex::new(child) })
+    }
+
+    /// Returns when it has ended, with what it said last.
+    async fn ended(&self) -> Error {
+        let status = self.child.lock().await.wait().await;
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = last_lines(&String::from_utf8_lossy(&log));
+        anyhow!("{} ended by itself ({status}); its log ends with:\n{log}", self.name)
+    }
 }
 
 impl Fleet {
@@ -46,20 +69,23 @@ impl Fleet {
         let (mut members, mut starting) = (Vec::new(), Vec::new());
         for (kind, program) in programs {
             let name = kind.package();
-            let log = File::create(logs.join(format!("{name}.log"))).context("cannot keep a log")?;
+            let path = logs.join(format!("{name}.log"));
+            let log = File::create(&path).context("cannot keep a log")?;
             let mut command = Command::new(program);
             command.arg("--kubeconfig").arg(kubeconfig).args(["--log-format", "json"]).args(arguments);
             command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let started = Instant::now();
             let mut child = supervisor.spawn(command).with_context(|| format!("cannot start {name}"))?;
             let said = child.stderr.take().context("a controller has no standard error")?;
-            starting.push((name.clone(), tokio::spawn(ready(said, tokio::fs::File::from_std(log), started))));
-            members.push(Member { name, child: Some(child) });
+            starting.push(tokio::spawn(ready(said, tokio::fs::File::from_std(log), started)));
+            members.push(Member::new(name, false, path, child)?);
         }
         let mut ready = Vec::new();
-        for (name, waiting) in starting {
-            let answer = timeout(STARTING, waiting).await.with_context(|| format!("{name} does not get ready"))??;
-            ready.push((name.clone(), answer.with_context(|| format!("{name} ended while it was starting"))?));
+        for (member, waiting) in members.iter().zip(starting) {
+            let answer =
+                timeout(STARTING, waiting).await.with_context(|| format!("{} is not ready", member.name))??;
+            let Some(seconds) = answer else { return Err(member.ended().await) };
+            ready.push((member.name.clone(), seconds));
         }
         Ok((Self { supervisor, members }, ready))
     }
@@ -67,12 +93,19 @@ impl Fleet {
     /// What a shell command starts, with the kubeconfig in its environment. Nobody says when it is ready.
     pub(super) fn other(name: &str, command: &str, kubeconfig: &Path, logs: &Path) -> Result<Self> {
         let supervisor = Supervisor::start().context("cannot start the processes that watch the controllers")?;
-        let log = File::create(logs.join("against.log")).context("cannot keep a log")?;
+        let path = logs.join("against.log");
+        let log = File::create(&path).context("cannot keep a log")?;
         let mut shell = Command::new("sh");
         shell.args(["-c", command]).env("KUBECONFIG", kubeconfig);
         shell.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        supervisor.spawn(shell).with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self { supervisor, members: vec![Member { name: name.to_owned(), child: None }] })
+        let child = supervisor.spawn(shell).with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { supervisor, members: vec![Member::new(name.to_owned(), true, path, child)?] })
+    }
+
+    /// Returns when one of them has ended by itself, which none should.
+    pub(super) async fn ended(&self) -> Error {
+        let (error, ..) = select_all(self.members.iter().map(|member| member.ended().boxed())).await;
+        error
     }
 
     /// The processes by the name under which they are measured.
@@ -80,14 +113,8 @@ impl Fleet {
         self.members
             .iter()
             .map(|member| {
-                let processes = match &member.child {
-                    Some(child) => child.id().and_then(|id| i32::try_from(id).ok()).into_iter().collect(),
-                    None => usage::of_group(self.supervisor.group())?,
-                };
-                if processes.is_empty() {
-                    bail!("{} has ended by itself", member.name);
-                }
-                Ok((member.name.clone(), processes))
+                let all = member.is_command.then(|| usage::of_group(self.supervisor.group())).transpose()?;
+                Ok((member.name.clone(), all.unwrap_or_else(|| vec![member.id])))
             })
             .collect()
     }

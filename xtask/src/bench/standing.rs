@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// Starts a contestant beside objects that nobody has served yet, and once more when all are served.
 pub(super) async fn play(bench: &Bench, entrant: &Entrant, shoots: usize) -> Result<Standing> {
-    let bed = turn::bed(bench).await?;
+    let bed = turn::bed(bench, entrant).await?;
     let options = Options { shoots, rate: None, answer: Answer::Controllers, ..bench.options };
     let load = Load::start(bed.client(), bench.landscape.clone(), options).await?;
     load.ask(Phase::Create).await?;
@@ -26,7 +26,7 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant, shoots: usize) -> Res
     let began = Instant::now();
     let fleet =
         started(bench, entrant, &bed, |name, seconds| note(&mut standing, name).ready_after = Some(seconds)).await?;
-    load.wait().await?;
+    turn::unless_ended(Some(&fleet), async { Ok(load.wait().await?) }).await?;
     standing.all_ready_after = began.elapsed().as_secs_f64();
     turn::rest(&mut standing.processes, &fleet, REST).await?;
     fleet.stop().await?;

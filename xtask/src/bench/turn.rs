@@ -31,10 +31,10 @@ const WARM_UP_SHOOTS: usize = 16;
 /// How long CPU at rest is measured, after as long a pause.
 const REST: Duration = Duration::from_secs(5);
 /// etcd's largest supported quota, for tens of thousands of objects.
-pub(super) const ETCD_QUOTA: u64 = 8 << 30;
+const ETCD_QUOTA: u64 = 8 << 30;
 
-/// An API server with nothing beside it.
-pub(super) async fn bed(bench: &Bench) -> Result<TestBed> {
+/// An API server with nothing beside it but what belongs to the contestant.
+pub(super) async fn bed(bench: &Bench, entrant: &Entrant) -> Result<TestBed> {
     let options = BedOptions {
         etcd_quota_bytes: Some(ETCD_QUOTA),
         apiserver_flags: bench.apiserver_flags.clone(),
@@ -42,27 +42,46 @@ pub(super) async fn bed(bench: &Bench) -> Result<TestBed> {
         janitor: false,
         ..BedOptions::default()
     };
-    Ok(TestBed::start(&bench.assets, options).await?)
+    let bed = TestBed::start(&bench.assets, options).await?;
+    if matches!(entrant, Entrant::Assisted) {
+        assist(&bench.landscape, &bed.client()).await?;
+    }
+    Ok(bed)
 }
 
 /// Plays everything for one contestant.
 pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
-    let bed = bed(bench).await?;
-    let client = bed.client();
-    if matches!(entrant, Entrant::Assisted) {
-        assist(&bench.landscape, &client).await?;
-    }
-    let started = start(bench, entrant, &bed).await?;
-    let answer = if matches!(entrant, Entrant::Raw) { Answer::Raw } else { Answer::Controllers };
-    let raw = if answer == Answer::Raw { raw_watches(&client).await? } else { Vec::new() };
+    let bed = bed(bench, entrant).await?;
     let mut round = Round::default();
-    let fleet = started.map(|(fleet, ready)| {
+    let fleet = start(bench, entrant, &bed).await?.map(|(fleet, ready)| {
         for (name, seconds) in ready {
             round.processes.entry(name).or_default().ready_after = Some(seconds);
         }
         fleet
     });
-    note_memory(&mut round.processes, fleet.as_ref(), |process, (now, _)| process.memory_empty = now)?;
+    unless_ended(fleet.as_ref(), phases(bench, &bed, fleet.as_ref(), &mut round)).await?;
+    if let Some(fleet) = fleet {
+        fleet.stop().await?;
+    }
+    bed.stop().await.context("cannot end the test bed")?;
+    Ok(round)
+}
+
+/// What comes of something that needs all controllers to run: without them it would only wait.
+pub(super) async fn unless_ended<T>(fleet: Option<&Fleet>, done: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(fleet) = fleet else { return done.await };
+    tokio::select! {
+        done = done => done,
+        error = fleet.ended() => Err(error),
+    }
+}
+
+/// Everything that is measured; without a fleet, the load generator answers itself.
+async fn phases(bench: &Bench, bed: &TestBed, fleet: Option<&Fleet>, round: &mut Round) -> Result<()> {
+    let client = bed.client();
+    let answer = if fleet.is_some() { Answer::Controllers } else { Answer::Raw };
+    let raw = if answer == Answer::Raw { raw_watches(&client).await? } else { Vec::new() };
+    note_memory(&mut round.processes, fleet, |process, (now, _)| process.memory_empty = now)?;
 
     let options = Options { answer, ..bench.options };
     let warm_up = Options { first: WARM_UP, shoots: WARM_UP_SHOOTS, rate: None, ..options };
@@ -75,24 +94,19 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
     let load = Load::start(client.clone(), bench.landscape.clone(), options).await?;
     let (last, others) = bench.phases.split_last().context("there is no phase")?;
     for phase in others {
-        round.phases.push(measure(&bed, &client, fleet.as_ref(), &load, *phase).await?);
+        round.phases.push(measure(bed, &client, fleet, &load, *phase).await?);
         if *phase == load::Phase::Reconcile {
             let samples = load.one_by_one(bench.idle).await?;
             round.idle_latencies = samples.iter().map(|sample| sample.latency().as_secs_f64() * 1000.0).collect();
         }
     }
-    if let Some(fleet) = &fleet {
+    if let Some(fleet) = fleet {
         rest(&mut round.processes, fleet, REST).await?;
     }
-    round.phases.push(measure(&bed, &client, fleet.as_ref(), &load, *last).await?);
-    note_memory(&mut round.processes, fleet.as_ref(), |process, (_, peak)| process.memory_peak = peak)?;
-
+    round.phases.push(measure(bed, &client, fleet, &load, *last).await?);
+    note_memory(&mut round.processes, fleet, |process, (_, peak)| process.memory_peak = peak)?;
     drop(raw);
-    if let Some(fleet) = fleet {
-        fleet.stop().await?;
-    }
-    bed.stop().await.context("cannot end the test bed")?;
-    Ok(round)
+    Ok(())
 }
 
 /// Puts the admission policies of all kinds in force.
@@ -150,7 +164,7 @@ pub(super) async fn rest(processes: &mut BTreeMap<String, Process>, fleet: &Flee
     })
 }
 
-pub(super) fn note_memory(
+fn note_memory(
     processes: &mut BTreeMap<String, Process>,
     fleet: Option<&Fleet>,
     note: impl Fn(&mut Process, (u64, u64)),

@@ -22,10 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::kinds::Kind;
-
-/// How many lines of a log are shown when something went wrong.
-const LAST_LINES: usize = 12;
+use crate::{kinds::Kind, words::last_lines};
 
 /// A controller that ends by itself this many times before it ever was ready will not do better the next time.
 const ATTEMPTS: usize = 3;
@@ -134,12 +131,6 @@ impl<'a> Controllers<'a> {
     }
 }
 
-fn last_lines(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    let shown = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
-    shown.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
-}
-
 /// If another process takes the port first, the controller ends and is started with the next one.
 fn free_address() -> std::io::Result<String> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string())
@@ -159,17 +150,4 @@ async fn is_ready(address: &str) -> std::io::Result<bool> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.split(' ').nth(1) == Some("200"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_lines_of_a_log_are_shown() {
-        let log = (1..=20).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
-        let shown = last_lines(&log);
-        assert!(shown.starts_with("  line 9\n") && shown.ends_with("  line 20"), "{shown}");
-        assert_eq!(last_lines(""), "");
-    }
 }
