@@ -189,7 +189,7 @@ impl Load {
         for kind in KINDS {
             open.push(watched::follow(&client, kind, watched.clone()).await?);
         }
-        let (wire, answers) = (Wire::new(client.clone()), Wire::new(client));
+        let (wire, answers) = (Wire::new(client.clone(), "gardenlet"), Wire::new(client, "controller"));
         Ok(Self(Arc::new(Inner { landscape, options, wire, answers, watched, _watches: open })))
     }
 

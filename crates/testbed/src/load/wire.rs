@@ -10,9 +10,6 @@ use serde_json::Value;
 use super::{LoadError, counters::Tally};
 use crate::json::text;
 
-/// Who the writes are from, where the API server insists on a name.
-const FIELD_MANAGER: &str = "load";
-
 /// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
@@ -87,12 +84,14 @@ struct Written {
 /// A client that counts.
 pub(super) struct Wire {
     client: Client,
+    /// Who the writes are from: what gardenlet and what a controller wrote is never one entry of managedFields.
+    field_manager: &'static str,
     own: Mutex<Tally>,
 }
 
 impl Wire {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, own: Mutex::default() }
+    pub(super) fn new(client: Client, field_manager: &'static str) -> Self {
+        Self { client, field_manager, own: Mutex::default() }
     }
 
     /// What was sent since the last time.
@@ -101,20 +100,20 @@ impl Wire {
     }
 
     pub(super) async fn create(&self, place: &Place, object: &Value) -> Result<Meta, LoadError> {
-        let request = Request::post(place.collection()).header(CONTENT_TYPE, "application/json");
+        let uri = format!("{}?fieldManager={}", place.collection(), self.field_manager);
+        let request = Request::post(uri).header(CONTENT_TYPE, "application/json");
         self.send("create", place, "", request, object.to_string()).await
     }
 
     pub(super) async fn patch(&self, place: &Place, subresource: &str, body: Body<'_>) -> Result<Meta, LoadError> {
         let (verb, content_type, body, query) = match body {
-            Body::Merge(body) => ("patch", "application/merge-patch+json", body, String::new()),
-            Body::Json(body) => ("patch", "application/json-patch+json", body, String::new()),
-            Body::Apply(body) => {
-                ("apply", "application/apply-patch+yaml", body, format!("?fieldManager={FIELD_MANAGER}&force=true"))
-            }
+            Body::Merge(body) => ("patch", "application/merge-patch+json", body, ""),
+            Body::Json(body) => ("patch", "application/json-patch+json", body, ""),
+            Body::Apply(body) => ("apply", "application/apply-patch+yaml", body, "&force=true"),
         };
         let path = if subresource.is_empty() { place.path() } else { format!("{}/{subresource}", place.path()) };
-        let request = Request::patch(path + &query).header(CONTENT_TYPE, content_type);
+        let uri = format!("{path}?fieldManager={}{query}", self.field_manager);
+        let request = Request::patch(uri).header(CONTENT_TYPE, content_type);
         self.send(verb, place, subresource, request, body.to_string()).await
     }
 
