@@ -167,7 +167,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         () = interrupts.next() => Err(anyhow!("interrupted")),
     };
     // Whatever ended it: what was measured before is worth as much as ever.
-    if report.contestants.iter().any(|contestant| !contestant.rounds.is_empty()) {
+    report.load.rounds = report.contestants.iter().map(|contestant| contestant.rounds.len()).max().unwrap_or_default();
+    if report.load.rounds > 0 {
         println!("{}", table::render(&report));
         files.write(&report)?;
     }
@@ -198,7 +199,7 @@ fn report(bench: &Bench, args: &Args) -> Result<Report> {
             cluster_bytes: bench.landscape.plan(Some(0)).cluster().to_string().len(),
             writers: bench.options.writers,
             rate: bench.options.rate,
-            rounds: args.rounds.into(),
+            rounds: 0,
         },
         contestants: entrants(args).iter().map(Entrant::contestant).collect(),
     })

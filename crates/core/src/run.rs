@@ -143,10 +143,11 @@ async fn run<K: Extension>(
     let clusters = stream::iter(K::WATCHES_CLUSTERS.then(|| cluster_changes(&context, namespace.as_deref()))).flatten();
     let mut queue = Box::pin(stream::select(changes, clusters).take_until(stop.clone().cancelled_owned()));
     let announce = async {
-        clusters_listed(&context).await;
         if listed.wait_until_ready().await.is_ok() {
+            tracing::info!(objects = listed.len(), "listed");
+            clusters_listed(&context).await;
             ready.set();
-            tracing::info!(objects = listed.len(), "ready");
+            tracing::info!("ready");
         }
         std::future::pending::<()>().await;
     };

@@ -34,7 +34,11 @@ pub use self::{
     swell::swollen,
     watched::Sample,
 };
-use self::{watched::Watched, wire::Wire, writers::Asked};
+use self::{
+    watched::Watched,
+    wire::Wire,
+    writers::{Asked, Part},
+};
 use crate::{gardenlet, shoot::Landscape};
 
 /// The kinds of the extension objects.
@@ -269,9 +273,16 @@ impl Load {
         let mut tasks = JoinSet::new();
         let delay = match self.0.options.rate {
             None => {
-                let next = Arc::new(AtomicUsize::new(0));
-                for _ in 0..self.0.options.writers {
-                    tasks.spawn(self.0.clone().write(asked, next.clone()));
+                // gardenlet comes to the objects some seconds after the Cluster, and there are controllers that never
+                // serve an object whose Cluster they have not seen.
+                for part in [Part::Cluster, Part::Objects] {
+                    let next = Arc::new(AtomicUsize::new(0));
+                    for _ in 0..self.0.options.writers {
+                        tasks.spawn(self.0.clone().write(part, asked, next.clone()));
+                    }
+                    while let Some(ended) = tasks.join_next().await {
+                        ended??;
+                    }
                 }
                 Duration::ZERO
             }

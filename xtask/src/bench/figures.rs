@@ -78,7 +78,7 @@ pub(crate) struct Standing {
     pub(crate) objects: usize,
     /// Seconds from the start of the controllers until all objects, which nobody had served, were ready.
     pub(crate) all_ready_after: f64,
-    /// By name; `ready_after` is their own list, memory and CPU are those after all objects were ready.
+    /// By name; memory and CPU are those after all objects were ready.
     pub(crate) processes: BTreeMap<String, Process>,
     /// The same for controllers that start when all objects are served.
     pub(crate) again: BTreeMap<String, Process>,
@@ -192,7 +192,9 @@ pub(crate) struct Generator {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Process {
-    /// Seconds from its start until it said that it is ready; only ours say so.
+    /// Seconds from its start until it said that its own objects are listed; only ours say so.
+    pub(crate) listed_after: Option<f64>,
+    /// Seconds from its start until it said that it is ready, which takes the Clusters as well; only ours say so.
     pub(crate) ready_after: Option<f64>,
     /// Resident memory before there were any objects, in bytes.
     pub(crate) memory_empty: u64,

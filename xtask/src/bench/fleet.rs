@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::usage;
+use super::{figures::Process, usage};
 use crate::{kinds::Kind, words::last_lines};
 
 /// How long one of ours may take to list what is there.
@@ -27,6 +27,22 @@ const STARTING: Duration = Duration::from_secs(600);
 pub(super) struct Fleet {
     supervisor: Supervisor,
     members: Vec<Member>,
+}
+
+/// Seconds from the start of a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// Until its own objects were listed.
+    pub(super) listed: f64,
+    /// Until it could serve them, which takes the Clusters as well.
+    pub(super) ready: f64,
+}
+
+impl Start {
+    pub(super) fn note(self, process: &mut Process) {
+        process.listed_after = Some(self.listed);
+        process.ready_after = Some(self.ready);
+    }
 }
 
 /// What a fleet is made of, by the name under which it is measured.
@@ -58,13 +74,13 @@ impl Member {
 }
 
 impl Fleet {
-    /// Our five processes. Returns when each has said that it is ready, with the seconds it took.
+    /// Our five processes. Returns when each has said that it is ready, with what it took.
     pub(super) async fn ours(
         programs: &[(Kind, PathBuf)],
         arguments: &[String],
         kubeconfig: &Path,
         logs: &Path,
-    ) -> Result<(Self, Vec<(String, f64)>)> {
+    ) -> Result<(Self, Vec<(String, Start)>)> {
         let supervisor = Supervisor::start().context("cannot start the processes that watch the controllers")?;
         let (mut members, mut starting) = (Vec::new(), Vec::new());
         for (kind, program) in programs {
@@ -84,8 +100,8 @@ impl Fleet {
         for (member, waiting) in members.iter().zip(starting) {
             let answer =
                 timeout(STARTING, waiting).await.with_context(|| format!("{} is not ready", member.name))??;
-            let Some(seconds) = answer else { return Err(member.ended().await) };
-            ready.push((member.name.clone(), seconds));
+            let Some(start) = answer else { return Err(member.ended().await) };
+            ready.push((member.name.clone(), start));
         }
         Ok((Self { supervisor, members }, ready))
     }
@@ -130,20 +146,25 @@ impl Fleet {
     }
 }
 
-/// Returns the seconds until the controller said that it is ready; keeps its log as long as it has something to say.
-async fn ready(said: ChildStderr, mut log: tokio::fs::File, started: Instant) -> Option<f64> {
+/// Returns when the controller has said that it is ready; keeps its log as long as it has something to say.
+async fn ready(said: ChildStderr, mut log: tokio::fs::File, started: Instant) -> Option<Start> {
     let mut lines = BufReader::new(said).lines();
-    let mut ready = None;
-    while ready.is_none() {
+    let (mut listed, mut ready) = (None, None);
+    let start = loop {
         let line = lines.next_line().await.ok()??;
-        if line.contains(r#""message":"ready""#) {
-            ready = Some(started.elapsed().as_secs_f64());
+        for (message, after) in [("listed", &mut listed), ("ready", &mut ready)] {
+            if line.contains(&format!(r#""message":"{message}""#)) {
+                *after = Some(started.elapsed().as_secs_f64());
+            }
         }
         log.write_all(format!("{line}\n").as_bytes()).await.ok()?;
-    }
+        if let (Some(listed), Some(ready)) = (listed, ready) {
+            break Start { listed, ready };
+        }
+    };
     tokio::spawn(async move {
         // Bytes without looking at them: what is said for each object must cost the load generator nothing.
         let _ = tokio::io::copy_buf(&mut lines.into_inner(), &mut log).await;
     });
-    ready
+    Some(start)
 }

@@ -1,6 +1,9 @@
 //! How controllers start where everything is there already, and what they need then.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use mock_testbed::load::{Answer, Load, Options, Phase};
@@ -24,17 +27,13 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant, shoots: usize) -> Res
     let mut standing = Standing { shoots, objects: load.objects(), ..Standing::default() };
 
     let began = Instant::now();
-    let fleet =
-        started(bench, entrant, &bed, |name, seconds| note(&mut standing, name).ready_after = Some(seconds)).await?;
+    let fleet = started(bench, entrant, &bed, &mut standing.processes).await?;
     turn::unless_ended(Some(&fleet), async { Ok(load.wait().await?) }).await?;
     standing.all_ready_after = began.elapsed().as_secs_f64();
     turn::rest(&mut standing.processes, &fleet, REST).await?;
     fleet.stop().await?;
 
-    let again = |name: &str, seconds| {
-        standing.again.insert(name.to_owned(), Process { ready_after: Some(seconds), ..Process::default() });
-    };
-    let fleet = started(bench, entrant, &bed, again).await?;
+    let fleet = started(bench, entrant, &bed, &mut standing.again).await?;
     turn::rest(&mut standing.again, &fleet, REST).await?;
     fleet.stop().await?;
     bed.stop().await.context("cannot end the test bed")?;
@@ -45,17 +44,13 @@ async fn started(
     bench: &Bench,
     entrant: &Entrant,
     bed: &mock_testbed::bed::TestBed,
-    mut note: impl FnMut(&str, f64),
+    processes: &mut BTreeMap<String, Process>,
 ) -> Result<Fleet> {
     let Some((fleet, ready)) = turn::start(bench, entrant, bed).await? else {
         bail!("there are no controllers to start")
     };
-    for (name, seconds) in ready {
-        note(&name, seconds);
+    for (name, start) in ready {
+        start.note(processes.entry(name).or_default());
     }
     Ok(fleet)
-}
-
-fn note<'a>(standing: &'a mut Standing, name: &str) -> &'a mut Process {
-    standing.processes.entry(name.to_owned()).or_default()
 }

@@ -232,9 +232,10 @@ fn processes(report: &Report) -> Option<String> {
 fn standing(report: &Report) -> Option<String> {
     let measured = report.contestants.iter().filter_map(|of| Some((of, of.standing.as_ref()?)));
     let objects = measured.clone().map(|(_, standing)| standing.objects).max()?;
-    let header = ["contestant", "process", "objects", "own list", "at rest", "peak", "CPU"];
+    let header = ["contestant", "process", "objects", "listed", "ready", "at rest", "peak", "CPU"];
     let title = format!("Started beside {}", counted(objects, "object"));
     let mut section = Section::new(title, 3, header);
+    let after = |seconds: Option<f64>| seconds.map(|seconds| duration(seconds * 1000.0)).unwrap_or_default();
     for (of, standing) in measured {
         let unserved = standing.processes.iter().map(|process| (process, "unserved"));
         for ((name, process), state) in unserved.chain(standing.again.iter().map(|process| (process, "served"))) {
@@ -242,14 +243,15 @@ fn standing(report: &Report) -> Option<String> {
                 of.name.clone(),
                 name.clone(),
                 state.to_owned(),
-                process.ready_after.map(|seconds| duration(seconds * 1000.0)).unwrap_or_default(),
+                after(process.listed_after),
+                after(process.ready_after),
                 memory(float(process.memory_rest)),
                 memory(float(process.memory_peak)),
                 format!("{:.2} %", process.cpu_rest),
             ]);
         }
-        let all = duration(standing.all_ready_after * 1000.0);
-        section.row([of.name.clone(), "all objects ready".to_owned(), "unserved".to_owned(), all]);
+        let all = after(Some(standing.all_ready_after));
+        section.row([of.name.clone(), "all objects ready".to_owned(), "unserved".to_owned(), String::new(), all]);
     }
     section.render()
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     Bench, Entrant,
     figures::{Bodies, Cpu, Generator, Phase, Process, Requests, Round, Sample},
-    fleet::Fleet,
+    fleet::{Fleet, Start},
     usage,
 };
 use crate::kinds;
@@ -54,8 +54,8 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
     let bed = bed(bench, entrant).await?;
     let mut round = Round::default();
     let fleet = start(bench, entrant, &bed).await?.map(|(fleet, ready)| {
-        for (name, seconds) in ready {
-            round.processes.entry(name).or_default().ready_after = Some(seconds);
+        for (name, start) in ready {
+            start.note(round.processes.entry(name).or_default());
         }
         fleet
     });
@@ -133,7 +133,7 @@ pub(super) async fn start(
     bench: &Bench,
     entrant: &Entrant,
     bed: &TestBed,
-) -> Result<Option<(Fleet, Vec<(String, f64)>)>> {
+) -> Result<Option<(Fleet, Vec<(String, Start)>)>> {
     Ok(match entrant {
         Entrant::Raw => None,
         Entrant::Ours | Entrant::Assisted => {

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use http::Request;
 use kube::{Client, core::WatchEvent};
 use mock_core::contract::{GROUP, OPERATION_ANNOTATION, VERSION};
@@ -221,19 +220,40 @@ pub(super) async fn follow(
     kind: &'static str,
     watched: Arc<Watched>,
 ) -> Result<AbortOnDropHandle<()>, LoadError> {
+    let client = client.clone();
     let broken = |error: kube::Error| LoadError::Watch { kind, reason: error.to_string() };
-    let uri = format!("/apis/{GROUP}/{VERSION}/{}?watch=true&resourceVersion=0&timeoutSeconds=86400", plural(kind));
-    let request = Request::get(uri).body(Vec::new()).map_err(|error| broken(kube::Error::HttpError(error)))?;
-    let events = client.request_events::<Value>(request).await.map_err(broken)?;
+    let mut version = "0".to_owned();
+    let mut events = open(&client, kind, &version).await.map_err(broken)?;
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut events = pin!(events);
         let reason = loop {
             match events.try_next().await {
-                Ok(Some(event)) => watched.event(kind, event, Instant::now()),
-                Ok(None) => break "the API server closed it".to_owned(),
+                Ok(Some(event)) => {
+                    if let WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) =
+                        &event
+                    {
+                        text(object, "metadata.resourceVersion").unwrap_or_default().clone_into(&mut version);
+                    }
+                    watched.event(kind, event, Instant::now());
+                }
+                // The API server does so with readers that it finds too slow: what comes next is not lost.
+                Ok(None) => match open(&client, kind, &version).await {
+                    Ok(again) => events = again,
+                    Err(error) => break error.to_string(),
+                },
                 Err(error) => break error.to_string(),
             }
         };
         watched.broke(kind, reason);
     })))
+}
+
+async fn open(
+    client: &Client,
+    kind: &str,
+    version: &str,
+) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Value>>>> {
+    let uri =
+        format!("/apis/{GROUP}/{VERSION}/{}?watch=true&resourceVersion={version}&timeoutSeconds=86400", plural(kind));
+    let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    Ok(client.request_events::<Value>(request).await?.boxed())
 }

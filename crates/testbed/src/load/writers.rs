@@ -31,24 +31,31 @@ pub(super) enum Asked {
     Destroy,
 }
 
+/// What of a Shoot is written.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Cluster,
+    Objects,
+}
+
 impl Inner {
-    /// Writes Shoot after Shoot, as long as there are some. The Cluster of each goes out before the objects of the one
-    /// before it: gardenlet comes to the objects some seconds later, and there are controllers that never serve an object
-    /// whose Cluster they have not seen.
-    pub(super) async fn write(self: Arc<Self>, asked: Asked, next: Arc<AtomicUsize>) -> Result<(), LoadError> {
-        let claim = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < self.options.shoots);
-        let mut current = claim();
-        if let Some(index) = current {
-            self.cluster(index, asked).await?;
-        }
-        while let Some(index) = current {
-            current = claim();
-            if let Some(following) = current {
-                self.cluster(following, asked).await?;
+    /// Writes Clusters, or the objects of Shoot after Shoot, as long as there are some.
+    pub(super) async fn write(
+        self: Arc<Self>,
+        part: Part,
+        asked: Asked,
+        next: Arc<AtomicUsize>,
+    ) -> Result<(), LoadError> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.options.shoots {
+                return Ok(());
             }
-            self.shoot(index, asked).await?;
+            match part {
+                Part::Cluster => self.cluster(index, asked).await?,
+                Part::Objects => self.shoot(index, asked).await?,
+            }
         }
-        Ok(())
     }
 
     /// What gardenlet writes before the objects of a Shoot.

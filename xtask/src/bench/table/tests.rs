@@ -52,6 +52,7 @@ fn processes_and_idle_latencies_are_shown_if_there_are_any() {
     }
     let memory = |mebibytes: u64| mebibytes << 20;
     let process = Process {
+        listed_after: Some(0.1),
         ready_after: Some(0.12),
         memory_empty: memory(9),
         memory_peak: memory(40),
