@@ -55,8 +55,8 @@ pub(crate) struct Args {
     /// Also measure our controllers assisted by admission policies
     #[arg(long)]
     assisted: bool,
-    /// A shell command that runs other controllers against KUBECONFIG until it is killed, perhaps with a name in lower
-    /// case; may be repeated
+    /// A shell command that runs other controllers against KUBECONFIG until it is killed, under a name that
+    /// begins in lower case, if one is given; may be repeated
     #[arg(long, value_name = "[NAME=]COMMAND")]
     against: Vec<String>,
     /// Also start the controllers where this many Shoots are there already; 10000 take 20 GB in the API server alone
@@ -278,6 +278,9 @@ impl Files {
         let file = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| target.join(name));
         let files = Self { json: file(&args.json, "bench.json"), svg: file(&args.svg, "bench.svg") };
         for file in [&files.json, &files.svg] {
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            }
             let opened = OpenOptions::new().create(true).append(true).open(file);
             opened.with_context(|| format!("cannot write {}", file.display()))?;
         }

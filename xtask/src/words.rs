@@ -14,12 +14,14 @@ pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
 /// `4.2 ms`, `420 ms`, `2.1 s` or `2 min 5 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
-    let seconds = duration.as_secs();
     match millis {
         ..9.95 => format!("{millis:.1} ms"),
         ..999.5 => format!("{millis:.0} ms"),
         ..59_950.0 => format!("{:.1} s", millis / 1000.0),
-        _ => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => {
+            let seconds = duration.saturating_add(Duration::from_millis(500)).as_secs();
+            format!("{} min {} s", seconds / 60, seconds % 60)
+        }
     }
 }
 
@@ -61,8 +63,9 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let read = [420, 9_960, 12_400, 999_600, 2_149_000, 60_400_000, 125_400_000].map(Duration::from_micros);
-        let expected = ["0.4 ms", "10 ms", "12 ms", "1.0 s", "2.1 s", "1 min 0 s", "2 min 5 s"];
+        let read =
+            [420, 9_960, 12_400, 999_600, 2_149_000, 59_970_000, 60_400_000, 125_400_000].map(Duration::from_micros);
+        let expected = ["0.4 ms", "10 ms", "12 ms", "1.0 s", "2.1 s", "1 min 0 s", "1 min 0 s", "2 min 5 s"];
         assert_eq!(read.map(duration), expected);
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The **raw limit** is the same load, answered by the generator itself: right after each request of its own it makes
 //! the fewest writes that a controller must, while as many watches as the controllers would have are open and read. No
-//! controller that works from outside can be faster than that.
+//! controller that works from outside does with less.
 
 mod counters;
 mod raw;
@@ -16,6 +16,7 @@ mod wire;
 mod writers;
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
@@ -158,7 +159,7 @@ pub enum LoadError {
 pub struct Played {
     /// One for each object.
     pub samples: Vec<Sample>,
-    /// From the first request to the event that made the last object ready.
+    /// From the first request, which is for a Cluster, to the event that made the last object ready.
     pub took: Duration,
     /// When the last request of the generator's own was acknowledged, since the first.
     pub sent_after: Duration,
@@ -203,12 +204,6 @@ impl Load {
         self.0.options.shoots.saturating_mul(self.objects_of_a_shoot())
     }
 
-    /// Size of one Cluster as it is sent, in bytes.
-    #[must_use]
-    pub fn cluster_bytes(&self) -> usize {
-        self.0.landscape.plan(Some(self.0.options.first)).cluster().to_string().len()
-    }
-
     fn objects_of_a_shoot(&self) -> usize {
         self.0.landscape.plan(Some(0)).objects().len()
     }
@@ -228,11 +223,19 @@ impl Load {
         self.0.watched.take();
         self.0.wire.take();
         let began = Instant::now();
-        let lag = AbortOnDropHandle::new(tokio::spawn(lag(self.0.watched.clone())));
-        let delay = self.send(Asked::Phase(phase), began).await?;
-        let sent_after = began.elapsed();
-        self.0.watched.none_left(PATIENCE).await?;
-        let lag = lag.await?;
+        let played = async {
+            let delay = self.send(Asked::Phase(phase), began).await?;
+            let sent_after = began.elapsed();
+            self.0.watched.none_left(PATIENCE).await?;
+            Ok::<_, LoadError>((delay, sent_after))
+        };
+        let mut late = Vec::new();
+        let (delay, sent_after) = tokio::select! {
+            played = played => played?,
+            never = tick(&mut late) => match never {},
+        };
+        late.sort_unstable();
+        let lag = late.get(late.len().saturating_mul(99).div_euclid(100)).copied().unwrap_or_default();
         let samples = self.0.watched.take();
         let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(began)).max();
         let own = self.0.wire.take();
@@ -270,38 +273,30 @@ impl Load {
 
     /// Returns how much later than planned a Shoot was begun at worst.
     async fn send(&self, asked: Asked, began: Instant) -> Result<Duration, LoadError> {
-        let mut tasks = JoinSet::new();
-        let delay = match self.0.options.rate {
+        match self.0.options.rate {
             None => {
                 // gardenlet comes to the objects some seconds after the Cluster, and there are controllers that never
                 // serve an object whose Cluster they have not seen.
                 for part in [Part::Cluster, Part::Objects] {
                     let next = Arc::new(AtomicUsize::new(0));
+                    let mut tasks = JoinSet::new();
                     for _ in 0..self.0.options.writers {
                         tasks.spawn(self.0.clone().write(part, asked, next.clone()));
                     }
-                    while let Some(ended) = tasks.join_next().await {
-                        ended??;
-                    }
+                    all(tasks).await?;
                 }
-                Duration::ZERO
+                Ok(Duration::ZERO)
             }
-            Some(rate) => self.pace(asked, rate, began, &mut tasks).await,
-        };
-        while let Some(ended) = tasks.join_next().await {
-            ended??;
+            Some(rate) => {
+                let (tasks, delay) = self.pace(asked, rate, began).await;
+                all(tasks).await.map(|()| delay)
+            }
         }
-        Ok(delay)
     }
 
     /// Begins Shoot after Shoot at a given rate of objects, whatever becomes of those before.
-    async fn pace(
-        &self,
-        asked: Asked,
-        rate: f64,
-        began: Instant,
-        tasks: &mut JoinSet<Result<(), LoadError>>,
-    ) -> Duration {
+    async fn pace(&self, asked: Asked, rate: f64, began: Instant) -> (JoinSet<Result<(), LoadError>>, Duration) {
+        let mut tasks = JoinSet::new();
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let period = self.objects_of_a_shoot() as f64 / rate;
         let mut worst = Duration::ZERO;
@@ -317,7 +312,7 @@ impl Load {
                 inner.shoot(index, asked).await
             });
         }
-        worst
+        (tasks, worst)
     }
 }
 
@@ -327,17 +322,19 @@ impl fmt::Debug for Load {
     }
 }
 
-/// Returns the p99 of a timer's lateness when everything is ready.
-async fn lag(watched: Arc<Watched>) -> Duration {
-    let mut late = Vec::new();
+/// Returns when all tasks have ended, or one has failed.
+async fn all(mut tasks: JoinSet<Result<(), LoadError>>) -> Result<(), LoadError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Notes by how much a timer is late, each time anew.
+async fn tick(late: &mut Vec<Duration>) -> Infallible {
     loop {
         let asleep = Instant::now();
         sleep(TICK).await;
         late.push(asleep.elapsed().saturating_sub(TICK));
-        if watched.is_done() {
-            late.sort_unstable();
-            let index = late.len().saturating_mul(99).div_euclid(100).min(late.len().saturating_sub(1));
-            return late.get(index).copied().unwrap_or_default();
-        }
     }
 }

@@ -82,7 +82,7 @@ async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)], assisted: boo
     for phase in PHASES {
         load.prepare(phase).await?;
         let before = Counters::read(&client).await?;
-        let played = load.play(phase).await?;
+        let played = turn::unless_ended(Some(&fleet), async { Ok(load.play(phase).await?) }).await?;
         let counted = settled(&client).await?.since(&before).of_others(&played.own);
         let assisted = if assisted { "assisted " } else { "" };
         describe(&format!("{assisted}{}", phase.as_str()), &counted, &mut text);

@@ -50,7 +50,7 @@ pub(crate) struct Load {
     pub(crate) writers: usize,
     /// Objects a second of an open loop; a burst if absent.
     pub(crate) rate: Option<f64>,
-    /// How often all contestants had their turn.
+    /// The most turns that a contestant had.
     pub(crate) rounds: usize,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Phase {
     pub(crate) name: String,
     /// How many objects became ready.
     pub(crate) objects: usize,
-    /// From the first request to the event that made the last object ready.
+    /// From the first request, which is for a Cluster, to the event that made the last object ready.
     pub(crate) seconds: f64,
     /// One for each object.
     pub(crate) samples: Vec<Sample>,

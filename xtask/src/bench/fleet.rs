@@ -8,13 +8,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Error, Result, anyhow};
-use futures::{FutureExt as _, future::select_all};
+use futures::{
+    FutureExt as _,
+    future::{select_all, try_join_all},
+};
 use mock_testbed::supervisor::Supervisor;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    process::{Child, ChildStderr, Command},
+    process::{Child, Command},
     sync::Mutex,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{figures::Process, usage};
@@ -22,6 +24,8 @@ use crate::{kinds::Kind, words::last_lines};
 
 /// How long one of ours may take to list what is there.
 const STARTING: Duration = Duration::from_secs(600);
+/// How often is looked whether one of ours is ready: not later than that it is seen.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Processes that serve; they end with this value.
 pub(super) struct Fleet {
@@ -63,6 +67,26 @@ impl Member {
         Ok(Self { name, id, is_command, log, child: Mutex::new(child) })
     }
 
+    /// Returns when its log says that it is ready. It writes its log itself, so that nothing of it is lost and none of it
+    /// costs the load generator anything.
+    async fn ready(&self, started: Instant) -> Result<(String, Start)> {
+        let told = async {
+            let mut start = (None, None);
+            loop {
+                let log = fs::read(&self.log).with_context(|| format!("cannot read the log of {}", self.name))?;
+                let after = started.elapsed().as_secs_f64();
+                if let Some(start) = told(&String::from_utf8_lossy(&log), after, &mut start) {
+                    return Ok((self.name.clone(), start));
+                }
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            told = timeout(STARTING, told) => told.with_context(|| format!("{} is not ready", self.name))?,
+            error = self.ended() => Err(error),
+        }
+    }
+
     /// Returns when it has ended, with what it said last.
     async fn ended(&self) -> Error {
         let status = self.child.lock().await.wait().await;
@@ -82,27 +106,21 @@ impl Fleet {
         logs: &Path,
     ) -> Result<(Self, Vec<(String, Start)>)> {
         let supervisor = Supervisor::start().context("cannot start the processes that watch the controllers")?;
-        let (mut members, mut starting) = (Vec::new(), Vec::new());
+        let (mut members, mut starts) = (Vec::new(), Vec::new());
         for (kind, program) in programs {
             let name = kind.package();
             let path = logs.join(format!("{name}.log"));
             let log = File::create(&path).context("cannot keep a log")?;
             let mut command = Command::new(program);
             command.arg("--kubeconfig").arg(kubeconfig).args(["--log-format", "json"]).args(arguments);
-            command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             let started = Instant::now();
-            let mut child = supervisor.spawn(command).with_context(|| format!("cannot start {name}"))?;
-            let said = child.stderr.take().context("a controller has no standard error")?;
-            starting.push(tokio::spawn(ready(said, tokio::fs::File::from_std(log), started)));
+            let child = supervisor.spawn(command).with_context(|| format!("cannot start {name}"))?;
             members.push(Member::new(name, false, path, child)?);
+            starts.push(started);
         }
-        let mut ready = Vec::new();
-        for (member, waiting) in members.iter().zip(starting) {
-            let answer =
-                timeout(STARTING, waiting).await.with_context(|| format!("{} is not ready", member.name))??;
-            let Some(start) = answer else { return Err(member.ended().await) };
-            ready.push((member.name.clone(), start));
-        }
+        let starting = members.iter().zip(starts).map(|(member, started)| member.ready(started));
+        let ready = try_join_all(starting).await?;
         Ok((Self { supervisor, members }, ready))
     }
 
@@ -146,25 +164,26 @@ impl Fleet {
     }
 }
 
-/// Returns when the controller has said that it is ready; keeps its log as long as it has something to say.
-async fn ready(said: ChildStderr, mut log: tokio::fs::File, started: Instant) -> Option<Start> {
-    let mut lines = BufReader::new(said).lines();
-    let (mut listed, mut ready) = (None, None);
-    let start = loop {
-        let line = lines.next_line().await.ok()??;
-        for (message, after) in [("listed", &mut listed), ("ready", &mut ready)] {
-            if line.contains(&format!(r#""message":"{message}""#)) {
-                *after = Some(started.elapsed().as_secs_f64());
-            }
+/// When a log began to say that its process has listed its objects and is ready; none as long as it does not say both.
+fn told(log: &str, after: f64, start: &mut (Option<f64>, Option<f64>)) -> Option<Start> {
+    for (message, said) in [("listed", &mut start.0), ("ready", &mut start.1)] {
+        if said.is_none() && log.contains(&format!(r#""message":"{message}""#)) {
+            *said = Some(after);
         }
-        log.write_all(format!("{line}\n").as_bytes()).await.ok()?;
-        if let (Some(listed), Some(ready)) = (listed, ready) {
-            break Start { listed, ready };
-        }
-    };
-    tokio::spawn(async move {
-        // Bytes without looking at them: what is said for each object must cost the load generator nothing.
-        let _ = tokio::io::copy_buf(&mut lines.into_inner(), &mut log).await;
-    });
-    Some(start)
+    }
+    start.0.zip(start.1).map(|(listed, ready)| Start { listed, ready })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_over_when_both_were_said() {
+        let mut start = (None, None);
+        assert!(told(r#"{"message":"serving"}"#, 1.0, &mut start).is_none());
+        assert!(told(r#"{"message":"serving"} {"message":"listed"}"#, 2.0, &mut start).is_none());
+        let Start { listed, ready } = told(r#"{"message":"listed"} {"message":"ready"}"#, 3.0, &mut start).unwrap();
+        assert!((listed, ready) == (2.0, 3.0));
+    }
 }

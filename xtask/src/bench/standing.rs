@@ -28,13 +28,16 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant, shoots: usize) -> Res
 
     let began = Instant::now();
     let fleet = started(bench, entrant, &bed, &mut standing.processes).await?;
-    turn::unless_ended(Some(&fleet), async { Ok(load.wait().await?) }).await?;
-    standing.all_ready_after = began.elapsed().as_secs_f64();
-    turn::rest(&mut standing.processes, &fleet, REST).await?;
+    turn::unless_ended(Some(&fleet), async {
+        load.wait().await?;
+        standing.all_ready_after = began.elapsed().as_secs_f64();
+        turn::rest(&mut standing.processes, &fleet, REST).await
+    })
+    .await?;
     fleet.stop().await?;
 
     let fleet = started(bench, entrant, &bed, &mut standing.again).await?;
-    turn::rest(&mut standing.again, &fleet, REST).await?;
+    turn::unless_ended(Some(&fleet), turn::rest(&mut standing.again, &fleet, REST)).await?;
     fleet.stop().await?;
     bed.stop().await.context("cannot end the test bed")?;
     Ok(standing)

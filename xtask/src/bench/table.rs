@@ -34,7 +34,9 @@ pub(crate) fn render(report: &Report) -> String {
     ];
     let heads = [report.load.describe(), report.machine.describe()].into_iter().filter(|line| !line.is_empty());
     let commands = report.contestants.iter().filter_map(|of| Some(format!("{}: {}", of.name, of.command.as_ref()?)));
-    let head = heads.chain(commands).collect::<Vec<_>>().join("\n");
+    let fewer = report.contestants.iter().filter(|of| of.rounds.len() < report.load.rounds);
+    let fewer = fewer.map(|of| format!("{}: {} only", of.name, counted(of.rounds.len(), "round")));
+    let head = heads.chain(commands).chain(fewer).collect::<Vec<_>>().join("\n");
     let sections = sections.into_iter().flatten().collect::<Vec<_>>().join("\n");
     format!("{head}\n\n{sections}")
 }
@@ -227,8 +229,7 @@ fn processes(report: &Report) -> Option<String> {
     section.render()
 }
 
-/// A figure that falls into several forms: the contestants side by side, and the phases in a cell. Forms that nobody
-/// uses are left out.
+/// How controllers started where everything was there already.
 fn standing(report: &Report) -> Option<String> {
     let measured = report.contestants.iter().filter_map(|of| Some((of, of.standing.as_ref()?)));
     let objects = measured.clone().map(|(_, standing)| standing.objects).max()?;
@@ -256,6 +257,8 @@ fn standing(report: &Report) -> Option<String> {
     section.render()
 }
 
+/// A figure that falls into several forms: the contestants side by side, and the phases in a cell. Forms that nobody
+/// uses are left out.
 fn forms(
     report: &Report,
     title: &str,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use mock_core::contract::{OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION};
 use mock_testbed::{
@@ -105,7 +105,7 @@ async fn phases(bench: &Bench, bed: &TestBed, fleet: Option<&Fleet>, round: &mut
     }
     round.phases.push(measure(bed, &client, fleet, &load, *last).await?);
     note_memory(&mut round.processes, fleet, |process, (_, peak)| process.memory_peak = peak)?;
-    drop(raw);
+    ensure!(raw.iter().all(|watch| !watch.is_finished()), "the API server closed a watch that the raw limit needs");
     Ok(())
 }
 

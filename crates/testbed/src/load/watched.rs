@@ -131,12 +131,6 @@ impl Watched {
         std::mem::take(&mut self.lock().samples)
     }
 
-    /// Whether nothing is waited for, or cannot be any more.
-    pub(super) fn is_done(&self) -> bool {
-        let state = self.lock();
-        state.pending.is_empty() || state.broken.is_some()
-    }
-
     /// Returns when nothing is waited for; fails after `patience` without progress.
     pub(super) async fn none_left(&self, patience: Duration) -> Result<(), LoadError> {
         loop {
@@ -169,8 +163,7 @@ impl Watched {
         let (object, is_there) = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, true),
             WatchEvent::Deleted(object) => (object, false),
-            WatchEvent::Bookmark(_) => return,
-            WatchEvent::Error(status) => return self.broke(kind, status.to_string()),
+            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return,
         };
         let field = |path| text(&object, path).unwrap_or_default().to_owned();
         let key = (kind.to_owned(), field("metadata.namespace"), field("metadata.name"));
@@ -227,6 +220,7 @@ pub(super) async fn follow(
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         let reason = loop {
             match events.try_next().await {
+                Ok(Some(WatchEvent::Error(status))) => break status.to_string(),
                 Ok(Some(event)) => {
                     if let WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) =
                         &event
