@@ -135,6 +135,8 @@ async fn sigterm_lets_rounds_end_before_the_lease_is_released(ground: Ground) ->
     let mut leader = start(&ground, &kubeconfig, &["--leader-elect", "--admin-address", &address])?;
     ask(&ground, "a").await?;
     ground.until_ready("a").await?;
+    // What made it ready is seen here before its answer is read there.
+    until_answered(&address, "/metrics", "mock_reconciles_in_flight 0").await?;
     link.held_up.send(true)?;
     ask(&ground, "b").await?;
     until_answered(&address, "/metrics", "mock_reconciles_in_flight 1").await?;
