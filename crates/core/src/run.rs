@@ -147,7 +147,7 @@ async fn run<K: Extension>(
             tracing::info!(objects = listed.len(), "listed");
             clusters_listed(&context).await;
             ready.set();
-            tracing::info!("ready");
+            tracing::info!(objects = listed.len(), "ready");
         }
         std::future::pending::<()>().await;
     };
