@@ -21,8 +21,10 @@ use crate::assets::Assets;
 
 mod assisted;
 mod controller;
+mod deletion;
 mod faults;
 mod ground;
+mod handover;
 mod installed;
 mod leases;
 mod requests;
@@ -83,7 +85,8 @@ pub fn main<K: Extension>(subject: Subject) -> ExitCode {
     let is_assisted = std::env::var_os(ASSISTED).is_some();
     let assisted = if is_assisted { assisted::ALL } else { &[] };
     let of_mode = [installed, assisted].concat();
-    let of_all = [leases::ALL, scripts::ALL, faults::ALL, rules::ALL, requests::ALL, restarts::ALL].concat();
+    let of_contract = [rules::ALL, handover::ALL, deletion::ALL].concat();
+    let of_all = [leases::ALL, scripts::ALL, faults::ALL, &of_contract, requests::ALL, restarts::ALL].concat();
     let rules: Vec<Rule> = [&of_all, of_mode.as_slice(), subject.rules].concat();
     if arguments.list {
         let trials = rules.iter().map(|rule| Trial::test(rule.name, || Ok(())));

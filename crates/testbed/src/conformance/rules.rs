@@ -5,7 +5,7 @@ use libtest_mimic::Failed;
 use mock_core::contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::{Value, json};
 
-use super::ground::{annotation, asking, finalizers, json_patch_merge, last, text};
+use super::ground::{annotation, asking, json_patch_merge, last, text};
 use super::{Ground, Rule, ensure};
 use crate::readiness;
 
@@ -38,20 +38,6 @@ pub(super) const ALL: &[Rule] = rules![
     an_object_at_rest_is_not_written,
     an_unknown_operation_is_left_alone,
     a_hibernated_shoot_is_served,
-    migrate_lets_go_and_later_deletion_needs_no_work,
-    migrate_is_reported_without_our_finalizer,
-    migrate_beats_deletion,
-    migrate_needs_no_cluster,
-    after_migrate_only_migrate_and_restore_are_requests,
-    a_half_finished_migrate_costs_one_write,
-    wait_for_state_is_a_hard_no_op_until_restore,
-    a_restore_ends_as_restore_and_keeps_the_state,
-    delete_costs_one_write,
-    a_confirmation_without_a_deletion_is_served_all_the_same,
-    delete_without_our_finalizer_costs_none,
-    delete_needs_no_cluster,
-    only_our_own_finalizer_is_removed,
-    force_deletion_lets_go_at_once,
     a_failed_shoot_is_left_alone_until_it_is_not,
     a_late_cluster_is_waited_for_without_an_error,
     a_cluster_that_cannot_be_read_is_waited_for_like_an_absent_one,
@@ -226,161 +212,6 @@ async fn a_hibernated_shoot_is_served(ground: Ground) -> Result<(), Failed> {
     ready(&ground).await.map(drop)
 }
 
-async fn migrate_lets_go_and_later_deletion_needs_no_work(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.barrier().await?;
-    let before = ground.writes("a")?;
-    ground.ask("a", "migrate").await?;
-    let object = let_go(&ground, "a").await?;
-    ensure(readiness::check_migrated(&object).is_ok(), "gardenlet would wait for ever")?;
-    ensure(object.pointer("/status/lastError").is_none(), "there is a lastError")?;
-    ground.unchanged("a", &object, "nothing is left to do after a migration").await?;
-    ground.has_cost("a", before, 2).await?;
-    ground.delete("a").await?;
-    ground.until_gone("a").await
-}
-
-async fn migrate_is_reported_without_our_finalizer(ground: Ground) -> Result<(), Failed> {
-    ground.create_annotated("a", "migrate").await?;
-    let_go(&ground, "a").await.map(drop)
-}
-
-async fn migrate_beats_deletion(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.patch("a", json!({ "metadata": { "finalizers": [ground.suite.finalizer, "t.example.org/other"] } })).await?;
-    // The Shoot's state keeps the controller away until both are there.
-    ground.write_cluster(json!({ "status": { "lastOperation": { "state": "Failed" } } })).await?;
-    ground.barrier().await?;
-    ground.ask("a", "migrate").await?;
-    ground.delete("a").await?;
-    ground.write_cluster(json!({})).await?;
-    let object = let_go(&ground, "a").await?;
-    ensure(last(&object) == "Migrate/Succeeded", last(&object))?;
-    ground.patch("a", json!({ "metadata": { "finalizers": null } })).await?;
-    ground.until_gone("a").await
-}
-
-async fn migrate_needs_no_cluster(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.delete_cluster().await?;
-    ground.ask("a", "migrate").await?;
-    let_go(&ground, "a").await.map(drop)
-}
-
-async fn after_migrate_only_migrate_and_restore_are_requests(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.ask("a", "migrate").await?;
-    let_go(&ground, "a").await?;
-    ground.patch("a", json!({ "spec": { "providerConfig": { "new": true } } })).await?;
-    let before = ground.ask_later("a", "reconcile", SignedDuration::from_secs(1)).await?;
-    ensure(annotation(&before, OPERATION_ANNOTATION) == Some("reconcile"), "the annotation does not stay")?;
-    ground.unchanged("a", &before, "reconcile is no request after migrate").await?;
-    ground.ask("a", "migrate").await?;
-    let_go(&ground, "a").await?;
-    ground.ask("a", "restore").await?;
-    let object = ground.until_ready("a").await?;
-    ensure(last(&object) == "Restore/Succeeded" && ground.holds(&object), "not restored")
-}
-
-async fn a_half_finished_migrate_costs_one_write(ground: Ground) -> Result<(), Failed> {
-    let finalizers = json!({ "metadata": { "finalizers": [ground.suite.finalizer] } });
-    let mut patch = asking("wait-for-state");
-    json_patch_merge(&mut patch, &finalizers);
-    ground.create("a", patch).await?;
-    ground.patch_status("a", status("Migrate", "Succeeded")).await?;
-    ground.patch("a", json!({ "metadata": { "annotations": { OPERATION_ANNOTATION: "migrate" } } })).await?;
-    let_go(&ground, "a").await?;
-    ground.has_cost("a", 0, 1).await
-}
-
-async fn wait_for_state_is_a_hard_no_op_until_restore(ground: Ground) -> Result<(), Failed> {
-    let before = ground.create_annotated("a", "wait-for-state").await?;
-    ground.unchanged("a", &before, "wait-for-state means hands off").await?;
-    let before = ground.patch_status("a", json!({ "state": { "saved": "elsewhere" } })).await?;
-    ground.unchanged("a", &before, "wait-for-state means hands off").await?;
-    ground.ask("a", "restore").await?;
-    let object = ground.until_ready("a").await?;
-    ensure(last(&object) == "Restore/Succeeded", last(&object))
-}
-
-async fn a_restore_ends_as_restore_and_keeps_the_state(ground: Ground) -> Result<(), Failed> {
-    let old = ready(&ground).await?;
-    let state = old.pointer("/status/state").cloned().unwrap_or_else(|| json!({ "of": "another seed" }));
-    ground.ask("a", "migrate").await?;
-    let_go(&ground, "a").await?;
-    ground.delete("a").await?;
-    ground.until_gone("a").await?;
-    ground.create_annotated("a", "wait-for-state").await?;
-    ground.patch_status("a", json!({ "state": state })).await?;
-    let before = ground.writes("a")?;
-    ground.ask("a", "restore").await?;
-    let object = ground.until_ready("a").await?;
-    ensure(object.pointer("/status/state") == Some(&state), "the state was changed")?;
-    ensure(last(&object) == "Restore/Succeeded", last(&object))?;
-    ground.unchanged("a", &object, "a restore is done once").await?;
-    ground.has_cost("a", before, 2 + ground.suite.subject.secrets).await
-}
-
-async fn delete_costs_one_write(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.barrier().await?;
-    let before = ground.writes("a")?;
-    ground.confirm("a", in_a_second()).await?;
-    ground.delete_confirmed("a").await?;
-    ground.until_gone("a").await?;
-    ground.has_cost("a", before, 1).await
-}
-
-async fn a_confirmation_without_a_deletion_is_served_all_the_same(ground: Ground) -> Result<(), Failed> {
-    let object = ready(&ground).await?;
-    let confirmed = ground.confirm("a", in_a_second()).await?;
-    let timestamp = annotation(&confirmed, TIMESTAMP_ANNOTATION);
-    let served = |object: &Value| readiness::check(object, timestamp).is_ok();
-    ensure(!served(&confirmed), format!("nothing is asked for: {object:#}"))?;
-    ground.until("a", "readiness", served).await.map(drop)
-}
-
-async fn delete_without_our_finalizer_costs_none(ground: Ground) -> Result<(), Failed> {
-    ground.create("a", json!({ "spec": { "type": "parked" } })).await?;
-    ground.patch("a", json!({ "metadata": { "finalizers": ["t.example.org/other"] } })).await?;
-    ground.delete("a").await?;
-    let kind = ground.suite.default_type.clone();
-    let before = ground.patch("a", json!({ "spec": { "type": kind } })).await?;
-    ground.unchanged("a", &before, "there is nothing to let go of").await?;
-    ground.patch("a", json!({ "metadata": { "finalizers": null } })).await?;
-    ground.until_gone("a").await
-}
-
-async fn delete_needs_no_cluster(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.delete_cluster().await?;
-    ground.delete("a").await?;
-    ground.until_gone("a").await
-}
-
-async fn only_our_own_finalizer_is_removed(ground: Ground) -> Result<(), Failed> {
-    let other = "t.example.org/other";
-    ground.create("a", json!({ "metadata": { "finalizers": [other] } })).await?;
-    let object = ground.until_ready("a").await?;
-    ensure(finalizers(&object).contains(&other), "another's finalizer is gone")?;
-    ground.delete("a").await?;
-    let object = ground.until("a", "letting go", |object| !ground.holds(object)).await?;
-    ensure(finalizers(&object) == [other], "another's finalizer is gone")?;
-    ground.patch("a", json!({ "metadata": { "finalizers": null } })).await?;
-    ground.until_gone("a").await
-}
-
-async fn force_deletion_lets_go_at_once(ground: Ground) -> Result<(), Failed> {
-    ready(&ground).await?;
-    ground.write_cluster(json!({ "status": { "lastOperation": { "state": "Failed" } } })).await?;
-    ground.barrier().await?;
-    ground.delete("a").await?;
-    let object = ground.get("a").await?;
-    ground.unchanged("a", &object, "the Shoot is Failed").await?;
-    ground.force_delete_shoot().await?;
-    ground.until_gone("a").await
-}
-
 async fn a_failed_shoot_is_left_alone_until_it_is_not(ground: Ground) -> Result<(), Failed> {
     ground.write_cluster(json!({ "status": { "lastOperation": { "state": "Failed" } } })).await?;
     // Our watch of Clusters may be behind our watch of objects: let it see the state first.
@@ -450,7 +281,7 @@ async fn spec_is_never_touched(ground: Ground) -> Result<(), Failed> {
 }
 
 /// Later than any answer so far, in the whole seconds of a status.
-fn in_a_second() -> Timestamp {
+pub(super) fn in_a_second() -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(1)
 }
 
@@ -461,26 +292,16 @@ pub(super) async fn ready(ground: &Ground) -> Result<Value, Failed> {
 }
 
 /// An object as another process might have left it: the annotation that means hands off covers its making.
-async fn made_up(ground: &Ground, name: &str, operation: &str, state: &str) -> Result<(), Failed> {
+pub(super) async fn made_up(ground: &Ground, name: &str, operation: &str, state: &str) -> Result<(), Failed> {
     ground.create_annotated(name, "wait-for-state").await?;
     ground.patch_status(name, status(operation, state)).await?;
     ground.patch(name, json!({ "metadata": { "annotations": { OPERATION_ANNOTATION: null } } })).await?;
     Ok(())
 }
 
-fn status(operation: &str, state: &str) -> Value {
+pub(super) fn status(operation: &str, state: &str) -> Value {
     let time = "2098-01-01T00:00:00Z";
     let time = if matches!(state, "Error" | "Failed") { "2026-01-01T00:00:00Z" } else { time };
     let last = json!({ "type": operation, "state": state, "progress": 7, "description": "x", "lastUpdateTime": time });
     json!({ "observedGeneration": 1, "lastOperation": last })
-}
-
-/// Waits until the object is migrated, without our finalizer and without the annotation.
-async fn let_go(ground: &Ground, name: &str) -> Result<Value, Failed> {
-    let done = |object: &Value| {
-        last(object) == "Migrate/Succeeded"
-            && !ground.holds(object)
-            && annotation(object, OPERATION_ANNOTATION).is_none()
-    };
-    ground.until(name, "being migrated", done).await
 }
