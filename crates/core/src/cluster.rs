@@ -110,8 +110,8 @@ impl Clusters {
         client: Client,
         only: Option<&str>,
     ) -> impl Stream<Item = Result<Vec<String>, watcher::Error>> + use<'_> {
-        // Small pages: a list of large Clusters would else be held in memory all at once.
-        let config = watcher::Config::default().page_size(50);
+        // Small pages: the list of large Clusters decides how much memory the process needs at its peak.
+        let config = watcher::Config::default().page_size(10);
         let config = match only {
             Some(name) => config.fields(&format!("metadata.name={name}")),
             None => config,
