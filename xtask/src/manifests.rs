@@ -9,7 +9,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use mock_core::behaviour::Script;
 use serde_json::{Map, Value, json};
 
 use self::{
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.registry.as_deref();
     let reference = render::chart_reference(registry.unwrap_or(NO_REGISTRY), &args.tag);
     let chart = if args.oci { Chart::Oci(reference.clone()) } else { Chart::Raw(archive) };
-    let values = values(args)?;
+    let values = args.values.as_deref().map(values).transpose()?.unwrap_or_default();
 
     let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
     if let Some((kind, _)) = args.types.iter().find(|(kind, _)| !kinds.contains(kind)) {
@@ -148,8 +149,8 @@ fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
     if own.is_empty() { kind.types.iter().map(ToString::to_string).collect() } else { own }
 }
 
-fn values(args: &Args) -> Result<Map<String, Value>> {
-    let Some(path) = &args.values else { return Ok(Map::new()) };
+/// The chart's values that a user gives.
+fn values(path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
     let values: Value = serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))?;
     for (key, instead) in
@@ -166,6 +167,10 @@ fn values(args: &Args) -> Result<Map<String, Value>> {
     let Value::Object(values) = values else {
         bail!("--values {} is no map of the chart's values", path.display());
     };
+    // Helm cannot tell, and a controller would not start with it.
+    if let Some(text) = values.get("script").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        Script::parse(text).map_err(|invalid| anyhow!("--values {}: script: {invalid}", path.display()))?;
+    }
     Ok(values)
 }
 
@@ -188,6 +193,18 @@ mod tests {
         fs::write(folder.path().join("mock-worker.yaml"), "old worker\n").unwrap();
         let rendered = [("mock-worker.yaml".to_owned(), "new worker\n".to_owned())];
         assert_eq!(combined(&rendered, folder.path()), "old network\n---\nnew worker\n");
+    }
+
+    #[test]
+    fn a_script_among_the_values_is_read_before_it_is_rendered() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            values(file.path()).map(Value::Object).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
+        let error = read("script: 'rules: 7'").unwrap_err();
+        assert!(error.contains(": script: ") && error.contains("rules"), "{error}");
     }
 
     #[test]
