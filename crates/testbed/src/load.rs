@@ -178,7 +178,7 @@ pub struct Load(Arc<Inner>);
 struct Inner {
     landscape: Landscape,
     options: Options,
-    wire: Wire,
+    wire: Arc<Wire>,
     /// For what a controller would write: nothing of it counts as the generator's own.
     answers: Wire,
     watched: Arc<Watched>,
@@ -191,10 +191,10 @@ impl Load {
     pub async fn start(client: Client, landscape: Landscape, options: Options) -> Result<Self, LoadError> {
         let watched = Arc::new(Watched::default());
         let mut open = Vec::new();
+        let (wire, answers) = (Arc::new(Wire::new(client.clone(), "gardenlet")), Wire::new(client, "controller"));
         for kind in KINDS {
-            open.push(watched::follow(&client, kind, watched.clone()).await?);
+            open.push(watched::follow(wire.clone(), kind, watched.clone()).await?);
         }
-        let (wire, answers) = (Wire::new(client.clone(), "gardenlet"), Wire::new(client, "controller"));
         Ok(Self(Arc::new(Inner { landscape, options, wire, answers, watched, _watches: open })))
     }
 

@@ -178,6 +178,7 @@ mod tests {
 apiserver_request_total{code="200",component="apiserver",dry_run="",group="g",resource="networks",scope="resource",subresource="status",verb="PATCH",version="v1"} 12
 apiserver_request_total{code="409",component="apiserver",dry_run="",group="g",resource="networks",scope="resource",subresource="status",verb="PATCH",version="v1"} 2
 apiserver_request_total{code="500",component="apiserver",dry_run="",group="g",resource="networks",scope="resource",subresource="status",verb="PATCH",version="v1"} 1
+apiserver_request_total{code="200",component="apiserver",dry_run="",group="g",resource="networks",scope="cluster",subresource="",verb="WATCH",version="v1"} 3
 apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="namespaces",scope="resource",subresource="",verb="POST",version="v1"} 5
 apiserver_request_total{code="200",component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version=""} 9
 apiserver_selfrequest_total{group="",resource="namespaces",subresource="",verb="POST"} 5
@@ -189,8 +190,12 @@ apiserver_watch_events_sizes_sum{group="g",resource="networks",version="v1"} 800
     #[test]
     fn what_the_api_server_asks_itself_does_not_count() {
         let tally = parse(METRICS);
-        let status = ("patch".to_owned(), "networks/status".to_owned());
-        assert_eq!(tally.requests, [(status, Requests { count: 15, conflicts: 2, failures: 1 })].into());
+        let key = |verb: &str, resource: &str| (verb.to_owned(), resource.to_owned());
+        let expected = [
+            (key("patch", "networks/status"), Requests { count: 15, conflicts: 2, failures: 1 }),
+            (key("watch", "networks"), Requests { count: 3, ..Requests::default() }),
+        ];
+        assert_eq!(tally.requests, expected.into());
         assert_eq!(tally.bodies, [(("patch".to_owned(), "networks".to_owned()), 1_200_000)].into());
         assert_eq!((tally.watch_events, tally.watch_bytes), (7, 8000));
     }
@@ -200,8 +205,9 @@ apiserver_watch_events_sizes_sum{group="g",resource="networks",version="v1"} 800
         let mut own = Tally::default();
         own.sent("patch", "networks", "status", 100);
         own.sent("apply", "secrets", "", 10);
+        own.sent("watch", "networks", "", 0);
         let rest = parse(METRICS).without(&own);
-        assert_eq!(rest.requests.values().next().unwrap().count, 14);
+        assert_eq!(rest.requests.values().map(|requests| requests.count).collect::<Vec<_>>(), [14, 2]);
         assert_eq!(rest.bodies.values().next(), Some(&1_199_900));
     }
 }

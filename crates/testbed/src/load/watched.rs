@@ -6,17 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use http::Request;
-use kube::{Client, core::WatchEvent};
-use mock_core::contract::{GROUP, OPERATION_ANNOTATION, VERSION};
+use futures::TryStreamExt as _;
+use kube::core::WatchEvent;
+use mock_core::contract::OPERATION_ANNOTATION;
 use serde_json::Value;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     LoadError,
-    wire::{Place, plural},
+    wire::{Place, Wire},
 };
 use crate::{
     json::{annotation, text},
@@ -209,14 +208,13 @@ fn key(place: &Place) -> Key {
 
 /// Watches all objects of a kind; what is there already comes first.
 pub(super) async fn follow(
-    client: &Client,
+    wire: Arc<Wire>,
     kind: &'static str,
     watched: Arc<Watched>,
 ) -> Result<AbortOnDropHandle<()>, LoadError> {
-    let client = client.clone();
     let broken = |error: kube::Error| LoadError::Watch { kind, reason: error.to_string() };
     let mut version = "0".to_owned();
-    let mut events = open(&client, kind, &version).await.map_err(broken)?;
+    let mut events = wire.watch(kind, &version).await.map_err(broken)?;
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         let reason = loop {
             match events.try_next().await {
@@ -230,24 +228,16 @@ pub(super) async fn follow(
                     watched.event(kind, event, Instant::now());
                 }
                 // The API server does so with readers that it finds too slow: what comes next is not lost.
-                Ok(None) => match open(&client, kind, &version).await {
-                    Ok(again) => events = again,
-                    Err(error) => break error.to_string(),
-                },
+                Ok(None) => {
+                    wire.watch_ended(kind);
+                    match wire.watch(kind, &version).await {
+                        Ok(again) => events = again,
+                        Err(error) => break error.to_string(),
+                    }
+                }
                 Err(error) => break error.to_string(),
             }
         };
         watched.broke(kind, reason);
     })))
-}
-
-async fn open(
-    client: &Client,
-    kind: &str,
-    version: &str,
-) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Value>>>> {
-    let uri =
-        format!("/apis/{GROUP}/{VERSION}/{}?watch=true&resourceVersion={version}&timeoutSeconds=86400", plural(kind));
-    let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    Ok(client.request_events::<Value>(request).await?.boxed())
 }

@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use futures::{StreamExt as _, stream::BoxStream};
 use http::{Request, header::CONTENT_TYPE};
-use kube::Client;
+use kube::{Client, core::WatchEvent};
+use mock_core::contract::{GROUP, VERSION};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -121,6 +123,27 @@ impl Wire {
         self.send("delete", place, "", Request::delete(place.path()), String::new()).await.map(drop)
     }
 
+    /// Watches all objects of a kind from a version on.
+    pub(super) async fn watch(
+        &self,
+        kind: &str,
+        version: &str,
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Value>>>> {
+        let plural = plural(kind);
+        let uri = format!("/apis/{GROUP}/{VERSION}/{plural}?watch=true&resourceVersion={version}&timeoutSeconds=86400");
+        let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        Ok(self.client.request_events::<Value>(request).await?.boxed())
+    }
+
+    /// Counts a watch, which the API server does when it is over.
+    pub(super) fn watch_ended(&self, kind: &str) {
+        self.count("watch", &plural(kind), "", 0);
+    }
+
+    fn count(&self, verb: &'static str, plural: &str, subresource: &str, body: usize) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).sent(verb, plural, subresource, body);
+    }
+
     async fn send(
         &self,
         verb: &'static str,
@@ -129,7 +152,7 @@ impl Wire {
         request: http::request::Builder,
         body: String,
     ) -> Result<Meta, LoadError> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).sent(verb, &place.plural(), subresource, body.len());
+        self.count(verb, &place.plural(), subresource, body.len());
         let sent = async {
             let request = request.body(body.into_bytes()).map_err(kube::Error::HttpError)?;
             let answer = self.client.request_text(request).await?;
