@@ -12,12 +12,14 @@ mod usage;
 mod words;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use mock_testbed::{
     assets::Assets,
     load::{self, Answer, Options, swollen},
@@ -48,9 +50,11 @@ pub(crate) struct Args {
     rate: Option<f64>,
     /// How many of the load generator's requests are under way at a time in a burst
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     writers: u16,
     /// How often everybody has a turn; figures are medians
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     rounds: u16,
     /// Also measure our controllers assisted by admission policies
     #[arg(long)]
@@ -62,6 +66,7 @@ pub(crate) struct Args {
     /// Also start the controllers where this many Shoots are there already; of 10000 the API server alone takes 30 GB, or
     /// 17 with GOGC=40 in the environment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     standing: Option<u32>,
     /// Only count the requests and bytes of each operation, without a clock, and compare them with what is expected or
     /// keep them as what is expected from now on
@@ -132,6 +137,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if let Some(then) = args.cost {
         return cost::run(then).await;
     }
+    let names: Vec<String> = entrants(&args).iter().map(|entrant| entrant.contestant().name).collect();
+    if let Some(twice) = twice(&names) {
+        bail!("two would be called {twice:?}: give each --against a name of its own, as in --against 'other={twice}'");
+    }
     if cfg!(debug_assertions) {
         return optimised();
     }
@@ -167,9 +176,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         ended = measure(&bench, &args, &mut report) => ended,
         () = interrupts.next() => Err(anyhow!("interrupted")),
     };
-    // Whatever ended it: what was measured before is worth as much as ever.
+    // Whatever ended it: what was measured before is worth as much as ever, unless it is the raw limit alone.
     report.load.rounds = report.contestants.iter().map(|contestant| contestant.rounds.len()).max().unwrap_or_default();
-    if report.load.rounds > 0 {
+    if report.contestants.iter().skip(1).any(|contestant| !contestant.rounds.is_empty()) {
         println!("{}", table::render(&report));
         files.write(&report)?;
     }
@@ -177,12 +186,18 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// A load generator without optimisation would take the CPU that it is to measure: this program again, built with it.
+/// It takes the place of this process, so that whoever ends this one ends it.
 fn optimised() -> Result<ExitCode> {
     let mut command = cargo::command();
     command.args(["run", "--release", "--package", "xtask", "--manifest-path"]).arg(cargo::root().join("Cargo.toml"));
     command.arg("--").args(std::env::args_os().skip(1)).current_dir(std::env::current_dir()?);
-    let status = Command::status(&mut command).context("cannot start cargo")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Err(Error::new(command.exec()).context("cannot start cargo"))
+}
+
+/// The first name that two have.
+fn twice(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }
 
 fn entrants(args: &Args) -> Vec<Entrant> {
@@ -318,6 +333,13 @@ mod tests {
             let contestant = Entrant::parse(against).contestant();
             assert_eq!((contestant.name.as_str(), contestant.command.as_deref()), (name, Some(command)));
         }
+    }
+
+    #[test]
+    fn nobody_has_the_name_of_somebody_else() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(twice(&names(&["raw limit", "mock", "a"])), None);
+        assert_eq!(twice(&names(&["raw limit", "mock", "a", "mock"])).map(String::as_str), Some("mock"));
     }
 
     #[test]

@@ -153,23 +153,28 @@ fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
 fn values(path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
     let values: Value = serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))?;
-    for (key, instead) in
-        [("/kind", "--only"), ("/types", "--type"), ("/image/repository", "--registry"), ("/image/tag", "--tag")]
-    {
+    for (key, instead) in [
+        ("/kind", "each controller's own"),
+        ("/types", "set by --type"),
+        ("/image/repository", "set by --registry"),
+        ("/image/tag", "set by --tag"),
+    ] {
         let given = values.pointer(key).is_some();
-        ensure!(
-            !given,
-            "--values {}: {} is set by {instead}",
-            path.display(),
-            key.trim_start_matches('/').replace('/', ".")
-        );
+        let key = key.trim_start_matches('/').replace('/', ".");
+        ensure!(!given, "--values {}: {key} is {instead}: leave it out", path.display());
     }
-    let Value::Object(values) = values else {
-        bail!("--values {} is no map of the chart's values", path.display());
+    let values = match values {
+        Value::Object(values) => values,
+        Value::Null => Map::new(),
+        _ => bail!("--values {} must be a map of the chart's values, such as `replicas: 2`", path.display()),
     };
     // Helm cannot tell, and a controller would not start with it.
-    if let Some(text) = values.get("script").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-        Script::parse(text).map_err(|invalid| anyhow!("--values {}: script: {invalid}", path.display()))?;
+    match values.get("script") {
+        Some(Value::String(text)) if !text.is_empty() => {
+            Script::parse(text).map_err(|invalid| anyhow!("--values {}: in the script: {invalid}", path.display()))?;
+        }
+        None | Some(Value::String(_)) => {}
+        Some(_) => bail!("--values {}: script must be the text of a Script: begin it with `script: |`", path.display()),
     }
     Ok(values)
 }
@@ -196,15 +201,23 @@ mod tests {
     }
 
     #[test]
-    fn a_script_among_the_values_is_read_before_it_is_rendered() {
+    fn values_are_a_map_whose_script_can_be_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let read = |text: &str| {
             fs::write(file.path(), text).unwrap();
             values(file.path()).map(Value::Object).map_err(|error| error.to_string())
         };
         assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
-        let error = read("script: 'rules: 7'").unwrap_err();
-        assert!(error.contains(": script: ") && error.contains("rules"), "{error}");
+        assert_eq!(read("# nothing"), Ok(json!({})));
+        for (bad, says) in [
+            ("script: 'rules: 7'", "in the script: rules: "),
+            ("script: { rules: [] }", "script must be the text"),
+            ("- replicas", "must be a map"),
+            ("kind: worker", "kind is each controller's own"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
     }
 
     #[test]

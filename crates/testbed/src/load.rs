@@ -159,7 +159,8 @@ pub enum LoadError {
 pub struct Played {
     /// One for each object.
     pub samples: Vec<Sample>,
-    /// From the first request, which is for a Cluster, to the event that made the last object ready.
+    /// From the first request, which is for a Cluster, to the event that made the last object ready. At a given rate the
+    /// time that passes between a Cluster and its objects is left out.
     pub took: Duration,
     /// When the last request of the generator's own was acknowledged, since the first.
     pub sent_after: Duration,
@@ -237,7 +238,8 @@ impl Load {
         late.sort_unstable();
         let lag = late.get(late.len().saturating_mul(99).div_euclid(100)).copied().unwrap_or_default();
         let samples = self.0.watched.take();
-        let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(began)).max();
+        let first = if self.0.options.rate.is_some() { began + A_SECOND } else { began };
+        let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(first)).max();
         let own = self.0.wire.take();
         Ok(Played { took: took.unwrap_or_default(), samples, sent_after, own, lag, delay })
     }

@@ -92,8 +92,10 @@ impl Member {
         let status = self.child.lock().await.wait().await;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let log = fs::read(&self.log).unwrap_or_default();
-        let log = last_lines(&String::from_utf8_lossy(&log));
-        anyhow!("{} ended by itself ({status}); its log ends with:\n{log}", self.name)
+        match last_lines(&String::from_utf8_lossy(&log)) {
+            log if log.is_empty() => anyhow!("{} ended by itself ({status}) and logged nothing", self.name),
+            log => anyhow!("{} ended by itself ({status}); its log ends with:\n{log}", self.name),
+        }
     }
 }
 

@@ -165,9 +165,8 @@ fn cpu(report: &Report) -> Option<String> {
     let open_loop = report.load.rate.is_some();
     let late = open_loop.then_some("late");
     let header = ["phase", "contestant", "controllers", "API server", "× raw", "etcd", "generator", "sent", "lag"];
-    let title =
-        "CPU time in ms an object; when the load generator had sent all, and the p99 by which its timers lagged";
-    let title = title.to_owned() + if open_loop { ", and how late it sent at worst" } else { "" };
+    let title = "CPU time in ms an object; when the load generator had sent all; the p99 by which its timers lagged";
+    let title = title.to_owned() + if open_loop { "; how late it was" } else { "" };
     let mut section = Section::new(title, 2, header.into_iter().chain(late));
     for (phase, of, summary, raw) in summaries(report) {
         let late = open_loop.then(|| duration(summary.delay));

@@ -160,7 +160,8 @@ pub(super) async fn rest(processes: &mut BTreeMap<String, Process>, fleet: &Flee
     }
     note_memory(processes, Some(fleet), |process, (now, peak)| {
         process.memory_rest = now;
-        process.memory_peak = peak;
+        // The kernel counts the peak a little behind.
+        process.memory_peak = peak.max(now);
     })
 }
 
