@@ -139,7 +139,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     let names: Vec<String> = entrants(&args).iter().map(|entrant| entrant.contestant().name).collect();
     if let Some(twice) = twice(&names) {
-        bail!("two would be called {twice:?}: give each --against a name of its own, as in --against 'other={twice}'");
+        bail!("two would be called {twice:?}: give each --against a name of its own: --against 'NAME=COMMAND'");
     }
     if cfg!(debug_assertions) {
         return optimised();
