@@ -17,6 +17,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     /// Ask for that many objects a second, whatever becomes of them [default: a burst]
     #[arg(long, value_name = "OBJECTS", value_parser = positive, allow_negative_numbers = true)]
     rate: Option<f64>,
+    /// How many seconds before its objects a Cluster is written, as gardenlet does; they count for nobody [default: 0
+    /// in a burst, 1 at a rate]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    lead: Option<Duration>,
     /// How many of the load generator's requests are under way at a time in a burst
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     #[arg(allow_negative_numbers = true)]
@@ -164,6 +169,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             shoots: usize::try_from(args.shoots)?,
             writers: args.writers.into(),
             rate: args.rate,
+            lead: args.lead.unwrap_or(Duration::from_secs(u64::from(args.rate.is_some()))),
             answer: Answer::Controllers,
         },
         phases,
@@ -215,6 +221,7 @@ fn report(bench: &Bench, args: &Args) -> Result<Report> {
             cluster_bytes: bench.landscape.plan(Some(0)).cluster().to_string().len(),
             writers: bench.options.writers,
             rate: bench.options.rate,
+            lead: bench.options.lead.as_secs_f64(),
             rounds: 0,
         },
         contestants: entrants(args).iter().map(Entrant::contestant).collect(),
@@ -318,6 +325,16 @@ fn positive(text: &str) -> Result<f64, String> {
     if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be a finite number above 0".to_owned()) }
 }
 
+/// Up to an hour.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    if (0.0..=3600.0).contains(&number) {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err("must be a number from 0 to 3600".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,6 +364,14 @@ mod tests {
         assert_eq!(positive("0.5"), Ok(0.5));
         for rate in ["0", "-1", "inf", "many"] {
             assert!(positive(rate).is_err(), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_lead_is_no_longer_than_an_hour() {
+        assert_eq!(["0", "0.5"].map(seconds), [0, 500].map(|millis| Ok(Duration::from_millis(millis))));
+        for lead in ["-1", "3601", "NaN", "inf", "many"] {
+            assert!(seconds(lead).is_err(), "{lead}");
         }
     }
 }

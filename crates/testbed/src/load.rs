@@ -108,6 +108,8 @@ pub struct Options {
     pub writers: usize,
     /// Objects a second, whatever becomes of them; without it, as many as the writers can.
     pub rate: Option<f64>,
+    /// How long before its objects a Cluster is written. It counts for nobody.
+    pub lead: Duration,
     /// Who answers.
     pub answer: Answer,
 }
@@ -155,14 +157,15 @@ pub enum LoadError {
 }
 
 /// What came of a phase.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Played {
     /// One for each object.
     pub samples: Vec<Sample>,
-    /// From the first request, which is for a Cluster, to the event that made the last object ready. At a given rate the
-    /// time that passes between a Cluster and its objects is left out.
+    /// The first request, which is for a Cluster, and later by [`Options::lead`].
+    pub began: Instant,
+    /// When an event made the last object ready, since it began.
     pub took: Duration,
-    /// When the last request of the generator's own was acknowledged, since the first.
+    /// When the last request of the generator's own was acknowledged, since it began.
     pub sent_after: Duration,
     /// Requests of the generator itself, without the answers of [`Answer::Raw`].
     pub own: Tally,
@@ -223,9 +226,10 @@ impl Load {
     pub async fn play(&self, phase: Phase) -> Result<Played, LoadError> {
         self.0.watched.take();
         self.0.wire.take();
-        let began = Instant::now();
+        let first = Instant::now();
+        let began = first + self.0.options.lead;
         let played = async {
-            let delay = self.send(Asked::Phase(phase), began).await?;
+            let delay = self.send(Asked::Phase(phase), first).await?;
             let sent_after = began.elapsed();
             self.0.watched.none_left(PATIENCE).await?;
             Ok::<_, LoadError>((delay, sent_after))
@@ -238,10 +242,9 @@ impl Load {
         late.sort_unstable();
         let lag = late.get(late.len().saturating_mul(99).div_euclid(100)).copied().unwrap_or_default();
         let samples = self.0.watched.take();
-        let first = if self.0.options.rate.is_some() { began + A_SECOND } else { began };
-        let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(first)).max();
+        let took = samples.iter().map(|sample| sample.ready.saturating_duration_since(began)).max();
         let own = self.0.wire.take();
-        Ok(Played { took: took.unwrap_or_default(), samples, sent_after, own, lag, delay })
+        Ok(Played { took: took.unwrap_or_default(), samples, began, sent_after, own, lag, delay })
     }
 
     /// Only writes what is asked for; [`wait`](Self::wait) sees it through.
@@ -274,7 +277,7 @@ impl Load {
     }
 
     /// Returns how much later than planned a Shoot was begun at worst.
-    async fn send(&self, asked: Asked, began: Instant) -> Result<Duration, LoadError> {
+    async fn send(&self, asked: Asked, first: Instant) -> Result<Duration, LoadError> {
         match self.0.options.rate {
             None => {
                 // gardenlet comes to the objects some seconds after the Cluster, and there are controllers that never
@@ -286,31 +289,34 @@ impl Load {
                         tasks.spawn(self.0.clone().write(part, asked, next.clone()));
                     }
                     all(tasks).await?;
+                    if matches!(part, Part::Cluster) {
+                        sleep(self.0.options.lead).await;
+                    }
                 }
                 Ok(Duration::ZERO)
             }
             Some(rate) => {
-                let (tasks, delay) = self.pace(asked, rate, began).await;
+                let (tasks, delay) = self.pace(asked, rate, first).await;
                 all(tasks).await.map(|()| delay)
             }
         }
     }
 
     /// Begins Shoot after Shoot at a given rate of objects, whatever becomes of those before.
-    async fn pace(&self, asked: Asked, rate: f64, began: Instant) -> (JoinSet<Result<(), LoadError>>, Duration) {
+    async fn pace(&self, asked: Asked, rate: f64, first: Instant) -> (JoinSet<Result<(), LoadError>>, Duration) {
         let mut tasks = JoinSet::new();
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let period = self.objects_of_a_shoot() as f64 / rate;
         let mut worst = Duration::ZERO;
         for index in 0..self.0.options.shoots {
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-            let planned = began + Duration::from_secs_f64(period * index as f64);
+            let planned = first + Duration::from_secs_f64(period * index as f64);
             sleep_until(Deadline::from_std(planned)).await;
             worst = worst.max(planned.elapsed());
             let inner = self.0.clone();
             tasks.spawn(async move {
                 inner.cluster(index, asked).await?;
-                sleep_until(Deadline::from_std(planned + A_SECOND)).await;
+                sleep_until(Deadline::from_std(planned + inner.options.lead)).await;
                 inner.shoot(index, asked).await
             });
         }

@@ -1,7 +1,7 @@
 //! What an operation costs the API server, to the last request and byte: the guard against a slower mock that no clock
 //! and no noisy machine can disturb.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use mock_testbed::{
@@ -75,7 +75,8 @@ async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)], assisted: boo
         turn::assist(&landscape, &client).await?;
     }
     let (fleet, _) = Fleet::ours(programs, &[], bed.kubeconfig(), bed.dir()).await?;
-    let options = Options { first: 0, shoots: 1, writers: 1, rate: None, answer: Answer::Controllers };
+    let options =
+        Options { first: 0, shoots: 1, writers: 1, rate: None, lead: Duration::ZERO, answer: Answer::Controllers };
     let load = Load::start(client.clone(), landscape, options).await?;
     let mut text = String::new();
     let digits = revision(&client).await?.to_string().len();
@@ -100,7 +101,7 @@ async fn count(bed: &TestBed, programs: &[(kinds::Kind, PathBuf)], assisted: boo
 async fn settled(client: &kube::Client) -> Result<Counters> {
     let mut last = Counters::read(client).await?;
     loop {
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
         let now = Counters::read(client).await?;
         if now.since(&last).is_empty() {
             return Ok(now);

@@ -50,6 +50,8 @@ pub(crate) struct Load {
     pub(crate) writers: usize,
     /// Objects a second of an open loop; a burst if absent.
     pub(crate) rate: Option<f64>,
+    /// Seconds that passed between a Cluster and its objects, and count for nobody.
+    pub(crate) lead: f64,
     /// The most turns that a contestant had.
     pub(crate) rounds: usize,
 }

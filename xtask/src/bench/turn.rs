@@ -189,7 +189,6 @@ async fn measure(
     load.prepare(phase).await?;
     let counters = Counters::read(client).await?;
     let before = cpu(bed, fleet)?;
-    let began = Instant::now();
     let played = load.play(phase).await.with_context(|| format!("in phase {}", phase.as_str()))?;
     let after = cpu(bed, fleet)?;
     let counted = Counters::read(client).await?.since(&counters);
@@ -221,7 +220,7 @@ async fn measure(
             generator: after.generator - before.generator,
         },
         generator: generator(&played),
-        samples: samples(&played, began),
+        samples: samples(&played),
     })
 }
 
@@ -243,10 +242,10 @@ fn generator(played: &Played) -> Generator {
     }
 }
 
-fn samples(played: &Played, began: Instant) -> Vec<Sample> {
+fn samples(played: &Played) -> Vec<Sample> {
     let sample = |sample: &load::Sample| Sample {
         kind: sample.kind.clone(),
-        at: sample.acknowledged.saturating_duration_since(began).as_secs_f64(),
+        at: sample.acknowledged.saturating_duration_since(played.began).as_secs_f64(),
         latency: sample.latency().as_secs_f64() * 1000.0,
     };
     played.samples.iter().map(sample).collect()

@@ -94,7 +94,12 @@ impl Load {
             Some(rate) => format!("{} objects a second", number(rate)),
             None => format!("all at once by {}", counted(self.writers, "writer")),
         };
-        format!("{shoots}, {objects}, Clusters of {cluster}, {pace}, {}", counted(self.rounds, "round"))
+        let lead = if self.lead > 0.0 {
+            format!(" {} after their Clusters", duration(self.lead * 1000.0))
+        } else {
+            String::new()
+        };
+        format!("{shoots}, {objects}, Clusters of {cluster}, {pace}{lead}, {}", counted(self.rounds, "round"))
     }
 }
 
@@ -129,10 +134,13 @@ mod tests {
 
     #[test]
     fn a_load_is_a_burst_or_has_a_rate() {
-        let mut load = Load { shoots: 200, objects: 1200, cluster_bytes: 101_300, writers: 16, rate: None, rounds: 3 };
+        let mut load =
+            Load { shoots: 200, objects: 1200, cluster_bytes: 101_300, writers: 16, rounds: 3, ..Load::default() };
         let burst = "200 shoots, 1200 extension objects, Clusters of 101 kB, all at once by 16 writers, 3 rounds";
         assert_eq!(load.describe(), burst);
+        load.lead = 3.0;
+        assert!(load.describe().contains(" by 16 writers 3.0 s after their Clusters, "), "{}", load.describe());
         load.rate = Some(50.0);
-        assert!(load.describe().contains(" 50.0 objects a second"), "{}", load.describe());
+        assert!(load.describe().contains(" 50.0 objects a second 3.0 s after"), "{}", load.describe());
     }
 }
