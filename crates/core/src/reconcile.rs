@@ -34,6 +34,8 @@ pub struct Context<K: Extension> {
     pub types: Vec<String>,
     /// The kind's own flags.
     pub options: K::Options,
+    /// How many objects are worked on at the same time.
+    pub concurrency: u16,
     /// Who we are to the API server.
     pub name: String,
     /// The name of the kind.
@@ -94,8 +96,9 @@ enum Written {
 pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Context<K>>) -> Result<Action, Error> {
     let key = key(object.as_ref());
     let metrics = &context.metrics;
-    set(&metrics.queued, context.objects.begun(&key));
-    let round = Round { context: &context, key: &key };
+    let queued = context.objects.begun(&key);
+    set(&metrics.queued, queued);
+    let round = Round { context: &context, key: &key, crowded: queued > context.concurrency.into() };
     let object = match &object.0 {
         Ok(object) => object,
         Err(undecodable) => {
@@ -144,6 +147,9 @@ pub fn retry<K: Extension>(object: Arc<Watched<K>>, error: &Error, context: Arc<
 struct Round<'a, K: Extension> {
     context: &'a Context<K>,
     key: &'a Key,
+    /// Whether more objects wait than are worked on at the same time: how many are done in a second counts for more
+    /// then than how long one takes.
+    crowded: bool,
 }
 
 impl<K: Extension> Round<'_, K> {

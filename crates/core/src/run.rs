@@ -90,6 +90,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
         client,
         types,
         options: args.kind,
+        concurrency: args.concurrency,
         name,
         kind: K::kind(&()).into_owned(),
         script,
@@ -105,7 +106,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
             }
         }
     });
-    match Box::pin(run(context, args.namespace, args.concurrency, ready, stop, election, heartbeat)).await {
+    match Box::pin(run(context, args.namespace, ready, stop, election, heartbeat)).await {
         Ok(()) => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
@@ -122,7 +123,6 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
 async fn run<K: Extension>(
     context: Arc<Context<K>>,
     namespace: Option<String>,
-    concurrency: u16,
     ready: Ready,
     stop: CancellationToken,
     mut election: Option<Election>,
@@ -166,7 +166,7 @@ async fn run<K: Extension>(
     context.metrics.leader.set(1);
     // Of what was seen while standing by nothing was decided.
     let queue = stream::iter(everything(&context, &store)).chain(queue);
-    let config = controller::Config::default().concurrency(concurrency);
+    let config = controller::Config::default().concurrency(context.concurrency);
     let rounds = applier(
         |object, context| Box::pin(reconcile(object, context)),
         retry,

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use futures::future::try_join_all;
 use libtest_mimic::Failed;
 use mock_infrastructure::Infrastructure;
 use mock_testbed::conformance::{self, Ground, Subject, ensure, last, text};
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
         secrets: 0,
         rules: mock_testbed::rules![
             networks_come_from_the_cluster_as_it_is_now,
+            so_do_those_of_many_objects_that_wait_together,
             a_shoot_without_nodes_gets_the_default_and_keeps_it,
             the_state_is_kept_over_a_migration,
             a_bad_network_is_a_clear_error_that_a_mended_cluster_clears,
@@ -37,6 +39,24 @@ async fn networks_come_from_the_cluster_as_it_is_now(ground: Ground) -> Result<(
         ensure(!text(&object, "/status/providerStatus/kind").is_empty(), "no providerStatus")?;
     }
     Ok(())
+}
+
+async fn so_do_those_of_many_objects_that_wait_together(ground: Ground) -> Result<(), Failed> {
+    let names: Vec<String> = (0..24).map(|index| format!("a{index}")).collect();
+    ground.delete_cluster().await?;
+    for name in &names {
+        ground.create_annotated(name, "reconcile").await?;
+    }
+    ground.barrier().await?;
+    for nodes in ["10.11.0.0/16", "10.12.0.0/16", "10.13.0.0/16"] {
+        ground.write_cluster(json!({ "spec": { "networking": { "nodes": nodes } } })).await?;
+        try_join_all(names.iter().map(|name| ground.ask(name, "reconcile"))).await?;
+        for name in &names {
+            let object = ground.until_ready(name).await?;
+            ensure(object.pointer("/status/networking/nodes") == Some(&json!([nodes])), format!("{object:#}"))?;
+        }
+    }
+    ensure(ground.patient_reads()? > 0, "none had to wait for others")
 }
 
 async fn a_shoot_without_nodes_gets_the_default_and_keeps_it(ground: Ground) -> Result<(), Failed> {

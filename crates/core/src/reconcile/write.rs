@@ -154,7 +154,7 @@ impl<K: Extension> Round<'_, K> {
         }
         let mut shoot = Value::Null;
         if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
-            let read = read_shoot(&self.context.client, cluster).await;
+            let read = read_shoot(&self.context.client, cluster, self.crowded).await;
             // No error of the object's: the next round waits for the Cluster.
             shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
         }

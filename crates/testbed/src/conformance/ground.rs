@@ -263,6 +263,17 @@ impl Ground {
         Ok(ours.into_iter().map(line).collect())
     }
 
+    /// How often we read the namespace's Cluster in a way that may take a moment.
+    pub fn patient_reads(&self) -> Result<usize, Failed> {
+        let audit = self.suite.bed.audit().ok_or("there is no audit log")?;
+        let lists = audit.requests(|request| {
+            request.user == self.suite.user
+                && (request.verb.as_str(), request.resource.as_str()) == ("list", "clusters")
+                && request.name == self.namespace
+        })?;
+        Ok(lists.len())
+    }
+
     /// Fails unless exactly that many write requests have come since `before`, also after everything is at rest.
     pub async fn has_cost(&self, name: &str, before: usize, expected: usize) -> Result<(), Failed> {
         self.barrier().await?;
