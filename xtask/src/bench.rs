@@ -295,7 +295,7 @@ struct Files {
 }
 
 impl Files {
-    /// Opens both, so that what is there stays until there is something new.
+    /// Tries whether both can be written; what is there stays until there is something new.
     fn open(args: &Args) -> Result<Self> {
         let target = cargo::root().join("target");
         let file = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| target.join(name));
@@ -304,8 +304,12 @@ impl Files {
             if let Some(folder) = file.parent() {
                 fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
             }
+            let is_there = file.exists();
             let opened = OpenOptions::new().create(true).append(true).open(file);
             opened.with_context(|| format!("cannot write {}", file.display()))?;
+            if !is_there {
+                fs::remove_file(file)?;
+            }
         }
         Ok(files)
     }
@@ -337,6 +341,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, path::Path};
+
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -357,6 +365,26 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(twice(&names(&["raw limit", "mock", "a"])), None);
         assert_eq!(twice(&names(&["raw limit", "mock", "a", "mock"])).map(String::as_str), Some("mock"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_beforehand_and_nothing_is_left_behind() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            args: Args,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (json, svg) = (folder.path().join("old.json"), folder.path().join("new/new.svg"));
+        fs::write(&json, "{}").unwrap();
+        let open = |json: &Path, svg: &Path| {
+            let args = [OsStr::new("bench"), "--json".as_ref(), json.as_ref(), "--svg".as_ref(), svg.as_ref()];
+            Files::open(&Cli::parse_from(args).args)
+        };
+        open(&json, &svg).unwrap();
+        assert_eq!((fs::read_to_string(&json).unwrap().as_str(), svg.exists()), ("{}", false));
+        let error = open(&json, folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
     }
 
     #[test]
