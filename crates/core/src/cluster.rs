@@ -189,12 +189,12 @@ pub struct FreshClusterSpec {
 /// API server's cache as soon as that is as new as etcd, which takes up to 100 ms but half the CPU time: with `patience`.
 pub async fn read_shoot(client: &Client, cluster: &str, patience: bool) -> kube::Result<Option<Value>> {
     let api = Api::<FreshCluster>::all(client.clone());
-    let cluster = if patience {
-        api.list(&ListParams::default().fields(&format!("metadata.name={cluster}"))).await?.items.pop()
-    } else {
-        api.get_opt(cluster).await?
-    };
-    Ok(cluster.map(|cluster| cluster.spec.shoot))
+    // A cache that is being filled refuses a list, which a get does not need.
+    if patience && let Ok(mut list) = api.list(&ListParams::default().fields(&format!("metadata.name={cluster}"))).await
+    {
+        return Ok(list.items.pop().map(|cluster| cluster.spec.shoot));
+    }
+    Ok(api.get_opt(cluster).await?.map(|cluster| cluster.spec.shoot))
 }
 
 #[cfg(test)]

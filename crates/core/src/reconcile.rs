@@ -23,6 +23,8 @@ use crate::watched::Watched;
 const ROUND: Duration = Duration::from_secs(30);
 /// How often a round looks again after a conflict before it leaves the object to backoff.
 const TRIES: u32 = 5;
+/// How many objects have to be worked on at the same time for a wait of one to cost the others nothing.
+const MANY: u16 = 8;
 /// Watches are not perfect: every object is looked at once in a while. That costs no request.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -98,7 +100,11 @@ pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Conte
     let metrics = &context.metrics;
     let queued = context.objects.begun(&key);
     set(&metrics.queued, queued);
-    let round = Round { context: &context, key: &key, crowded: queued > context.concurrency.into() };
+    let round = Round {
+        context: &context,
+        key: &key,
+        crowded: context.concurrency >= MANY && queued > context.concurrency.into(),
+    };
     let object = match &object.0 {
         Ok(object) => object,
         Err(undecodable) => {
