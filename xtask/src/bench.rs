@@ -49,8 +49,8 @@ pub(crate) struct Args {
     /// Ask for that many objects a second, whatever becomes of them [default: a burst]
     #[arg(long, value_name = "OBJECTS", value_parser = positive, allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// How many seconds before its objects a Cluster is written, as gardenlet does; they count for nobody [default: 0
-    /// in a burst, 1 at a rate]
+    /// How many seconds before its objects a Cluster is written, as gardenlet does; they are part of CPU times, and of
+    /// nothing else [default: 0 in a burst, 1 at a rate]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     lead: Option<Duration>,
     /// How many of the load generator's requests are under way at a time in a burst

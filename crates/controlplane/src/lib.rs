@@ -2,7 +2,7 @@
 
 use kube::CustomResource;
 use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, Outcome};
+use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, NoShoot, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// What is read of a ControlPlane.
@@ -17,6 +17,7 @@ pub struct ControlPlaneSpec {
 
 impl Extension for ControlPlane {
     type Options = NoOptions;
+    type Shoot = NoShoot;
     const FINALIZER: &'static str = "extensions.gardener.cloud/controlplane";
     const TYPES: &'static [&'static str] = &["mock"];
 
@@ -28,7 +29,7 @@ impl Extension for ControlPlane {
         self.status.as_ref()
     }
 
-    fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+    fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         Ok(Outcome::default())
     }
 }

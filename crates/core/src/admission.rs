@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::contract::Status;
-    use crate::extension::{Base, Input, Invalid, NoOptions, Outcome};
+    use crate::extension::{Base, Input, Invalid, NoOptions, NoShoot, Outcome};
 
     /// Two kinds that differ in their readers.
     macro_rules! kind {
@@ -124,6 +124,7 @@ mod tests {
 
             impl Extension for $kind {
                 type Options = NoOptions;
+                type Shoot = NoShoot;
                 const FINALIZER: &'static str = "extensions.gardener.cloud/test";
                 const TYPES: &'static [&'static str] = &["mock"];
                 const READER: Reader = $reader;
@@ -136,7 +137,7 @@ mod tests {
                     self.status.as_ref()
                 }
 
-                fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+                fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
                     Ok(Outcome::default())
                 }
             }

@@ -1,15 +1,15 @@
-//! The Clusters of the seed: watched, and kept as the few facts that decisions need.
+//! The Clusters of the seed: watched, and kept as the little that decisions and outcomes need.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, CustomResource, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ use crate::behaviour::of_annotation;
 use crate::contract::{FORCE_DELETION_ANNOTATION, SCRIPT_ANNOTATION};
 use crate::decide::ShootFacts;
 use crate::extension::Invalid;
+use crate::objects::version;
 use crate::watched::{decode, kept};
 
 /// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB: what is not kept
@@ -25,14 +26,16 @@ use crate::watched::{decode, kept};
 /// To decode one cannot fail, since the CRD makes an object of the Shoot; what is in it is looked at later. So nothing
 /// has to guard the watch, as [`Watched`](crate::watched::Watched) does with objects that are small.
 #[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = "FreshCluster")]
+#[resource(inherit = "WholeCluster")]
 struct Cluster {
     #[serde(deserialize_with = "kept")]
     metadata: ObjectMeta,
     spec: ClusterSpec,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
+#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Cluster", schema = "disabled")]
+#[kube(root = "WholeCluster")]
 struct ClusterSpec {
     shoot: Box<RawValue>,
 }
@@ -80,29 +83,80 @@ impl Cluster {
     }
 }
 
-/// What is known of all Clusters; filled by [`Clusters::follow`].
+/// What is known of all Clusters; filled by [`Clusters::follow`]. `S` is what a kind reads of their Shoots.
 #[derive(Debug)]
-pub struct Clusters {
-    known: RwLock<HashMap<String, ShootFacts>>,
-    listed: watch::Sender<bool>,
+pub struct Clusters<S>(watch::Sender<Known<S>>);
+
+#[derive(Debug)]
+struct Known<S> {
+    listed: bool,
+    /// Of the latest event: whatever is older has been seen.
+    version: u64,
+    by_name: HashMap<String, Entry<S>>,
 }
 
-impl Default for Clusters {
+#[derive(Debug)]
+struct Entry<S> {
+    /// None if they cannot be read.
+    facts: Option<ShootFacts>,
+    shoot: Arc<Result<S, Invalid>>,
+}
+
+impl<S> Default for Clusters<S> {
     fn default() -> Self {
-        Self { known: RwLock::default(), listed: watch::Sender::new(false) }
+        Self(watch::Sender::new(Known { listed: false, version: 0, by_name: HashMap::new() }))
     }
 }
 
-impl Clusters {
+impl<S: DeserializeOwned> Clusters<S> {
     /// The facts of one Cluster; none if it is not there.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<ShootFacts> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        facts(&self.0.borrow().by_name, name).cloned()
     }
 
     /// Returns after the first list. Before it, an absent Cluster says nothing.
     pub async fn listed(&self) {
+        self.until(|known| known.listed).await;
+    }
+
+    /// A Cluster's Shoot as it is now at least, or what is wrong with it; none if there is no such Cluster.
+    ///
+    /// The watch alone is not good enough for values that are copied into a status: gardenlet writes the Cluster right
+    /// before the objects, and two watches keep no order between them. So the API server is asked for the Cluster's
+    /// version, and the watch awaited if it is behind. To ask for all of it would cost a transfer of often 100 kB.
+    ///
+    /// A get is answered at once and makes the API server decode what etcd has. A list, for those with `patience`, is
+    /// answered from the API server's cache as soon as that is as new as etcd: next to no CPU time, but up to 100 ms, so
+    /// that each worker serves ten such objects a second.
+    pub async fn fresh(
+        &self,
+        client: &Client,
+        name: &str,
+        patience: bool,
+    ) -> kube::Result<Option<Arc<Result<S, Invalid>>>> {
+        let api = Api::<Cluster>::all(client.clone());
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let current = match if patience { api.list_metadata(&only).await.ok() } else { None } {
+            Some(mut list) => list.items.pop(),
+            // A cache that is being filled refuses a list, which a get does not need.
+            None => api.get_metadata_opt(name).await?,
+        };
+        let Some(current) = current.and_then(|cluster| version(&cluster.metadata)) else { return Ok(None) };
+        Ok(self.since(current, name).await)
+    }
+
+    /// The Shoot as it was at a version at least.
+    async fn since(&self, version: u64, name: &str) -> Option<Arc<Result<S, Invalid>>> {
+        self.until(|known| known.version >= version).await;
+        let known = self.0.borrow();
+        let entry = known.by_name.get(name).filter(|entry| entry.facts.is_some());
+        entry.map(|entry| entry.shoot.clone())
+    }
+
+    async fn until(&self, holds: impl FnMut(&Known<S>) -> bool) {
         // The sender lives as long as self: there is no error to handle.
-        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+        let _ = self.0.subscribe().wait_for(holds).await;
     }
 
     /// Follows the Clusters; yields the names of those whose facts changed, came or went.
@@ -110,103 +164,110 @@ impl Clusters {
         &self,
         client: Client,
         only: Option<&str>,
-    ) -> impl Stream<Item = Result<Vec<String>, watcher::Error>> + use<'_> {
+    ) -> impl Stream<Item = Result<Vec<String>, watcher::Error>> + use<'_, S> {
         // Small pages: the list of large Clusters decides how much memory the process needs at its peak.
         let config = watcher::Config::default().page_size(10);
         let config = match only {
             Some(name) => config.fields(&format!("metadata.name={name}")),
             None => config,
         };
-        let mut relisted = HashMap::new();
+        let (mut relisted, mut latest) = (HashMap::new(), None);
         watcher(Api::<Cluster>::all(client), config).default_backoff().map(move |event| {
             Ok(match event? {
                 watcher::Event::Apply(cluster) => self.put(&cluster).into_iter().collect(),
-                watcher::Event::Delete(cluster) => self.remove(&cluster.name_any()).into_iter().collect(),
+                watcher::Event::Delete(cluster) => self.remove(&cluster).into_iter().collect(),
                 watcher::Event::Init => {
-                    relisted = HashMap::new();
+                    (relisted, latest) = (HashMap::new(), None);
                     Vec::new()
                 }
                 watcher::Event::InitApply(cluster) => {
-                    relisted.extend(facts(&cluster).map(|facts| (cluster.name_any(), facts)));
+                    latest = latest.max(version(&cluster.metadata));
+                    relisted.insert(cluster.name_any(), Entry::new(&cluster));
                     Vec::new()
                 }
-                watcher::Event::InitDone => self.replace(std::mem::take(&mut relisted)),
+                watcher::Event::InitDone => self.replace(std::mem::take(&mut relisted), latest),
             })
         })
     }
 
     fn put(&self, cluster: &Cluster) -> Option<String> {
+        let (name, entry) = (cluster.name_any(), Entry::new(cluster));
+        self.change(version(&cluster.metadata), |known| {
+            let facts = entry.facts.clone();
+            let before = known.by_name.insert(name.clone(), entry).and_then(|entry| entry.facts);
+            (before != facts).then_some(name)
+        })
+    }
+
+    fn remove(&self, cluster: &Cluster) -> Option<String> {
         let name = cluster.name_any();
-        let Some(facts) = facts(cluster) else { return self.remove(&name) };
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = known.get(&name) != Some(&facts);
-        if changed {
-            known.insert(name.clone(), facts);
+        self.change(version(&cluster.metadata), |known| {
+            let before = known.by_name.remove(&name).and_then(|entry| entry.facts);
+            before.map(|_| name)
+        })
+    }
+
+    fn replace(&self, new: HashMap<String, Entry<S>>, latest: Option<u64>) -> Vec<String> {
+        self.change(latest, |known| {
+            let before = std::mem::replace(&mut known.by_name, new);
+            known.listed = true;
+            let now = &known.by_name;
+            let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
+            names.filter(|name| facts(&before, name) != facts(now, name)).cloned().collect()
+        })
+    }
+
+    /// Makes a change that an event tells of, and lets those know that wait for one.
+    fn change<T: Default>(&self, version: Option<u64>, change: impl FnOnce(&mut Known<S>) -> T) -> T {
+        let mut result = T::default();
+        self.0.send_modify(|known| {
+            known.version = known.version.max(version.unwrap_or_default());
+            result = change(known);
+        });
+        result
+    }
+}
+
+fn facts<'a, S>(entries: &'a HashMap<String, Entry<S>>, name: &str) -> Option<&'a ShootFacts> {
+    entries.get(name)?.facts.as_ref()
+}
+
+impl<S: DeserializeOwned> Entry<S> {
+    fn new(cluster: &Cluster) -> Self {
+        let facts = cluster.facts();
+        if let Err(Invalid { field, problem }) = &facts {
+            tracing::warn!(
+                cluster = cluster.metadata.name,
+                field = format!("spec.shoot.{field}"),
+                error = problem,
+                "this Cluster cannot be read, its objects wait: correct the field",
+            );
         }
-        changed.then_some(name)
+        let shoot = decode(cluster.spec.shoot.get()).map_err(|Invalid { field, problem }| Invalid {
+            field: format!("spec.shoot.{field} of the Cluster"),
+            problem,
+        });
+        Self { facts: facts.ok(), shoot: Arc::new(shoot) }
     }
-
-    fn remove(&self, name: &str) -> Option<String> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name).map(|_| name.to_owned())
-    }
-
-    fn replace(&self, new: HashMap<String, ShootFacts>) -> Vec<String> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = known.keys().filter(|name| !new.contains_key(*name));
-        let changed = new.iter().filter(|(name, facts)| known.get(*name) != Some(facts)).map(|(name, _)| name);
-        let names = gone.chain(changed).cloned().collect();
-        *known = new;
-        self.listed.send_replace(true);
-        names
-    }
-}
-
-fn facts(cluster: &Cluster) -> Option<ShootFacts> {
-    let facts = cluster.facts();
-    if let Err(Invalid { field, problem }) = &facts {
-        tracing::warn!(
-            cluster = cluster.metadata.name,
-            field = format!("spec.shoot.{field}"),
-            error = problem,
-            "this Cluster cannot be read, its objects wait: correct the field",
-        );
-    }
-    facts.ok()
-}
-
-/// A Cluster whose Shoot is kept as it is, for values that are copied into a status.
-#[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Cluster", schema = "disabled")]
-#[kube(root = "FreshCluster")]
-pub struct FreshClusterSpec {
-    shoot: Value,
-}
-
-/// The Cluster's Shoot, read just now; none if there is no such Cluster. The watch is not good enough for values that
-/// are copied: gardenlet writes the Cluster right before the objects, and two watches keep no order between them.
-///
-/// A get is answered at once and makes the API server decode what etcd has, often 100 kB. A list is answered from the
-/// API server's cache as soon as that is as new as etcd, which takes up to 100 ms but half the CPU time: with `patience`.
-pub async fn read_shoot(client: &Client, cluster: &str, patience: bool) -> kube::Result<Option<Value>> {
-    let api = Api::<FreshCluster>::all(client.clone());
-    // A cache that is being filled refuses a list, which a get does not need.
-    if patience && let Ok(mut list) = api.list(&ListParams::default().fields(&format!("metadata.name={cluster}"))).await
-    {
-        return Ok(list.items.pop().map(|cluster| cluster.spec.shoot));
-    }
-    Ok(api.get_opt(cluster).await?.map(|cluster| cluster.spec.shoot))
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use kube::core::WatchEvent;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::extension::NoShoot;
 
     fn cluster(shoot: &str) -> Cluster {
+        cluster_at(7, shoot)
+    }
+
+    fn cluster_at(version: u64, shoot: &str) -> Cluster {
         let text = format!(
             r#"{{ "type": "MODIFIED", "object": {{
-                "metadata": {{ "name": "shoot--t--a", "uid": "u", "resourceVersion": "7", "managedFields": 1 }},
+                "metadata": {{ "name": "shoot--t--a", "uid": "u", "resourceVersion": "{version}", "managedFields": 1 }},
                 "spec": {{ "cloudProfile": {{ "large": [[{{}}]] }}, "shoot": {shoot}, "seed": {{}} }} }} }}"#
         );
         match serde_json::from_str(&text).unwrap() {
@@ -231,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_cluster_that_cannot_be_read_counts_as_absent_until_it_can() {
-        let clusters = Clusters::default();
+        let clusters = Clusters::<NoShoot>::default();
         let good = cluster("{}");
         for shoot in [r#"{ "status": { "lastOperation": { "state": 1 } } }"#, r#"{ "metadata": 7 }"#, "null", "7"] {
             assert_eq!(clusters.put(&good).as_deref(), Some("shoot--t--a"));
@@ -240,5 +301,25 @@ mod tests {
         }
         let invalid = cluster(r#"{ "status": { "lastOperation": { "state": 1 } } }"#).facts().unwrap_err();
         assert_eq!(invalid.field, "status.lastOperation.state");
+    }
+
+    #[test]
+    fn a_fresh_shoot_waits_until_the_watch_has_come_to_the_clusters_version() {
+        type Fields = HashMap<String, Value>;
+        let clusters = Clusters::<Fields>::default();
+        let shoot = |version| {
+            let shoot = clusters.since(version, "shoot--t--a").now_or_never()?;
+            Some(shoot.map(|shoot| shoot.as_ref().clone().unwrap().get("spec").cloned()))
+        };
+        assert_eq!(shoot(7), None, "nothing was seen yet");
+        clusters.put(&cluster_at(7, r#"{ "spec": 1 }"#));
+        assert_eq!(shoot(7), Some(Some(Some(json!(1)))));
+        assert_eq!(shoot(8), None, "the watch is behind");
+        clusters.put(&cluster_at(9, r#"{ "spec": 2 }"#));
+        assert_eq!(shoot(8), Some(Some(Some(json!(2)))), "what is newer will do");
+        clusters.remove(&cluster_at(10, "{}"));
+        assert_eq!(shoot(8), Some(None), "it is gone");
+        clusters.replace(HashMap::from_iter([("other".to_owned(), Entry::new(&cluster_at(12, "{}")))]), Some(12));
+        assert_eq!(shoot(11), Some(None), "a list shows that it is gone");
     }
 }

@@ -23,6 +23,9 @@ pub trait Extension:
 {
     /// Flags of this kind alone; [`NoOptions`] where there are none.
     type Options: clap::Args + Debug + Send + Sync + 'static;
+    /// What outcomes are made of in a Cluster's Shoot, kept of each Cluster: every field optional, and few of them;
+    /// [`NoShoot`] where there is none.
+    type Shoot: DeserializeOwned + Debug + Default + Send + Sync + 'static;
 
     /// Ours among the object's finalizers.
     const FINALIZER: &'static str;
@@ -32,7 +35,7 @@ pub trait Extension:
     const READER: Reader = Reader::Polls;
     /// Whether objects of this kind can belong to a Cluster. Without, Clusters are not watched.
     const WATCHES_CLUSTERS: bool = true;
-    /// Whether any object of this kind wants the Cluster's Shoot.
+    /// Whether any outcome of this kind is made of the Cluster's Shoot.
     const READS_SHOOT: bool = false;
     /// Whether an outcome can hold Secrets.
     const WRITES_SECRETS: bool = false;
@@ -64,13 +67,13 @@ pub trait Extension:
     /// Drops what no outcome of this object needs, which may be much: a process holds all objects of its kind.
     fn forget(&mut self) {}
 
-    /// Whether [`outcome`](Self::outcome) wants the Cluster's Shoot for this object, which costs a read.
+    /// Whether the [`outcome`](Self::outcome) of this object is made of the Cluster's Shoot, which costs a read.
     fn reads_shoot(&self) -> bool {
         Self::READS_SHOOT
     }
 
     /// What a provider would have reported after creating, reconciling or restoring the object.
-    fn outcome(&self, input: &Input<'_, Self::Options>) -> Result<Outcome, Invalid>;
+    fn outcome(&self, input: &Input<'_, Self>) -> Result<Outcome, Invalid>;
 
     /// What the status says differently once the object is migrated away; the rest of it stays.
     fn migrated(&self) -> Map<String, Value> {
@@ -109,9 +112,9 @@ fn script<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D
 
 /// What an outcome may be made of, besides the object itself.
 #[derive(Debug)]
-pub struct Input<'a, O> {
+pub struct Input<'a, K: Extension> {
     /// The kind's own flags.
-    pub options: &'a O,
+    pub options: &'a K::Options,
     /// What `lastOperation.lastUpdateTime` will say: whole seconds, never before the request.
     pub time: Timestamp,
     /// The shoot's name in the seed, the prefix of its machines' names.
@@ -120,16 +123,8 @@ pub struct Input<'a, O> {
     pub repeat_time: bool,
     /// Names of the pools that a script makes fail: of them nothing new is reported.
     pub failed_pools: &'a [String],
-    /// The Cluster's Shoot, read just now; null unless [`Extension::reads_shoot`] asked for it.
-    pub shoot: &'a Value,
-}
-
-impl<O> Input<'_, O> {
-    /// The Shoot as far as `T` knows it.
-    pub fn shoot<T: DeserializeOwned>(&self) -> Result<T, Invalid> {
-        T::deserialize(self.shoot)
-            .map_err(|error| Invalid { field: "spec.shoot of the Cluster".to_owned(), problem: error.to_string() })
-    }
+    /// The Cluster's Shoot as it is now; empty unless [`Extension::reads_shoot`] asks for it.
+    pub shoot: &'a K::Shoot,
 }
 
 /// What a provider would have reported.
@@ -154,6 +149,10 @@ pub struct Invalid {
 /// For kinds that need no flags of their own.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct NoOptions {}
+
+/// For kinds whose outcomes need nothing of the Shoot.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct NoShoot {}
 
 /// Lets one generic function make the `Api` of kinds of either scope.
 pub trait Scoped {

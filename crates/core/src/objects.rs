@@ -175,7 +175,7 @@ impl Inner {
 }
 
 /// Resource versions of one resource are comparable numbers.
-fn version(meta: &ObjectMeta) -> Option<u64> {
+pub(crate) fn version(meta: &ObjectMeta) -> Option<u64> {
     meta.resource_version.as_deref()?.parse().ok()
 }
 

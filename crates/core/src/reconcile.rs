@@ -8,7 +8,6 @@ use kube::Client;
 use kube::api::GetParams;
 use kube::core::{ObjectMeta, Request};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 
 use crate::behaviour::{File, Record, Scripting, Subject, drawn_seed, strongest};
 use crate::cluster::Clusters;
@@ -47,7 +46,7 @@ pub struct Context<K: Extension> {
     /// Where scripts say what they did.
     pub events: Events,
     /// The seed's Clusters.
-    pub clusters: Clusters,
+    pub clusters: Clusters<K::Shoot>,
     /// What is remembered.
     pub objects: Objects,
     /// What is counted.
@@ -249,12 +248,6 @@ impl<K: Extension> Round<'_, K> {
         let namespace = Some(self.key.0.as_str()).filter(|namespace| !namespace.is_empty());
         Request::new(K::url_path(&(), namespace))
     }
-}
-
-/// The reference by which the work queue knows an object.
-pub(crate) fn reference<K: Extension>(key: &Key) -> ObjectRef<Watched<K>> {
-    let reference = ObjectRef::new(&key.1);
-    if key.0.is_empty() { reference } else { reference.within(&key.0) }
 }
 
 pub(crate) fn set(gauge: &prometheus::IntGauge, value: usize) {

@@ -23,8 +23,8 @@ use crate::extension::{Extension, Scoped};
 use crate::heartbeat::Heartbeat;
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
-use crate::objects::Objects;
-use crate::reconcile::{Context, reconcile, reference, retry, set};
+use crate::objects::{Key, Objects, key};
+use crate::reconcile::{Context, reconcile, retry, set};
 use crate::shutdown;
 use crate::watched::Watched;
 
@@ -239,7 +239,7 @@ fn changed<K: Extension>(
         Err(error) => vec![Err(error)],
         Ok(watcher::Event::Apply(object)) => {
             context.objects.seen(&object, cluster(&object).as_deref());
-            vec![Ok(queued(context, &object))]
+            vec![Ok(queued(context, &key(&object)))]
         }
         Ok(watcher::Event::Delete(object)) => {
             context.objects.gone(&object);
@@ -263,12 +263,14 @@ fn changed<K: Extension>(
 
 /// All objects of the store.
 fn everything<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) -> Vec<Changed<K>> {
-    store.state().iter().map(|object| Ok(queued(context, object))).collect()
+    store.state().iter().map(|object| Ok(queued(context, &key(object.as_ref())))).collect()
 }
 
-fn queued<K: Extension>(context: &Context<K>, object: &Watched<K>) -> ObjectRef<Watched<K>> {
-    set(&context.metrics.queued, context.objects.queued(&crate::objects::key(object)));
-    ObjectRef::from_obj(object)
+/// Notes that an object waits for its round; the reference by which the work queue knows it.
+fn queued<K: Extension>(context: &Context<K>, key: &Key) -> ObjectRef<Watched<K>> {
+    set(&context.metrics.queued, context.objects.queued(key));
+    let reference = ObjectRef::new(&key.1);
+    if key.0.is_empty() { reference } else { reference.within(&key.0) }
 }
 
 /// Returns when absent Clusters are known to be absent.
@@ -320,7 +322,7 @@ fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) 
                 Err(error) => vec![Err(error)],
                 Ok(names) => {
                     let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
-                    keys.map(|key| Ok(reference::<K>(&key))).collect()
+                    keys.map(|key| Ok(queued(&context, &key))).collect()
                 }
             };
             for item in items {

@@ -57,20 +57,21 @@ pub struct Options {
     pub default_nodes: Vec<IpNet>,
 }
 
-#[derive(Default, Deserialize)]
+/// What is read of the Cluster's Shoot.
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Shoot {
+pub struct Shoot {
     spec: ShootSpec,
     status: ShootStatus,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ShootSpec {
     networking: Option<Networking>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Networking {
     ip_families: Option<Vec<String>>,
@@ -79,7 +80,7 @@ struct Networking {
     services: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ShootStatus {
     networking: Option<Networks>,
@@ -87,6 +88,7 @@ struct ShootStatus {
 
 impl Extension for Infrastructure {
     type Options = Options;
+    type Shoot = Shoot;
     const FINALIZER: &'static str = "extensions.gardener.cloud/infrastructure";
     const TYPES: &'static [&'static str] = &["mock"];
     const READS_SHOOT: bool = true;
@@ -100,8 +102,8 @@ impl Extension for Infrastructure {
         self.status.as_ref().map(|status| &status.common)
     }
 
-    fn outcome(&self, input: &Input<'_, Options>) -> Result<Outcome, Invalid> {
-        let networks = networks(&input.shoot()?, self.reported(), &input.options.default_nodes)?;
+    fn outcome(&self, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+        let networks = networks(input.shoot, self.reported(), &input.options.default_nodes)?;
         let mut outcome = Outcome::default();
         let mut report = |field: &str, value| outcome.status.insert(field.to_owned(), value);
         report("egressCIDRs", json!(networks.nodes));

@@ -2,7 +2,7 @@
 
 use kube::CustomResource;
 use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, Outcome};
+use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, NoShoot, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -22,6 +22,7 @@ pub struct NetworkSpec {
 
 impl Extension for Network {
     type Options = NoOptions;
+    type Shoot = NoShoot;
     const FINALIZER: &'static str = "extensions.gardener.cloud/network";
     const TYPES: &'static [&'static str] = &["mock"];
 
@@ -33,7 +34,7 @@ impl Extension for Network {
         self.status.as_ref()
     }
 
-    fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+    fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         let mut outcome = Outcome::default();
         outcome.status.insert("ipFamilies".to_owned(), json!(self.spec.ip_families));
         Ok(outcome)

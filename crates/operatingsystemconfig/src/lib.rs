@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{CustomResource, Resource, ResourceExt};
 use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, Outcome};
+use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, NoShoot, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -55,6 +55,7 @@ pub struct Unit {
 
 impl Extension for OperatingSystemConfig {
     type Options = NoOptions;
+    type Shoot = NoShoot;
     // The one finalizer of Gardener's that is plural [extensions/pkg/controller/operatingsystemconfig/reconciler.go].
     const FINALIZER: &'static str = "extensions.gardener.cloud/operatingsystemconfigs";
     const TYPES: &'static [&'static str] = &["mockos"];
@@ -80,7 +81,7 @@ impl Extension for OperatingSystemConfig {
         }
     }
 
-    fn outcome(&self, _: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+    fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         let mut outcome = Outcome::default();
         match self.spec.purpose.as_str() {
             "provision" => {

@@ -34,7 +34,7 @@ mod schema;
 mod scripts;
 mod suite;
 
-use controller::Controller;
+pub use controller::Controller;
 pub use ground::{Ground, annotation, asking, ensure, finalizers, last, text};
 pub use scripts::{record, script};
 use suite::Suite;

@@ -108,7 +108,7 @@ pub struct Options {
     pub writers: usize,
     /// Objects a second, whatever becomes of them; without it, as many as the writers can.
     pub rate: Option<f64>,
-    /// How long before its objects a Cluster is written. It counts for nobody.
+    /// How long before its objects a Cluster is written. It is no part of what a phase takes.
     pub lead: Duration,
     /// Who answers.
     pub answer: Answer,

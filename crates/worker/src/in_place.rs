@@ -43,39 +43,39 @@ struct Eviction {
 }
 
 /// What is read of the Cluster's Shoot.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Shoot {
+pub struct Shoot {
     status: ShootStatus,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ShootStatus {
     credentials: Option<Credentials>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Credentials {
     rotation: Option<Rotations>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Rotations {
     certificate_authorities: Option<Rotation>,
     service_account_key: Option<Rotation>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Rotation {
     last_initiation_time: Option<Time>,
     pending_workers_rollouts: Option<Vec<PendingRollout>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PendingRollout {
     name: String,

@@ -91,6 +91,7 @@ pub struct InPlaceUpdates {
 
 impl Extension for Worker {
     type Options = NoOptions;
+    type Shoot = in_place::Shoot;
     const FINALIZER: &'static str = "extensions.gardener.cloud/worker";
     const TYPES: &'static [&'static str] = &["mock"];
     const READS_SHOOT: bool = true;
@@ -112,7 +113,7 @@ impl Extension for Worker {
         self.spec.pools.iter().map(|pool| pool.name.as_str()).collect()
     }
 
-    fn outcome(&self, input: &Input<'_, NoOptions>) -> Result<Outcome, Invalid> {
+    fn outcome(&self, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         let deployments: Vec<Value> =
             self.spec.pools.iter().flat_map(|pool| pool.machine_deployments(input.technical_id)).collect();
         let mut outcome = Outcome::default();
@@ -149,15 +150,14 @@ impl Worker {
 
     /// Hash by pool that is updated in place; null for pools that no longer are, since a merge patch keeps what it
     /// does not name. Every machine of a mock is up to date at once, so manual pools have one as well.
-    fn hashes(&self, input: &Input<'_, NoOptions>) -> Result<BTreeMap<String, Option<String>>, Invalid> {
+    fn hashes(&self, input: &Input<'_, Self>) -> Result<BTreeMap<String, Option<String>>, Invalid> {
         let reported = self.status.as_ref().and_then(|status| status.in_place_updates.as_ref());
         let reported = reported.and_then(|reported| reported.worker_pool_to_hash_map.as_ref());
         let mut hashes: BTreeMap<_, _> =
             reported.into_iter().flat_map(BTreeMap::keys).map(|pool| (pool.clone(), None)).collect();
         if self.reads_shoot() {
-            let shoot = input.shoot()?;
             for (index, pool) in self.spec.pools.iter().enumerate().filter(|(_, pool)| pool.is_in_place()) {
-                hashes.insert(pool.name.clone(), Some(in_place::hash(index, pool, &shoot)?));
+                hashes.insert(pool.name.clone(), Some(in_place::hash(index, pool, input.shoot)?));
             }
         }
         // A hash says that the pool's machines are updated: one that failed keeps what was said of it.

@@ -45,7 +45,7 @@ fn a_pool_that_failed_keeps_the_hash_that_was_reported() {
         "status": { "inPlaceUpdates": { "workerPoolToHashMap": { "good": "old", "bad": "old", "gone": "old" } } },
     }))
     .unwrap();
-    let (shoot, failed_pools) = (json!({}), ["bad".to_owned()]);
+    let (shoot, failed_pools) = (in_place::Shoot::default(), ["bad".to_owned()]);
     let input = Input {
         options: &NoOptions {},
         time: Timestamp::UNIX_EPOCH,

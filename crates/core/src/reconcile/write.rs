@@ -1,5 +1,7 @@
 //! The writes of a step: what a report says, and how it goes over the wire.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -9,7 +11,6 @@ use serde_json::{Map, Value};
 
 use super::{Error, Round, Written, failed};
 use crate::behaviour::{self, Act, Fault, Record};
-use crate::cluster::read_shoot;
 use crate::contract::{OperationType, State};
 use crate::decide::{self, Change, Object, RETRY, ShootFacts, Write};
 use crate::extension::{Extension, Input, Invalid, Outcome};
@@ -152,17 +153,21 @@ impl<K: Extension> Round<'_, K> {
         if operation == OperationType::Migrate {
             return Ok(Ok(Outcome { status: object.migrated(), secrets: Vec::new() }));
         }
-        let mut shoot = Value::Null;
+        let mut shoot = Arc::new(Ok(K::Shoot::default()));
         if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
-            let read = read_shoot(&self.context.client, cluster, self.crowded).await;
+            let read = self.context.clusters.fresh(&self.context.client, cluster, self.crowded).await;
             // No error of the object's: the next round waits for the Cluster.
             shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
         }
+        let shoot = match shoot.as_ref() {
+            Ok(shoot) => shoot,
+            Err(invalid) => return Ok(Err(invalid.clone())),
+        };
         let technical_id = technical_id(object, facts);
         let options = &self.context.options;
         let repeat_time = record.and_then(Record::fault) == Some(Fault::RepeatTime);
         let failed_pools = record.map(Record::failed_pools).unwrap_or_default();
-        Ok(object.outcome(&Input { options, time, technical_id, repeat_time, failed_pools, shoot: &shoot }))
+        Ok(object.outcome(&Input { options, time, technical_id, repeat_time, failed_pools, shoot }))
     }
 
     fn account(&self, object: &K, operation: OperationType, ended: State, writes: &[Write]) {

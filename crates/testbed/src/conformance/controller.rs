@@ -80,8 +80,10 @@ impl Host {
 }
 
 /// A controller under test; it ends with this value.
-pub(super) enum Controller {
+pub enum Controller {
+    /// Of this machine.
     Process(Child),
+    /// Of an image.
     Container(Container),
 }
 

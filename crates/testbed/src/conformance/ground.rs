@@ -263,13 +263,14 @@ impl Ground {
         Ok(ours.into_iter().map(line).collect())
     }
 
-    /// How often we read the namespace's Cluster in a way that may take a moment.
+    /// How often we asked for the namespace's Cluster as it is now in a way that may take a moment.
     pub fn patient_reads(&self) -> Result<usize, Failed> {
         let audit = self.suite.bed.audit().ok_or("there is no audit log")?;
         let lists = audit.requests(|request| {
             request.user == self.suite.user
                 && (request.verb.as_str(), request.resource.as_str()) == ("list", "clusters")
                 && request.name == self.namespace
+                && !request.uri.contains("resourceVersion")
         })?;
         Ok(lists.len())
     }
@@ -286,8 +287,8 @@ impl Ground {
         usize::from(!self.suite.is_assisted)
     }
 
-    /// A further controller for the type that has the namespace's name.
-    pub(super) fn controller(&self) -> Result<Controller, Failed> {
+    /// A further controller, for the type that has the namespace's name.
+    pub fn controller(&self) -> Result<Controller, Failed> {
         Controller::start(&self.suite, &["--type", &self.namespace])
     }
 }

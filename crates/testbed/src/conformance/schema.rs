@@ -20,8 +20,8 @@ use super::suite::Suite;
 pub(super) fn written_paths_exist<K: Extension>(object: &Value, schema: &Value) -> Result<(), Failed> {
     let object: K = serde_json::from_value(object.clone())?;
     let options = Args::<K::Options>::try_parse_from(["mock"])?.kind;
-    let (time, technical_id, shoot) = (Timestamp::now(), "shoot--t--a", json!({}));
-    let input = Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot: &shoot };
+    let (time, technical_id, shoot) = (Timestamp::now(), "shoot--t--a", &K::Shoot::default());
+    let input = Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot };
     let problem = Problem { description: "d".to_owned(), codes: vec![ErrorCode::ConfigurationProblem] };
     let outcome = object.outcome(&input).map_err(|invalid| invalid.to_string())?;
     for (state, error, fields) in [
