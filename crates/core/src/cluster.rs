@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::behaviour::of_annotation;
 use crate::contract::{FORCE_DELETION_ANNOTATION, SCRIPT_ANNOTATION};
@@ -19,6 +21,9 @@ use crate::decide::ShootFacts;
 use crate::extension::Invalid;
 use crate::objects::version;
 use crate::watched::{decode, kept};
+
+/// By how much a watch that is alive is behind at most, also of a busy API server.
+const WATCH_LAG: Duration = Duration::from_secs(3);
 
 /// A Cluster as the watch decodes it. Each carries a whole Shoot, Seed and CloudProfile, often 100 kB: what is not kept
 /// is passed over.
@@ -120,11 +125,13 @@ impl<S: DeserializeOwned> Clusters<S> {
         self.until(|known| known.listed).await;
     }
 
-    /// A Cluster's Shoot as it is now at least, or what is wrong with it; none if there is no such Cluster.
+    /// A Cluster's Shoot as it is now at least, or what is wrong with it; none if there is no such Cluster, or none that
+    /// can be read.
     ///
     /// The watch alone is not good enough for values that are copied into a status: gardenlet writes the Cluster right
     /// before the objects, and two watches keep no order between them. So the API server is asked for the Cluster's
-    /// version, and the watch awaited if it is behind. To ask for all of it would cost a transfer of often 100 kB.
+    /// version, and the watch awaited if it is behind. Only if it does not come, as while it lists all Clusters anew, all
+    /// of the Cluster is read, often 100 kB.
     ///
     /// A get is answered at once and makes the API server decode what etcd has. A list, for those with `patience`, is
     /// answered from the API server's cache as soon as that is as new as etcd: next to no CPU time, but up to 100 ms, so
@@ -143,7 +150,11 @@ impl<S: DeserializeOwned> Clusters<S> {
             None => api.get_metadata_opt(name).await?,
         };
         let Some(current) = current.and_then(|cluster| version(&cluster.metadata)) else { return Ok(None) };
-        Ok(self.since(current, name).await)
+        if let Ok(shoot) = timeout(WATCH_LAG, self.since(current, name)).await {
+            return Ok(shoot);
+        }
+        let entry = api.get_opt(name).await?.map(|cluster| Entry::new(&cluster));
+        Ok(entry.filter(|entry| entry.facts.is_some()).map(|entry| entry.shoot))
     }
 
     /// The Shoot as it was at a version at least.
@@ -253,7 +264,10 @@ impl<S: DeserializeOwned> Entry<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use futures::FutureExt;
+    use kube::client::Body;
     use kube::core::WatchEvent;
     use serde_json::{Value, json};
 
@@ -319,7 +333,48 @@ mod tests {
         assert_eq!(shoot(8), Some(Some(Some(json!(2)))), "what is newer will do");
         clusters.remove(&cluster_at(10, "{}"));
         assert_eq!(shoot(8), Some(None), "it is gone");
+        clusters.put(&cluster_at(11, "{}"));
         clusters.replace(HashMap::from_iter([("other".to_owned(), Entry::new(&cluster_at(12, "{}")))]), Some(12));
-        assert_eq!(shoot(11), Some(None), "a list shows that it is gone");
+        assert_eq!(shoot(12), Some(None), "a list shows that it is gone");
+    }
+
+    /// An API server that has the Cluster at version 9.
+    fn server() -> Client {
+        let answer = |request: http::Request<Body>| async move {
+            let accept = request.headers().get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let mut cluster = json!({
+                "apiVersion": "extensions.gardener.cloud/v1alpha1",
+                "kind": "Cluster",
+                "metadata": { "name": "shoot--t--a", "uid": "u", "resourceVersion": "9" },
+            });
+            if accept.is_none_or(|accept| !accept.contains("PartialObjectMetadata")) {
+                cluster["spec"] = json!({ "shoot": { "spec": "read" } });
+            }
+            Ok::<_, Infallible>(http::Response::new(Body::from(cluster.to_string().into_bytes())))
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    async fn fresh(clusters: &Clusters<HashMap<String, Value>>) -> Value {
+        let shoot = clusters.fresh(&server(), "shoot--t--a", false).await.unwrap().unwrap();
+        shoot.as_ref().clone().unwrap()["spec"].clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_behind_is_awaited() {
+        let clusters = Clusters::default();
+        clusters.put(&cluster_at(7, r#"{ "spec": "old" }"#));
+        let event = async {
+            tokio::time::sleep(WATCH_LAG / 2).await;
+            clusters.put(&cluster_at(9, r#"{ "spec": "watched" }"#));
+        };
+        assert_eq!(tokio::join!(fresh(&clusters), event).0, "watched");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_does_not_come_costs_a_read_of_the_whole_cluster() {
+        let clusters = Clusters::default();
+        clusters.put(&cluster_at(7, r#"{ "spec": "old" }"#));
+        assert_eq!(fresh(&clusters).await, "read");
     }
 }

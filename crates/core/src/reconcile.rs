@@ -68,7 +68,7 @@ pub enum Error {
     #[error("the object changed under each of {TRIES} attempts")]
     Conflicts,
     /// It went away since the watch showed it.
-    #[error("the Cluster is gone")]
+    #[error("the Cluster is gone or cannot be read")]
     ClusterGone,
     /// The API server is too slow, or gone.
     #[error("not done within {} s", ROUND.as_secs())]
