@@ -99,14 +99,22 @@ async fn the_state_is_kept_over_a_migration(ground: Ground) -> Result<(), Failed
 }
 
 async fn a_bad_network_is_a_clear_error_that_a_mended_cluster_clears(ground: Ground) -> Result<(), Failed> {
-    ground.write_cluster(json!({ "spec": { "networking": { "pods": "many" } } })).await?;
-    ground.create_annotated("a", "reconcile").await?;
-    let failed = |object: &Value| last(object) == "Create/Error";
-    let object = ground.until("a", "an error", failed).await?;
-    let description = text(&object, "/status/lastError/description");
-    ensure(description.contains("spec.shoot.spec.networking.pods") && description.contains("many"), description)?;
-    let codes = object.pointer("/status/lastError/codes");
-    ensure(codes == Some(&json!(["ERR_CONFIGURATION_PROBLEM"])), "no error code")?;
-    ground.write_cluster(json!({})).await?;
-    ground.until_ready("a").await.map(drop)
+    // The second cannot even be decoded.
+    for (name, bad) in [("a", json!({ "pods": "many" })), ("b", json!({ "nodes": 7 }))] {
+        ground.write_cluster(json!({ "spec": { "networking": bad } })).await?;
+        ground.create_annotated(name, "reconcile").await?;
+        let failed = |object: &Value| last(object) == "Create/Error";
+        let object = ground.until(name, "an error", failed).await?;
+        let description = text(&object, "/status/lastError/description");
+        let named = bad.as_object().into_iter().flatten().all(|(field, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            description.contains(&format!("spec.shoot.spec.networking.{field}")) && description.contains(&value)
+        });
+        ensure(named, description)?;
+        let codes = object.pointer("/status/lastError/codes");
+        ensure(codes == Some(&json!(["ERR_CONFIGURATION_PROBLEM"])), "no error code")?;
+        ground.write_cluster(json!({})).await?;
+        ground.until_ready(name).await?;
+    }
+    Ok(())
 }

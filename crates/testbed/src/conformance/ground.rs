@@ -270,7 +270,8 @@ impl Ground {
             request.user == self.suite.user
                 && (request.verb.as_str(), request.resource.as_str()) == ("list", "clusters")
                 && request.name == self.namespace
-                && !request.uri.contains("resourceVersion")
+                && !request.uri.contains("limit=")
+                && request.code == 200
         })?;
         Ok(lists.len())
     }
