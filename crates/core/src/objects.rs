@@ -30,14 +30,12 @@ struct Inner {
     entries: HashMap<Key, Entry>,
     by_cluster: HashMap<String, HashSet<Key>>,
     listing: HashSet<Key>,
-    queued: usize,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     uid: String,
     cluster: Option<String>,
-    queued: bool,
     failures: u32,
     retry_at: Option<Instant>,
     written: Option<u64>,
@@ -95,16 +93,6 @@ impl Objects {
         self.lock().by_cluster.get(cluster).into_iter().flatten().cloned().collect()
     }
 
-    /// An object waits for its round; returns how many do.
-    pub fn queued(&self, key: &Key) -> usize {
-        self.lock().set_queued(key, true)
-    }
-
-    /// The round of an object begins; returns how many still wait.
-    pub fn begun(&self, key: &Key) -> usize {
-        self.lock().set_queued(key, false)
-    }
-
     /// Our last write returned this metadata.
     pub fn written(&self, key: &Key, meta: &ObjectMeta) {
         // Without a finalizer, an object that is being deleted is gone: all that is still to be seen of it is older.
@@ -154,7 +142,6 @@ impl Objects {
 impl Inner {
     fn forget(&mut self, key: &Key) {
         let Some(entry) = self.entries.remove(key) else { return };
-        self.queued = self.queued.saturating_sub(usize::from(entry.queued));
         let Some(cluster) = entry.cluster else { return };
         if let Some(keys) = self.by_cluster.get_mut(&cluster) {
             keys.remove(key);
@@ -162,15 +149,6 @@ impl Inner {
                 self.by_cluster.remove(&cluster);
             }
         }
-    }
-
-    fn set_queued(&mut self, key: &Key, queued: bool) -> usize {
-        if let Some(entry) = self.entries.get_mut(key)
-            && std::mem::replace(&mut entry.queued, queued) != queued
-        {
-            self.queued = if queued { self.queued.saturating_add(1) } else { self.queued.saturating_sub(1) };
-        }
-        self.queued
     }
 }
 
@@ -280,11 +258,9 @@ mod tests {
         objects.seen(&object("a", "1", "1"), Some("ns"));
         objects.seen(&object("b", "2", "1"), Some("ns"));
         assert_eq!(objects.of_cluster("ns").len(), 2);
-        assert_eq!(objects.queued(&key(&object("a", "1", "1"))), 1);
         objects.list_began();
         objects.listed(&object("b", "2", "1"), Some("ns"));
         objects.list_ended();
         assert_eq!(objects.of_cluster("ns"), vec![key(&object("b", "2", "1"))]);
-        assert_eq!(objects.begun(&key(&object("b", "2", "1"))), 0);
     }
 }

@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::extension::{Extension, Invalid};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
+use crate::queue::Queue;
 use crate::watched::Watched;
 
 /// How long one round may take, all requests and their retries included.
@@ -49,6 +50,8 @@ pub struct Context<K: Extension> {
     pub clusters: Clusters<K::Shoot>,
     /// What is remembered.
     pub objects: Objects,
+    /// What waits for its round.
+    pub queue: Queue,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -93,17 +96,26 @@ enum Written {
     Gone,
 }
 
-/// One round for one object.
-pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Context<K>>) -> Result<Action, Error> {
+/// One round for one object, as it was when this is called: what comes of it from then on needs another round.
+pub fn reconcile<K: Extension>(
+    object: Arc<Watched<K>>,
+    context: Arc<Context<K>>,
+) -> impl Future<Output = Result<Action, Error>> {
+    // Not only when the future is polled: the object may change before.
     let key = key(object.as_ref());
+    let waiting = context.queue.begun(&key);
+    set(&context.metrics.queued, waiting);
+    async move {
+        let crowded = context.concurrency >= MANY && waiting > context.concurrency.into();
+        let result = work(&object, Round { context: &context, key: &key, crowded }).await;
+        context.queue.ended(&key);
+        result
+    }
+}
+
+async fn work<K: Extension>(object: &Watched<K>, round: Round<'_, K>) -> Result<Action, Error> {
+    let Round { context, key, .. } = round;
     let metrics = &context.metrics;
-    let queued = context.objects.begun(&key);
-    set(&metrics.queued, queued);
-    let round = Round {
-        context: &context,
-        key: &key,
-        crowded: context.concurrency >= MANY && queued > context.concurrency.into(),
-    };
     let object = match &object.0 {
         Ok(object) => object,
         Err(undecodable) => {
@@ -119,17 +131,17 @@ pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Conte
             return Ok(Action::await_change());
         }
     };
-    if context.objects.is_outdated(&key, object.meta()) {
+    if context.objects.is_outdated(key, object.meta()) {
         return Ok(Action::await_change());
     }
-    if let Some(pause) = context.objects.pause(&key, object.meta()) {
+    if let Some(pause) = context.objects.pause(key, object.meta()) {
         return Ok(Action::requeue(pause));
     }
     metrics.in_flight.inc();
     let ended = tokio::time::timeout(ROUND, round.run(object)).await;
     metrics.in_flight.dec();
     let action = ended.unwrap_or(Err(Error::TimedOut))?;
-    context.objects.succeeded(&key);
+    context.objects.succeeded(key);
     Ok(action)
 }
 

@@ -1,5 +1,6 @@
 //! How a process starts, serves and stops.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
-use futures::{Stream, StreamExt, future, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::runtime::controller::{self, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -24,6 +25,7 @@ use crate::heartbeat::Heartbeat;
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
+use crate::queue::Queue;
 use crate::reconcile::{Context, reconcile, retry, set};
 use crate::shutdown;
 use crate::watched::Watched;
@@ -96,6 +98,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
         script,
         clusters: Clusters::default(),
         objects: Objects::default(),
+        queue: Queue::default(),
         metrics,
     });
     tokio::spawn({
@@ -137,11 +140,12 @@ async fn run<K: Extension>(
         }
     });
     let listed = store.clone();
-    let changes = object_changes(&context, reflector::reflector(writer, events), store.clone());
-    // Before the first list of Clusters an absent one says nothing, so no decision may be made.
-    let changes = after(clusters_listed(&context), changes);
-    let clusters = stream::iter(K::WATCHES_CLUSTERS.then(|| cluster_changes(&context, namespace.as_deref()))).flatten();
-    let mut queue = Box::pin(stream::select(changes, clusters).take_until(stop.clone().cancelled_owned()));
+    // Both are followed from the very start, also while nobody asks for them yet.
+    tokio::spawn(follow_objects(context.clone(), reflector::reflector(writer, events), store.clone()));
+    if K::WATCHES_CLUSTERS {
+        tokio::spawn(follow_clusters(context.clone(), namespace));
+    }
+    let queue = Box::pin(queue(&context).take_until(stop.clone().cancelled_owned()));
     let announce = async {
         if listed.wait_until_ready().await.is_ok() {
             tracing::info!(objects = listed.len(), "listed");
@@ -155,7 +159,7 @@ async fn run<K: Extension>(
     if let Some(election) = &mut election {
         let leads = tokio::select! {
             () = election.acquire() => true,
-            () = stand_by(&context, &mut queue) => false,
+            () = stop.cancelled() => false,
             () = &mut announce => false,
         };
         if !leads {
@@ -164,22 +168,14 @@ async fn run<K: Extension>(
         }
     }
     context.metrics.leader.set(1);
-    // Of what was seen while standing by nothing was decided.
-    let queue = stream::iter(everything(&context, &store)).chain(queue);
     let config = controller::Config::default().concurrency(context.concurrency);
-    let rounds = applier(
-        |object, context| Box::pin(reconcile(object, context)),
-        retry,
-        context.clone(),
-        store,
-        Box::pin(queue),
-        config,
-    );
-    let rounds = rounds.for_each(async |outcome| match outcome {
-        Err(controller::Error::QueueError(error)) => watch_failed(&context, &error),
-        Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
+    let rounds =
+        applier(|object, context| Box::pin(reconcile(object, context)), retry, context.clone(), store, queue, config);
+    let rounds = rounds.for_each(async |outcome| {
         // Errors of rounds are reported where their retry is decided.
-        Ok(_) | Err(_) => {}
+        if let Err(controller::Error::ObjectNotFound(object)) = outcome {
+            gone(&context, &(object.namespace.unwrap_or_default(), object.name));
+        }
     });
     // Not optional: the applier waits for a first list even when it is told to stop before one came. There is nothing
     // under way then, and nothing to wait for.
@@ -205,15 +201,6 @@ async fn run<K: Extension>(
     Ok(())
 }
 
-/// Keeps store and memory up with the watch, and leaves what changes for when this process leads.
-async fn stand_by<K: Extension>(context: &Context<K>, queue: &mut (impl Stream<Item = Changed<K>> + Unpin)) {
-    while let Some(change) = queue.next().await {
-        if let Err(error) = change {
-            watch_failed(context, &error);
-        }
-    }
-}
-
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     match future {
         Some(future) => future.await,
@@ -226,113 +213,75 @@ fn watch_failed<K: Extension>(context: &Context<K>, error: &watcher::Error) {
     tracing::warn!(error = error as &dyn std::error::Error, "cannot watch, trying again");
 }
 
-type Changed<K> = Result<ObjectRef<Watched<K>>, watcher::Error>;
-
-/// Keeps the memory of objects up with the watch; yields what to look at.
-fn changed<K: Extension>(
-    context: &Context<K>,
-    store: &Store<Watched<K>>,
-    event: watcher::Result<watcher::Event<Watched<K>>>,
-) -> Vec<Changed<K>> {
+/// Keeps the memory of objects, and the queue, up with the watch.
+async fn follow_objects<K: Extension>(
+    context: Arc<Context<K>>,
+    events: impl Stream<Item = watcher::Result<watcher::Event<Watched<K>>>>,
+    store: Store<Watched<K>>,
+) {
     let cluster = |object: &Watched<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
-    match event {
-        Err(error) => vec![Err(error)],
-        Ok(watcher::Event::Apply(object)) => {
-            context.objects.seen(&object, cluster(&object).as_deref());
-            vec![Ok(queued(context, &key(&object)))]
-        }
-        Ok(watcher::Event::Delete(object)) => {
-            context.objects.gone(&object);
-            Vec::new()
-        }
-        Ok(watcher::Event::Init) => {
-            context.objects.list_began();
-            Vec::new()
-        }
-        // The store shows listed objects only when the list is complete.
-        Ok(watcher::Event::InitApply(object)) => {
-            context.objects.listed(&object, cluster(&object).as_deref());
-            Vec::new()
-        }
-        Ok(watcher::Event::InitDone) => {
-            context.objects.list_ended();
-            everything(context, store)
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Err(error) => watch_failed(&context, &error),
+            Ok(watcher::Event::Apply(object)) => {
+                context.objects.seen(&object, cluster(&object).as_deref());
+                waits(&context, &key(&object));
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                context.objects.gone(&object);
+                gone(&context, &key(&object));
+            }
+            Ok(watcher::Event::Init) => context.objects.list_began(),
+            // The store shows listed objects only when the list is complete.
+            Ok(watcher::Event::InitApply(object)) => context.objects.listed(&object, cluster(&object).as_deref()),
+            Ok(watcher::Event::InitDone) => {
+                context.objects.list_ended();
+                store.state().iter().for_each(|object| waits(&context, &key(object.as_ref())));
+            }
         }
     }
 }
 
-/// All objects of the store.
-fn everything<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) -> Vec<Changed<K>> {
-    store.state().iter().map(|object| Ok(queued(context, &key(object.as_ref())))).collect()
+/// Keeps what is known of Clusters up with their watch; the objects of those that changed are looked at.
+async fn follow_clusters<K: Extension>(context: Arc<Context<K>>, only: Option<String>) {
+    let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
+    while let Some(names) = changes.next().await {
+        match names {
+            Err(error) => watch_failed(&context, &error),
+            Ok(names) => {
+                let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
+                keys.for_each(|key| waits(&context, &key));
+            }
+        }
+    }
 }
 
-/// Notes that an object waits for its round; the reference by which the work queue knows it.
-fn queued<K: Extension>(context: &Context<K>, key: &Key) -> ObjectRef<Watched<K>> {
-    set(&context.metrics.queued, context.objects.queued(key));
-    let reference = ObjectRef::new(&key.1);
-    if key.0.is_empty() { reference } else { reference.within(&key.0) }
+fn waits<K: Extension>(context: &Context<K>, key: &Key) {
+    set(&context.metrics.queued, context.queue.push(key));
+}
+
+fn gone<K: Extension>(context: &Context<K>, key: &Key) {
+    set(&context.metrics.queued, context.queue.gone(key));
+}
+
+/// What waits, as kube's work queue takes it; nothing before absent Clusters are known to be absent.
+fn queue<K: Extension>(context: &Arc<Context<K>>) -> impl Stream<Item = Result<ObjectRef<Watched<K>>, Infallible>> {
+    let context = context.clone();
+    let waiting = stream::unfold(context.clone(), async |context| {
+        let (namespace, name) = context.queue.next().await;
+        let object = ObjectRef::new(&name);
+        let object = if namespace.is_empty() { object } else { object.within(&namespace) };
+        Some((Ok(object), context))
+    });
+    async move { clusters_listed(&context).await }.map(|()| waiting).flatten_stream()
 }
 
 /// Returns when absent Clusters are known to be absent.
-fn clusters_listed<K: Extension>(context: &Arc<Context<K>>) -> impl Future<Output = ()> + use<K> {
-    let context = context.clone();
-    async move {
-        if K::WATCHES_CLUSTERS {
-            context.clusters.listed().await;
-        }
+async fn clusters_listed<K: Extension>(context: &Context<K>) {
+    if K::WATCHES_CLUSTERS {
+        context.clusters.listed().await;
     }
-}
-
-/// The items of a stream that nobody looks at before `first` is through.
-fn after<S: Stream>(first: impl Future<Output = ()>, items: S) -> impl Stream<Item = S::Item> {
-    stream::once(first).map(|()| None).chain(items.map(Some)).filter_map(future::ready)
-}
-
-/// The objects that came, changed, or are all there is. They are followed from the very start, also while nobody asks
-/// for them yet.
-fn object_changes<K: Extension>(
-    context: &Arc<Context<K>>,
-    events: impl Stream<Item = watcher::Result<watcher::Event<Watched<K>>>> + Send + 'static,
-    store: Store<Watched<K>>,
-) -> impl Stream<Item = Changed<K>> {
-    let context = context.clone();
-    let (sender, receiver) = futures::channel::mpsc::unbounded();
-    tokio::spawn(async move {
-        let mut events = pin!(events);
-        while let Some(event) = events.next().await {
-            for change in changed(&context, &store, event) {
-                if sender.unbounded_send(change).is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    receiver
-}
-
-/// The objects of the Clusters that changed.
-fn cluster_changes<K: Extension>(context: &Arc<Context<K>>, only: Option<&str>) -> impl Stream<Item = Changed<K>> {
-    let context = context.clone();
-    let only = only.map(str::to_owned);
-    let (sender, receiver) = futures::channel::mpsc::unbounded();
-    tokio::spawn(async move {
-        let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
-        while let Some(names) = changes.next().await {
-            let items: Vec<Changed<K>> = match names {
-                Err(error) => vec![Err(error)],
-                Ok(names) => {
-                    let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
-                    keys.map(|key| Ok(queued(&context, &key))).collect()
-                }
-            };
-            for item in items {
-                if sender.unbounded_send(item).is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    receiver
 }
 
 /// One line for the reader: what was attempted, why it failed, what to do.

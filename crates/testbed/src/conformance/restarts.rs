@@ -1,7 +1,9 @@
 //! Rules about processes: killed at any moment, started again, and run twice beside each other.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -20,6 +22,7 @@ pub(super) const ALL: &[Rule] = rules![
     a_killed_process_loses_nothing,
     a_second_process_does_no_harm,
     a_request_from_before_the_start_is_served,
+    nobody_is_left_behind_while_there_is_always_somebody_who_waits,
     an_undecodable_sibling_stops_nobody_and_is_named_in_the_log,
     readiness_follows_the_first_list_and_sigterm_ends_the_process,
     sigterm_ends_a_process_whose_api_server_never_answered,
@@ -88,6 +91,26 @@ async fn a_request_from_before_the_start_is_served(ground: Ground) -> Result<(),
         ensure(last(&object) == "Create/Succeeded", last(&object))?;
     }
     Ok(())
+}
+
+async fn nobody_is_left_behind_while_there_is_always_somebody_who_waits(ground: Ground) -> Result<(), Failed> {
+    // More than are worked on at the same time, and each asks again as soon as it is served.
+    const WAITING: usize = 24;
+    let rounds: [AtomicUsize; WAITING] = std::array::from_fn(|_| AtomicUsize::new(0));
+    let sum = || rounds.iter().map(|rounds| rounds.load(Relaxed)).sum::<usize>();
+    let (ground, sum) = (&ground, &sum);
+    let _controller = ground.controller()?;
+    let clients = rounds.iter().enumerate().map(|(index, rounds)| async move {
+        let name = format!("a{index}");
+        while sum() < 5 * WAITING {
+            ask(ground, &name, &ground.namespace, "reconcile").await?;
+            ground.until_ready(&name).await?;
+            rounds.fetch_add(1, Relaxed);
+        }
+        Ok::<_, Failed>(rounds.load(Relaxed))
+    });
+    let rounds = try_join_all(clients).await?;
+    ensure(rounds.iter().all(|rounds| *rounds > 2), format!("all together had 120 rounds, each {rounds:?}"))
 }
 
 async fn an_undecodable_sibling_stops_nobody_and_is_named_in_the_log(ground: Ground) -> Result<(), Failed> {
