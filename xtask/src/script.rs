@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use mock_core::{
     behaviour::{Operation, Script},
     contract::SCRIPT_ANNOTATION,
@@ -83,6 +83,7 @@ impl Story {
         if file.is_file() {
             return Self::read(file);
         }
+        ensure!(!file.is_dir(), "{file_or_name}: is a folder: give a file");
         let stories = stories()?;
         let Some((_, file)) = stories.iter().find(|(name, _)| name == file_or_name) else {
             let names: Vec<_> = stories.iter().map(|(name, _)| name.as_str()).collect();

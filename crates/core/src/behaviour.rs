@@ -27,7 +27,7 @@ pub use turn::{Act, Scripting, Start};
 /// A script. The first rule that matches decides how an attempt at an operation goes; if none does, it succeeds at
 /// once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map with apiVersion, kind and rules")]
 pub struct Script {
     /// Group and version.
     pub api_version: ApiVersion,
@@ -57,7 +57,18 @@ pub enum Kind {
 
 /// What happens when. Of `succeed`, `fail`, `hang` and `misbehave` a rule has exactly one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    default,
+    expecting = "a map with one of succeed, fail, hang and misbehave"
+)]
+#[schemars(extend("oneOf" = [
+    {"required": ["succeed"]},
+    {"required": ["fail"]},
+    {"required": ["hang"]},
+    {"required": ["misbehave"]},
+]))]
 pub struct Rule {
     /// For people: shown wherever the rule is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +90,7 @@ pub struct Rule {
     pub misbehave: Option<Misbehave>,
     /// What `lastOperation` says on the way; at most 20 steps, of which those are made that are a second apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = validate::MOST_STEPS))]
     pub progress: Vec<Step>,
     /// Health conditions, which Gardener's care controllers read. They stand until a later operation of the object
     /// ends under a rule without them.
@@ -88,40 +100,47 @@ pub struct Rule {
 
 /// Which attempts a rule is for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "a map of what has to hold, such as kinds")]
 pub struct Match {
     /// Kinds of extension objects, spelled as in `kind`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub kinds: Vec<String>,
     /// What is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
     /// Technical IDs of shoots, such as `shoot--dev--*`; `*` stands for any text and `?` for any character.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub shoots: Vec<String>,
     /// Names of objects; `*` and `?` as in `shoots`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub names: Vec<String>,
     /// Purposes of objects, where their kind has some: `provision` or `reconcile`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub purposes: Vec<String>,
     /// Which attempts, counted from 1 until the operation succeeds, over new requests as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Attempts>,
     /// Of all attempts that match so far, how many in a hundred.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100), extend("exclusiveMinimum" = 0))]
     pub percent: Option<f64>,
 }
 
 /// A range of attempts, both ends included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a range such as {from: 1, to: 2}")]
 pub struct Attempts {
     /// The first one; 1 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub from: Option<u32>,
     /// The last one; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub to: Option<u32>,
 }
 
@@ -142,7 +161,7 @@ pub enum Operation {
 
 /// Success.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map, if empty as {}")]
 pub struct Succeed {
     /// How long it takes.
     pub after: Delay,
@@ -150,9 +169,10 @@ pub struct Succeed {
 
 /// Failure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map with message")]
 pub struct Fail {
     /// What `lastError` says.
+    #[schemars(length(min = 1))]
     pub message: String,
     /// What kind of error it is for Gardener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -166,17 +186,18 @@ pub struct Fail {
     /// Worker pools by name, `*` and `?` as in `match.shoots`: these fail, and the others are reported as usual. The
     /// rule is then only for objects that have one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub pools: Vec<String>,
 }
 
 /// No end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an empty map, {}")]
 pub struct Hang {}
 
 /// A breach of the extension contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with fault")]
 pub struct Misbehave {
     /// Which one.
     pub fault: Fault,
@@ -219,9 +240,10 @@ impl Fault {
 
 /// A report on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with percent and description")]
 pub struct Step {
     /// How much of the time has gone when it is made, and what it says in `lastOperation.progress`: 2 to 99.
+    #[schemars(range(min = 2, max = 99))]
     pub percent: u8,
     /// What it says in `lastOperation.description`.
     pub description: String,
@@ -229,16 +251,18 @@ pub struct Step {
 
 /// A health condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with type, status and reason")]
 pub struct Condition {
     /// Gardener reads `EveryNodeReady`, `ControlPlaneHealthy`, `SystemComponentsHealthy` and
     /// `ObservabilityComponentsHealthy`.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"))]
     pub type_: String,
     /// Its value.
     #[serde(deserialize_with = "validate::status")]
     pub status: ConditionStatus,
     /// Why, in one word of letters and digits.
+    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"))]
     pub reason: String,
     /// Why, for people.
     #[serde(default)]
@@ -295,7 +319,7 @@ impl Script {
         // `no`, `off` and `n` are words.
         let options = serde_saphyr::options! { strict_booleans: true };
         let value: Value = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| Invalid { field: "script".to_owned(), problem: validate::first_line(&error) })?;
+            .map_err(|error| Invalid { field: "script".to_owned(), problem: validate::not_yaml(&error) })?;
         Self::from_value(&value)
     }
 

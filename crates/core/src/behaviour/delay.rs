@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration that is not negative, such as `20s` or `1m30s`.
+/// A duration from none to a year, such as `20s` or `1m30s`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 #[schemars(with = "String", example = "20s", example = "1m30s")]
 pub struct Span(pub SignedDuration);
@@ -54,6 +54,9 @@ pub enum Distribution {
         p99: Span,
     },
 }
+
+/// Nobody waits for longer, and no time gets out of range.
+const A_YEAR: SignedDuration = SignedDuration::from_hours(8760);
 
 /// Where the long tail is cut off.
 const LONGEST: f64 = 0.999;
@@ -108,9 +111,13 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let span: Option<SignedDuration> = text.trim().parse().ok();
-        span.filter(|span| !span.is_negative())
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is no duration such as \"20s\", \"1m30s\" or \"36h\", the largest unit"))
+        let span = span.filter(|span| !span.is_negative()).ok_or_else(|| {
+            format!("{text:?} is no duration such as \"20s\", \"1m30s\" or \"36h\", the largest unit")
+        })?;
+        if span > A_YEAR {
+            return Err(format!("{text:?} is too long, expected at most a year, \"8760h\"; what never ends is a hang"));
+        }
+        Ok(Self(span))
     }
 }
 

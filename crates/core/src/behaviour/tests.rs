@@ -41,6 +41,8 @@ fn each_mistake_is_told_with_rule_field_and_what_was_expected() {
         ("- {fail: {}}", "rule 1, fail", "missing field `message`"),
         ("- {succeed: {after: soon}}", "rule 1, succeed.after", "\"soon\" is no duration such as \"20s\""),
         ("- {succeed: {after: -5s}}", "rule 1, succeed.after", "no duration"),
+        ("- {succeed: {after: 8761h}}", "rule 1, succeed.after", "expected at most a year"),
+        ("- 7", "rule 1", "expected a map with one of succeed, fail, hang and misbehave"),
         ("- {succeed: {after: 20}}", "rule 1, succeed.after", "expected a duration such as \"20s\", or one of uniform"),
         (
             "- {succeed: {after: {normal: {from: 1s}}}}",
@@ -117,8 +119,10 @@ fn each_mistake_is_told_with_rule_field_and_what_was_expected() {
 #[test]
 fn what_is_no_script_is_told_as_well() {
     for (text, expected) in [
-        ("", "script: "),
-        ("rules: [", "script: "),
+        ("", "script: invalid type: null, expected a map with apiVersion, kind and rules"),
+        ("rules: [", "script: unclosed bracket '['"),
+        ("seed: 1\nseed: 2", "script: duplicate mapping key `seed` is not allowed here at line 2"),
+        ("a: 1\n---\nb: 2", "script: only single YAML document"),
         (
             "apiVersion: v1\nkind: Script\nrules: []",
             "apiVersion: unknown variant `v1`, expected `mock.extensions.gardener.cloud/v1alpha1`",

@@ -10,7 +10,7 @@ use super::{Action, ConditionStatus, Delay, Distribution, MOCK_SCRIPT, Rule, Scr
 use crate::extension::Invalid;
 
 /// More reports on the way than a person reads are not made.
-const MOST_STEPS: usize = 20;
+pub(super) const MOST_STEPS: usize = 20;
 
 pub(super) fn read(value: &Value) -> Result<Script, Invalid> {
     let script: Script = serde_path_to_error::deserialize(value).map_err(|error| {
@@ -36,8 +36,12 @@ pub(super) fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Condi
     }
 }
 
-/// The first line of an error: parsers go on with an excerpt of the text.
-pub(super) fn first_line(error: &impl Display) -> String {
+/// Why a text is no YAML, in one line and in a user's words: the parser goes on with an excerpt, and with its own options.
+pub(super) fn not_yaml(error: &serde_saphyr::Error) -> String {
+    first_line(&error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter))
+}
+
+fn first_line(error: &impl Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
