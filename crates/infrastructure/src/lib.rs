@@ -138,6 +138,22 @@ fn networks(shoot: &Shoot, reported: &[String], defaults: &[IpNet]) -> Result<Ne
     let known = shoot.status.networking.clone().unwrap_or_default();
     let ipv4 = vec!["IPv4".to_owned()];
     let families = spec.ip_families.as_ref().filter(|families| !families.is_empty()).unwrap_or(&ipv4);
+    for (field, cidr) in [("nodes", &spec.nodes), ("pods", &spec.pods), ("services", &spec.services)] {
+        let Some(cidr) = cidr else { continue };
+        let problem = match cidr.parse::<IpNet>() {
+            Err(_) => format!("{cidr:?} is no CIDR such as 10.250.0.0/16"),
+            // As gardener-apiserver has it (`pkg/api/core/validation/shoot.go`).
+            Ok(net) if !families.iter().any(|family| name(net.addr()) == family) => {
+                let family = name(net.addr());
+                format!(
+                    "{cidr:?} is of {family}, expected one of {}; or add {family} to ipFamilies",
+                    families.join(", ")
+                )
+            }
+            Ok(_) => continue,
+        };
+        return Err(Invalid { field: format!("spec.shoot.spec.networking.{field} of the Cluster"), problem });
+    }
     let mut networks = Networks::default();
     for family in families {
         let is_family = |cidr: &&String| cidr.parse::<IpNet>().is_ok_and(|net| name(net.addr()) == family);
@@ -150,14 +166,6 @@ fn networks(shoot: &Shoot, reported: &[String], defaults: &[IpNet]) -> Result<Ne
             field: "spec.shoot.spec.networking.ipFamilies of the Cluster".to_owned(),
             problem: format!("{family} has no network of machines: set spec.networking.nodes or --default-nodes"),
         })?);
-    }
-    for (field, cidr) in [("nodes", &spec.nodes), ("pods", &spec.pods), ("services", &spec.services)] {
-        if let Some(cidr) = cidr.as_ref().filter(|cidr| cidr.parse::<IpNet>().is_err()) {
-            return Err(Invalid {
-                field: format!("spec.shoot.spec.networking.{field} of the Cluster"),
-                problem: format!("{cidr:?} is no CIDR such as 10.250.0.0/16"),
-            });
-        }
     }
     Ok(networks)
 }

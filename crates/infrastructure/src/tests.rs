@@ -31,3 +31,13 @@ fn a_network_that_is_no_cidr_is_named() {
     let error = nodes(&json!({ "spec": { "networking": { "pods": "10.0.0.0" } } }), &[]).unwrap_err();
     assert_eq!(error.field, "spec.shoot.spec.networking.pods of the Cluster");
 }
+
+#[test]
+fn a_network_of_a_family_that_the_shoot_does_not_have_is_named() {
+    for families in [json!(null), json!(["IPv4"])] {
+        let shoot = json!({ "spec": { "networking": { "nodes": "2001:db8::/48", "ipFamilies": families } } });
+        let error = nodes(&shoot, &["10.2.0.0/16"]).unwrap_err();
+        assert_eq!(error.field, "spec.shoot.spec.networking.nodes of the Cluster");
+        assert!(error.problem.contains("is of IPv6, expected one of IPv4"), "{error}");
+    }
+}
