@@ -60,9 +60,11 @@ pub struct Context<K: Extension> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request failed.
-    #[error("the API server did not take the {target}: {source}")]
+    #[error("cannot {verb} the {target}: {source}")]
     Request {
-        /// What was to be written or read.
+        /// What was to be done.
+        verb: &'static str,
+        /// What it was to be done to.
         target: &'static str,
         /// Why it failed.
         source: Box<kube::Error>,
@@ -249,10 +251,10 @@ impl<K: Extension> Round<'_, K> {
 
     async fn read(&self) -> Result<Option<K>, Error> {
         let request = self.request().get(&self.key.1, &GetParams::default());
-        let request = failed("object", request.map_err(kube::Error::BuildRequest))?;
+        let request = failed("read", "object", request.map_err(kube::Error::BuildRequest))?;
         match self.context.client.request::<K>(request).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-            read => failed("object", read).map(Some),
+            read => failed("read", "object", read).map(Some),
         }
     }
 
@@ -266,8 +268,8 @@ pub(crate) fn set(gauge: &prometheus::IntGauge, value: usize) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-fn failed<T>(target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
-    result.map_err(|source| Error::Request { target, source: Box::new(source) })
+fn failed<T>(verb: &'static str, target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error::Request { verb, target, source: Box::new(source) })
 }
 
 mod write;

@@ -157,7 +157,7 @@ impl<K: Extension> Round<'_, K> {
         if let Some(cluster) = object.cluster().filter(|_| object.reads_shoot()) {
             let read = self.context.clusters.fresh(&self.context.client, cluster, self.crowded).await;
             // No error of the object's: the next round waits for the Cluster.
-            shoot = failed("Cluster", read)?.ok_or(Error::ClusterGone)?;
+            shoot = failed("read", "Cluster", read)?.ok_or(Error::ClusterGone)?;
         }
         let shoot = match shoot.as_ref() {
             Ok(shoot) => shoot,
@@ -212,7 +212,7 @@ impl<K: Extension> Round<'_, K> {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
         let applied = api.patch(name, &params, &Patch::Apply(secret)).await;
         self.count("secret", if applied.is_ok() { "ok" } else { "failed" });
-        failed("Secret", applied).map(drop)
+        failed("apply", "Secret", applied).map(drop)
     }
 
     async fn send(
@@ -221,7 +221,7 @@ impl<K: Extension> Round<'_, K> {
         meta: &ObjectMeta,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Written, Error> {
-        let mut request = failed(target, request.map_err(kube::Error::BuildRequest))?;
+        let mut request = failed("patch", target, request.map_err(kube::Error::BuildRequest))?;
         request.headers_mut().insert(http::header::ACCEPT, METADATA_ONLY);
         match self.context.client.request::<Kept>(request).await {
             Ok(object) => {
@@ -234,12 +234,12 @@ impl<K: Extension> Round<'_, K> {
             Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
                 self.count(target, "conflict");
                 tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "does not fit any more");
-                let refusal = Error::Request { target, source: Box::new(kube::Error::Api(status)) };
+                let refusal = Error::Request { verb: "patch", target, source: Box::new(kube::Error::Api(status)) };
                 Ok(Written::Conflict { version: meta.resource_version.clone(), refusal })
             }
             Err(error) => {
                 self.count(target, "failed");
-                failed(target, Err(error))
+                failed("patch", target, Err(error))
             }
         }
     }
