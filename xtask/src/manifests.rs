@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.registry.as_deref();
     let reference = render::chart_reference(registry.unwrap_or(NO_REGISTRY), &args.tag);
     let chart = if args.oci { Chart::Oci(reference.clone()) } else { Chart::Raw(archive) };
-    let values = args.values.as_deref().map(values).transpose()?.unwrap_or_default();
+    let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
     let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
     if let Some((kind, _)) = args.types.iter().find(|(kind, _)| !kinds.contains(kind)) {
@@ -149,10 +149,13 @@ fn types(kind: Kind, given: &[(Kind, String)]) -> Vec<String> {
     if own.is_empty() { kind.types.iter().map(ToString::to_string).collect() } else { own }
 }
 
-/// The chart's values that a user gives.
-fn values(path: &Path) -> Result<Map<String, Value>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
-    let values: Value = serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))?;
+/// The chart's values that a user gives. Helm checks them against the chart's schema, but only when it installs.
+fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
+    let read = |path: &Path| -> Result<Value> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
+        serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))
+    };
+    let values = read(path)?;
     for (key, instead) in [
         ("/kind", "each controller's own"),
         ("/types", "set by --type"),
@@ -168,6 +171,11 @@ fn values(path: &Path) -> Result<Map<String, Value>> {
         Value::Null => Map::new(),
         _ => bail!("--values {} must be a map of the chart's values, such as `replicas: 2`", path.display()),
     };
+    let all = read(&chart.join("values.yaml"))?;
+    if let Some(unknown) = values.keys().find(|key| all.get(key).is_none()) {
+        let all: Vec<_> = all.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        bail!("--values {}: {unknown} is no value of the chart, which are {}", path.display(), all.join(", "));
+    }
     // Helm cannot tell, and a controller would not start with it.
     match values.get("script") {
         Some(Value::String(text)) if !text.is_empty() => {
@@ -205,7 +213,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let read = |text: &str| {
             fs::write(file.path(), text).unwrap();
-            values(file.path()).map(Value::Object).map_err(|error| error.to_string())
+            values(file.path(), &cargo::root().join("deploy/chart"))
+                .map(Value::Object)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
         assert_eq!(read("# nothing"), Ok(json!({})));
@@ -214,6 +224,7 @@ mod tests {
             ("script: { rules: [] }", "script must be the text"),
             ("- replicas", "must be a map"),
             ("kind: worker", "kind is each controller's own"),
+            ("replica: 2", "replica is no value of the chart, which are "),
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
