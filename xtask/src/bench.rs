@@ -66,8 +66,8 @@ pub(crate) struct Args {
     assisted: bool,
     /// A shell command that runs other controllers against KUBECONFIG until it is killed, under a name that
     /// begins in lower case, if one is given; may be repeated
-    #[arg(long, value_name = "[NAME=]COMMAND")]
-    against: Vec<String>,
+    #[arg(long, value_name = "[NAME=]COMMAND", value_parser = Entrant::parse)]
+    against: Vec<Entrant>,
     /// Also start the controllers where this many Shoots are there already; of 10000 the API server alone takes 30 GB, or
     /// 17 with GOGC=40 in the environment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -105,7 +105,10 @@ struct Bench {
 }
 
 /// Who takes part.
+#[derive(Clone)]
 enum Entrant {
+    /// Nobody answers.
+    Alone,
     /// The load generator answers itself.
     Raw,
     /// Our five controllers.
@@ -117,18 +120,30 @@ enum Entrant {
 }
 
 impl Entrant {
-    fn parse(against: &str) -> Self {
+    fn parse(against: &str) -> Result<Self, String> {
         // A name is one word; what has anything else before the first equals sign is a command with a variable or flag.
         let named = against.split_once('=').filter(|(name, _)| {
             name.starts_with(|first: char| first.is_ascii_lowercase())
                 && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
         });
         let (name, command) = named.unwrap_or((against, against));
-        Self::Other { name: name.to_owned(), command: command.to_owned() }
+        if command.trim().is_empty() {
+            return Err("names no command: give one, such as NAME=COMMAND".to_owned());
+        }
+        Ok(Self::Other { name: name.to_owned(), command: command.to_owned() })
+    }
+
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Alone => Answer::Nobody,
+            Self::Raw => Answer::Raw,
+            Self::Ours | Self::Assisted | Self::Other { .. } => Answer::Controllers,
+        }
     }
 
     fn contestant(&self) -> Contestant {
         let (name, command) = match self {
+            Self::Alone => ("load alone", None),
             Self::Raw => ("raw limit", None),
             Self::Ours => ("mock", None),
             Self::Assisted => ("mock assisted", None),
@@ -208,7 +223,7 @@ fn twice(names: &[String]) -> Option<&String> {
 
 fn entrants(args: &Args) -> Vec<Entrant> {
     let ours = [Entrant::Raw, Entrant::Ours].into_iter().chain(args.assisted.then_some(Entrant::Assisted));
-    ours.chain(args.against.iter().map(|against| Entrant::parse(against))).collect()
+    ours.chain(args.against.iter().cloned()).collect()
 }
 
 /// A report without any figures yet.
@@ -224,6 +239,7 @@ fn report(bench: &Bench, args: &Args) -> Result<Report> {
             lead: bench.options.lead.as_secs_f64(),
             rounds: 0,
         },
+        alone: Entrant::Alone.contestant(),
         contestants: entrants(args).iter().map(Entrant::contestant).collect(),
     })
 }
@@ -232,6 +248,8 @@ fn report(bench: &Bench, args: &Args) -> Result<Report> {
 async fn measure(bench: &Bench, args: &Args, report: &mut Report) -> Result<()> {
     let entrants = entrants(args);
     for round in 1..=args.rounds {
+        eprintln!("round {round} of {}: {}", args.rounds, report.alone.name);
+        report.alone.rounds.push(turn::play(bench, &Entrant::Alone).await.context("the load alone")?);
         // Nobody is always the first or the last: machines get warm, and neighbours come and go.
         let mut order: Vec<usize> = (0..entrants.len()).collect();
         order.rotate_left(usize::from(round - 1) % entrants.len().max(1));

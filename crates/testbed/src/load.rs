@@ -95,6 +95,8 @@ pub enum Answer {
     Controllers,
     /// The load generator, with the fewest writes that a controller must make.
     Raw,
+    /// Nobody: an object counts as ready as soon as the watch shows what was asked of it.
+    Nobody,
 }
 
 /// How much is asked for, and how fast.

@@ -80,11 +80,8 @@ pub enum NotReady {
 /// Whether an object is ready. The rule is that of (`pkg/utils/kubernetes/health/extensions.go`), preceded by the
 /// comparison of the timestamp with the one that was written (`pkg/extensions/customresources.go`).
 pub fn check(object: &Value, expected_timestamp: Option<&str>) -> Result<(), NotReady> {
-    let timestamp = annotation(object, TIMESTAMP_ANNOTATION);
-    if let Some(expected) = expected_timestamp
-        && timestamp != Some(expected)
-    {
-        return Err(NotReady::Timestamp { expected: expected.to_owned(), found: timestamp.map(str::to_owned) });
+    if let Some(expected) = expected_timestamp {
+        check_timestamp(object, expected)?;
     }
     check_last_error(object)?;
     let number = |path| get(object, path).and_then(Value::as_i64).unwrap_or_default();
@@ -100,7 +97,16 @@ pub fn check(object: &Value, expected_timestamp: Option<&str>) -> Result<(), Not
     if state != "Succeeded" {
         return Err(NotReady::State(state.to_owned()));
     }
-    timestamp.map_or(Ok(()), |timestamp| check_time(timestamp, last))
+    annotation(object, TIMESTAMP_ANNOTATION).map_or(Ok(()), |timestamp| check_time(timestamp, last))
+}
+
+/// Whether the request of that timestamp is what was asked of an object last.
+pub(crate) fn check_timestamp(object: &Value, expected: &str) -> Result<(), NotReady> {
+    let found = annotation(object, TIMESTAMP_ANNOTATION);
+    if found == Some(expected) {
+        return Ok(());
+    }
+    Err(NotReady::Timestamp { expected: expected.to_owned(), found: found.map(str::to_owned) })
 }
 
 /// Whether the timestamp of a request is not after the last operation; statuses keep whole seconds.

@@ -12,6 +12,9 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// What was asked for.
     pub(crate) load: Load,
+    /// The same load that nobody answers: what gardenlet's own requests cost, which is in everybody's figures.
+    #[serde(default)]
+    pub(crate) alone: Contestant,
     /// In the order in which they are shown; the first is the raw limit.
     pub(crate) contestants: Vec<Contestant>,
 }

@@ -88,10 +88,16 @@ impl Section {
 
 /// Each phase of each contestant, and the same phase of the raw limit.
 fn summaries(report: &Report) -> impl Iterator<Item = (&str, &Contestant, Summary, Option<Summary>)> {
-    report.phases().into_iter().flat_map(|phase| {
+    summaries_of(report, report.contestants.iter())
+}
+
+fn summaries_of<'a>(
+    report: &'a Report,
+    all: impl Iterator<Item = &'a Contestant> + Clone,
+) -> impl Iterator<Item = (&'a str, &'a Contestant, Summary, Option<Summary>)> {
+    report.phases().into_iter().flat_map(move |phase| {
         let raw = report.contestants.first().and_then(|raw| Summary::of(raw, phase));
-        let of = move |of| Summary::of(of, phase).map(|summary| (phase, of, summary, raw));
-        report.contestants.iter().filter_map(of)
+        all.clone().filter_map(move |of| Summary::of(of, phase).map(|summary| (phase, of, summary, raw)))
     })
 }
 
@@ -164,18 +170,23 @@ fn writes(report: &Report) -> Option<String> {
 fn cpu(report: &Report) -> Option<String> {
     let open_loop = report.load.rate.is_some();
     let late = open_loop.then_some("late");
-    let header = ["phase", "contestant", "controllers", "API server", "× raw", "etcd", "generator", "sent", "lag"];
-    let title = "CPU time in ms an object; when the load generator had sent all; the p99 by which its timers lagged";
+    let header =
+        ["phase", "contestant", "controllers", "API server", "× raw", "net", "etcd", "generator", "sent", "lag"];
+    let title = "CPU time in ms an object, net of the load alone; when all was sent; the p99 by which timers lagged";
     let title = title.to_owned() + if open_loop { "; how late it was" } else { "" };
     let mut section = Section::new(title, 2, header.into_iter().chain(late));
-    for (phase, of, summary, raw) in summaries(report) {
+    let all = [&report.alone].into_iter().chain(&report.contestants);
+    for (phase, of, summary, raw) in summaries_of(report, all) {
         let late = open_loop.then(|| duration(summary.delay));
+        let alone = Summary::of(&report.alone, phase).filter(|_| !std::ptr::eq(of, &raw const report.alone));
+        let net = alone.map(|alone| summary.cpu.api_server - alone.cpu.api_server);
         let cells = [
             phase.to_owned(),
             of.name.clone(),
             number(summary.cpu.controllers),
             number(summary.cpu.api_server),
             times(summary.cpu.api_server, raw.map(|raw| raw.cpu.api_server)),
+            net.map(number).unwrap_or_default(),
             number(summary.cpu.etcd),
             number(summary.cpu.generator),
             duration(summary.sent_after * 1000.0),

@@ -14,8 +14,11 @@ fn a_command_may_have_a_name_and_variables_of_its_own() {
         ("STAGES=a.yaml ./run", "STAGES=a.yaml ./run", "STAGES=a.yaml ./run"),
     ];
     for (against, name, command) in cases {
-        let contestant = Entrant::parse(against).contestant();
+        let contestant = Entrant::parse(against).unwrap().contestant();
         assert_eq!((contestant.name.as_str(), contestant.command.as_deref()), (name, Some(command)));
+    }
+    for nothing in ["", " ", "kwok="] {
+        assert!(Entrant::parse(nothing).is_err(), "{nothing:?}");
     }
 }
 

@@ -59,7 +59,8 @@ pub(super) async fn play(bench: &Bench, entrant: &Entrant) -> Result<Round> {
         }
         fleet
     });
-    unless_ended(fleet.as_ref(), phases(bench, &bed, fleet.as_ref(), &mut round)).await?;
+    let answer = entrant.answer();
+    unless_ended(fleet.as_ref(), phases(bench, &bed, answer, fleet.as_ref(), &mut round)).await?;
     if let Some(fleet) = fleet {
         fleet.stop().await?;
     }
@@ -76,10 +77,9 @@ pub(super) async fn unless_ended<T>(fleet: Option<&Fleet>, done: impl Future<Out
     }
 }
 
-/// Everything that is measured; without a fleet, the load generator answers itself.
-async fn phases(bench: &Bench, bed: &TestBed, fleet: Option<&Fleet>, round: &mut Round) -> Result<()> {
+/// Everything that is measured.
+async fn phases(bench: &Bench, bed: &TestBed, answer: Answer, fleet: Option<&Fleet>, round: &mut Round) -> Result<()> {
     let client = bed.client();
-    let answer = if fleet.is_some() { Answer::Controllers } else { Answer::Raw };
     let raw = if answer == Answer::Raw { raw_watches(&client).await? } else { Vec::new() };
     note_memory(&mut round.processes, fleet, |process, (now, _)| process.memory_empty = now)?;
 
@@ -95,7 +95,7 @@ async fn phases(bench: &Bench, bed: &TestBed, fleet: Option<&Fleet>, round: &mut
     let (last, others) = bench.phases.split_last().context("there is no phase")?;
     for phase in others {
         round.phases.push(measure(bed, &client, fleet, &load, *phase).await?);
-        if *phase == load::Phase::Reconcile {
+        if *phase == load::Phase::Reconcile && answer != Answer::Nobody {
             let samples = load.one_by_one(bench.idle).await?;
             round.idle_latencies = samples.iter().map(|sample| sample.latency().as_secs_f64() * 1000.0).collect();
         }
@@ -135,7 +135,7 @@ pub(super) async fn start(
     bed: &TestBed,
 ) -> Result<Option<(Fleet, Vec<(String, Start)>)>> {
     Ok(match entrant {
-        Entrant::Raw => None,
+        Entrant::Alone | Entrant::Raw => None,
         Entrant::Ours | Entrant::Assisted => {
             Some(Fleet::ours(&bench.programs, &bench.arguments, bed.kubeconfig(), bed.dir()).await?)
         }

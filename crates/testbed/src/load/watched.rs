@@ -46,6 +46,8 @@ impl Sample {
 pub(super) enum Rule {
     /// Ready for the request of that timestamp; of a Worker with machine deployments later than before.
     Ready { timestamp: String, before: Option<String> },
+    /// Asked for, whether anybody answers or not.
+    Asked { timestamp: String },
     /// Let go.
     Migrated,
     /// Deleted.
@@ -60,7 +62,8 @@ impl Rule {
                 object.pointer("/metadata/finalizers").cloned().unwrap_or_default().to_string(),
             )),
             (Self::Migrated, Some(object)) => readiness::check_migrated(object),
-            (Self::Ready { .. }, None) => Err(NotReady::Absent),
+            (Self::Ready { .. } | Self::Asked { .. }, None) => Err(NotReady::Absent),
+            (Self::Asked { timestamp }, Some(object)) => readiness::check_timestamp(object, timestamp),
             (Self::Ready { timestamp, before }, Some(object)) => {
                 if kind == "Worker" {
                     readiness::check_machine_deployments(object, before.as_deref())?;
@@ -173,7 +176,9 @@ impl Watched {
             state.reported.insert(key.clone(), time.to_owned());
         }
         if let Some(pending) = state.pending.get_mut(&key) {
-            pending.at_rest = !is_there || annotation(&object, OPERATION_ANNOTATION).is_none();
+            let is_answered =
+                matches!(pending.rule, Rule::Asked { .. }) || annotation(&object, OPERATION_ANNOTATION).is_none();
+            pending.at_rest = !is_there || is_answered;
             if pending.ready.is_none() {
                 match pending.rule.holds(kind, is_there.then_some(&object)) {
                     Ok(()) => pending.ready = Some(at),

@@ -103,6 +103,11 @@ impl Inner {
         let timestamp = now();
         let before = self.watched.reported(&place);
         let rule = match phase {
+            Phase::Create | Phase::Reconcile | Phase::Restore | Phase::Migrate
+                if self.options.answer == Answer::Nobody =>
+            {
+                Rule::Asked { timestamp: timestamp.clone() }
+            }
             Phase::Create | Phase::Reconcile | Phase::Restore => {
                 Rule::Ready { timestamp: timestamp.clone(), before: before.clone() }
             }

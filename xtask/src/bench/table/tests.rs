@@ -27,7 +27,7 @@ fn every_figure_has_its_place() {
     let requests = row(&text, "Requests of the controllers", &["create", "mock"]);
     assert_eq!(requests, ["1.25", "0.25", "1", "0", "750 B", "2.50", "10 kB"]);
     let cpu = row(&text, "CPU", &["create", "mock"]);
-    assert_eq!(cpu, ["0.50", "12.5", "1.25", "2.00", "1.00", "250 ms", "0.5 ms"]);
+    assert_eq!(cpu, ["0.50", "12.5", "1.25", "", "2.00", "1.00", "250 ms", "0.5 ms"]);
     assert_eq!(row(&text, "Latency by kind, create", &["Worker"]), ["10/20/20/20", "20/40/40/40"]);
     assert_eq!(row(&text, "Latency by kind, delete", &["Worker"]), ["10/20/20/20", "4.0/8.0/8.0/8.0 s"]);
     assert_eq!(row(&text, "Requests an object", &["patch infrastructures/status"]), ["1.5", "1.5"]);
@@ -64,6 +64,17 @@ fn processes_and_idle_latencies_are_shown_if_there_are_any() {
     assert_eq!(row(&text, "Latency at rest", &["mock"]), ["5.0 ms", "2.50", "5.0 ms", "2.50"]);
     let process = row(&text, "Processes", &["mock", "mock-worker"]);
     assert_eq!(process, ["120 ms", "9.0 MiB", "30.0 MiB", "40.0 MiB", "0.05 %"]);
+}
+
+#[test]
+fn what_the_load_costs_that_nobody_answers_is_told_apart() {
+    let mut report = two();
+    report.alone = contestant("load alone", vec![vec![phase("create", 0.2, 1.0)]]);
+    let text = render(&report);
+    let api_server = |who| row(&text, "CPU", &["create", who])[1..4].to_vec();
+    assert_eq!(api_server("load alone"), ["5.00", "0.50", ""]);
+    assert_eq!(api_server("mock"), ["12.5", "1.25", "7.50"]);
+    assert_eq!(text.matches("load alone").count(), 2, "the title and one row: it is no contestant");
 }
 
 #[test]
