@@ -97,7 +97,10 @@ impl Objects {
     pub fn written(&self, key: &Key, meta: &ObjectMeta) {
         // Without a finalizer, an object that is being deleted is gone: all that is still to be seen of it is older.
         let gone = meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().next().is_none();
-        if let Some(entry) = self.lock().entries.get_mut(key) {
+        // The answer may come when another of that name is there.
+        let mut inner = self.lock();
+        let entry = inner.entries.get_mut(key).filter(|entry| meta.uid.as_deref() == Some(entry.uid.as_str()));
+        if let Some(entry) = entry {
             entry.written = if gone { Some(u64::MAX) } else { version(meta) };
         }
     }
@@ -231,7 +234,10 @@ mod tests {
         let next = object("a", "2", "101");
         objects.seen(&next, None);
         assert!(!objects.is_outdated(&key, &next.metadata));
+        objects.written(&key, &deleted.metadata);
+        assert!(!objects.is_outdated(&key, &next.metadata), "a late answer says nothing of the next of that name");
 
+        objects.seen(&deleted, None);
         deleted.metadata.finalizers = Some(vec!["somebody's".to_owned()]);
         objects.written(&key, &deleted.metadata);
         assert!(!objects.is_outdated(&key, &deleted.metadata));
