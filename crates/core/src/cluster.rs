@@ -94,6 +94,7 @@ pub struct Clusters<S>(watch::Sender<Known<S>>);
 
 #[derive(Debug)]
 struct Known<S> {
+    /// Whether the last list is complete, and events follow it.
     listed: bool,
     /// Of the latest event: whatever is older has been seen.
     version: u64,
@@ -120,7 +121,7 @@ impl<S: DeserializeOwned> Clusters<S> {
         facts(&self.0.borrow().by_name, name).cloned()
     }
 
-    /// Returns after the first list. Before it, an absent Cluster says nothing.
+    /// Returns when a list is complete: before the first one is, an absent Cluster says nothing.
     pub async fn listed(&self) {
         self.until(|known| known.listed).await;
     }
@@ -160,6 +161,8 @@ impl<S: DeserializeOwned> Clusters<S> {
             None => api.get_metadata_opt(name).await?,
         };
         let Some(current) = current.and_then(|cluster| version(&cluster.metadata)) else { return Ok(None) };
+        // No event comes before a list is complete.
+        let lag = if self.0.borrow().listed { lag } else { Duration::ZERO };
         if let Ok(shoot) = timeout(lag, self.since(current, name)).await {
             return Ok(shoot);
         }
@@ -199,6 +202,7 @@ impl<S: DeserializeOwned> Clusters<S> {
                 watcher::Event::Delete(cluster) => self.remove(&cluster).into_iter().collect(),
                 watcher::Event::Init => {
                     (relisted, latest) = (HashMap::new(), None);
+                    self.list_began();
                     Vec::new()
                 }
                 watcher::Event::InitApply(cluster) => {
@@ -209,6 +213,10 @@ impl<S: DeserializeOwned> Clusters<S> {
                 watcher::Event::InitDone => self.replace(std::mem::take(&mut relisted), latest),
             })
         })
+    }
+
+    fn list_began(&self) {
+        self.0.send_modify(|known| known.listed = false);
     }
 
     fn put(&self, cluster: &Cluster) -> Option<String> {
@@ -373,6 +381,7 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_is_behind_is_awaited() {
         let clusters = Clusters::default();
+        clusters.replace(HashMap::new(), None);
         clusters.put(&cluster_at(7, r#"{ "spec": "old" }"#));
         let mut fresh = Box::pin(fresh(&clusters, Duration::from_secs(60)));
         // More turns than the answer takes.
@@ -382,6 +391,14 @@ mod tests {
         }
         clusters.put(&cluster_at(9, r#"{ "spec": "watched" }"#));
         assert_eq!(fresh.await, "watched");
+    }
+
+    #[tokio::test]
+    async fn while_clusters_are_listed_anew_nobody_waits_for_their_watch() {
+        let clusters = Clusters::default();
+        clusters.replace(HashMap::from_iter([("shoot--t--a".to_owned(), Entry::new(&cluster_at(7, "{}")))]), Some(7));
+        clusters.list_began();
+        assert_eq!(fresh(&clusters, Duration::from_secs(3600)).await, "read");
     }
 
     #[tokio::test]
