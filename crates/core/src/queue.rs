@@ -1,19 +1,17 @@
-//! What waits for its round, first come, first served.
+//! What waits for its round: first come, first served, each object in one round at a time.
 //!
-//! kube's work queue takes of all that wait whichever its hash table shows first: while there is always somebody who
-//! waits, some would wait for ever. So it gets a few at a time, and the next ones when each of those has had its turn.
+//! kube's `Controller` takes of all that wait whichever its hash table shows first: while there is always somebody who
+//! waits, some would wait for ever.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::objects::Key;
 
-/// How many kube's work queue gets at a time. Each time takes its timer a millisecond, so that one by one would be slow.
-const A_FEW: usize = 32;
-
-/// The objects that wait.
+/// The objects that wait, those that are worked on, and those that come back after a while.
 #[derive(Debug, Default)]
 pub struct Queue {
     inner: Mutex<Inner>,
@@ -26,11 +24,9 @@ struct Inner {
     waiting: BTreeMap<u64, Key>,
     numbers: HashMap<Key, u64>,
     next_number: u64,
-    /// Those that kube's work queue got and has not begun with.
-    taken: HashSet<Key>,
-    /// How many more it gets before each of them has begun.
-    more: usize,
     running: HashSet<Key>,
+    timers: BTreeSet<(Instant, Key)>,
+    due: HashMap<Key, Instant>,
 }
 
 impl Queue {
@@ -38,42 +34,43 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An object waits from now on, unless it does already; returns how many do.
-    pub fn push(&self, key: &Key) -> usize {
+    /// An object waits from now on, unless it does already; returns how many do. If it is being worked on, it has another
+    /// round after that one.
+    pub fn push(&self, key: Key) -> usize {
         let mut inner = self.lock();
-        if !inner.taken.contains(key) && !inner.numbers.contains_key(key) {
-            let number = inner.next_number;
-            inner.next_number = number.wrapping_add(1);
-            inner.waiting.insert(number, key.clone());
-            inner.numbers.insert(key.clone(), number);
-            self.changed.notify_one();
-        }
-        inner.len()
+        inner.push(key);
+        self.changed.notify_one();
+        inner.waiting.len()
     }
 
-    /// The next whose turn it is. Only one may ask at a time.
-    pub async fn next(&self) -> Key {
+    /// The next whose turn it is, and how many still wait; it is being worked on until [`ended`](Self::ended). Only one
+    /// may ask at a time.
+    pub async fn next(&self) -> (Key, usize) {
         loop {
-            let next = self.lock().take();
-            match next {
-                Some(key) => return key,
-                None => self.changed.notified().await,
+            let due = {
+                let mut inner = self.lock();
+                if let Some(key) = inner.take(Instant::now()) {
+                    return (key, inner.waiting.len());
+                }
+                inner.timers.first().map(|(due, _)| *due)
+            };
+            let changed = self.changed.notified();
+            match due {
+                Some(due) => drop(tokio::time::timeout_at(due.into(), changed).await),
+                None => changed.await,
             }
         }
     }
 
-    /// The round of an object begins, whatever brought it about; returns how many still wait.
-    pub fn begun(&self, key: &Key) -> usize {
+    /// The round of an object has ended; it waits again after a while if nothing brings it sooner.
+    pub fn ended(&self, key: &Key, again_after: Option<Duration>) {
         let mut inner = self.lock();
-        inner.forget(key);
-        inner.running.insert(key.clone());
-        self.changed.notify_one();
-        inner.len()
-    }
-
-    /// The round of an object has ended.
-    pub fn ended(&self, key: &Key) {
-        self.lock().running.remove(key);
+        inner.running.remove(key);
+        if let Some(due) = again_after.and_then(|pause| Instant::now().checked_add(pause)) {
+            inner.disarm(key);
+            inner.due.insert(key.clone(), due);
+            inner.timers.insert((due, key.clone()));
+        }
         self.changed.notify_one();
     }
 
@@ -81,34 +78,45 @@ impl Queue {
     pub fn gone(&self, key: &Key) -> usize {
         let mut inner = self.lock();
         inner.forget(key);
-        self.changed.notify_one();
-        inner.len()
+        inner.waiting.len()
     }
 }
 
 impl Inner {
-    fn len(&self) -> usize {
-        self.waiting.len().saturating_add(self.taken.len())
-    }
-
-    fn forget(&mut self, key: &Key) {
-        self.taken.remove(key);
-        if let Some(number) = self.numbers.remove(key) {
-            self.waiting.remove(&number);
+    fn push(&mut self, key: Key) {
+        if !self.numbers.contains_key(&key) {
+            let number = self.next_number;
+            self.next_number = number.wrapping_add(1);
+            self.waiting.insert(number, key.clone());
+            self.numbers.insert(key, number);
         }
     }
 
-    fn take(&mut self) -> Option<Key> {
-        if self.taken.is_empty() {
-            self.more = A_FEW;
+    fn take(&mut self, now: Instant) -> Option<Key> {
+        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.due.remove(&key);
+                self.push(key);
+            }
         }
-        self.more.checked_sub(1)?;
         // What is being worked on would only be in the way of those behind it.
         let key = self.waiting.values().find(|key| !self.running.contains(*key))?.clone();
         self.forget(&key);
-        self.taken.insert(key.clone());
-        self.more = self.more.saturating_sub(1);
+        self.running.insert(key.clone());
         Some(key)
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(number) = self.numbers.remove(key) {
+            self.waiting.remove(&number);
+        }
+        self.disarm(key);
+    }
+
+    fn disarm(&mut self, key: &Key) {
+        if let Some(due) = self.due.remove(key) {
+            self.timers.remove(&(due, key.clone()));
+        }
     }
 }
 
@@ -118,68 +126,87 @@ mod tests {
 
     use super::*;
 
-    fn key(name: &(impl ToString + ?Sized)) -> Key {
-        ("ns".to_owned(), name.to_string())
+    fn key(name: &str) -> Key {
+        ("ns".to_owned(), name.to_owned())
+    }
+
+    fn queue(names: &[&str]) -> Queue {
+        let queue = Queue::default();
+        for name in names {
+            queue.push(key(name));
+        }
+        queue
     }
 
     fn take(queue: &Queue) -> Option<String> {
-        queue.next().now_or_never().map(|(_, name)| name)
+        queue.next().now_or_never().map(|((_, name), _)| name)
+    }
+
+    fn take_all(queue: &Queue) -> Vec<String> {
+        std::iter::from_fn(|| take(queue)).collect()
     }
 
     #[test]
     fn who_comes_first_is_served_first_and_waits_once() {
-        let queue = Queue::default();
-        for name in ["c", "a", "b", "a", "c"] {
-            queue.push(&key(name));
-        }
-        assert_eq!(queue.push(&key("b")), 3);
-        assert_eq!([take(&queue), take(&queue), take(&queue)], ["c", "a", "b"].map(|name| Some(name.to_owned())));
-        assert_eq!(take(&queue), None);
-        assert_eq!(queue.push(&key("a")), 3, "its round has not begun");
-        assert_eq!(["c", "a", "b"].map(|name| queue.begun(&key(name))), [2, 1, 0]);
-    }
-
-    #[test]
-    fn nobody_gets_a_second_turn_before_all_who_were_there_had_one() {
-        let queue = Queue::default();
-        for name in 0..2 * A_FEW {
-            queue.push(&key(&name));
-        }
-        let first: Vec<String> = std::iter::from_fn(|| take(&queue)).collect();
-        assert_eq!(first, (0..A_FEW).map(|name| name.to_string()).collect::<Vec<_>>());
-        // All but one begin, end, and come again: the one is not left behind.
-        for name in &first[1..] {
-            queue.begun(&key(name));
-            queue.ended(&key(name));
-            queue.push(&key(name));
-        }
-        assert_eq!(take(&queue), None);
-        queue.begun(&key(&first[0]));
-        assert_eq!(take(&queue), Some(A_FEW.to_string()));
+        let queue = queue(&["c", "a", "b", "a", "c"]);
+        assert_eq!(queue.push(key("b")), 3);
+        assert_eq!(queue.next().now_or_never(), Some((key("c"), 2)));
+        assert_eq!(take_all(&queue), ["a", "b"]);
     }
 
     #[test]
     fn what_is_being_worked_on_waits_and_lets_others_pass() {
-        let queue = Queue::default();
-        queue.begun(&key("a"));
-        queue.push(&key("a"));
-        queue.push(&key("b"));
-        assert_eq!(take(&queue), Some("b".to_owned()));
+        let queue = queue(&["a"]);
+        assert_eq!(take_all(&queue), ["a"]);
+        queue.push(key("a"));
+        queue.push(key("b"));
+        assert_eq!(take_all(&queue), ["b"]);
+        queue.ended(&key("a"), None);
+        assert_eq!(take_all(&queue), ["a"], "it changed while it was worked on");
+        queue.ended(&key("a"), None);
         assert_eq!(take(&queue), None);
-        queue.ended(&key("a"));
-        assert_eq!(take(&queue), Some("a".to_owned()));
     }
 
     #[test]
-    fn what_is_gone_or_was_begun_by_a_timer_waits_no_more() {
-        let queue = Queue::default();
-        for name in ["a", "b", "c"] {
-            queue.push(&key(name));
-        }
-        assert_eq!(take(&queue), Some("a".to_owned()));
-        assert_eq!(queue.gone(&key("a")), 2);
-        assert_eq!(queue.gone(&key("b")), 1);
-        assert_eq!(queue.begun(&key("c")), 0);
+    fn what_is_gone_waits_no_more_and_what_comes_in_its_place_does() {
+        let queue = queue(&["a", "b"]);
+        assert_eq!(queue.gone(&key("a")), 1);
+        assert_eq!(take_all(&queue), ["b"]);
+        queue.ended(&key("b"), Some(Duration::ZERO));
+        queue.gone(&key("b"));
         assert_eq!(take(&queue), None);
+        queue.push(key("b"));
+        assert_eq!(take_all(&queue), ["b"]);
+    }
+
+    #[test]
+    fn who_comes_back_after_a_while_gets_in_line_behind_those_who_wait() {
+        let queue = queue(&["a", "b"]);
+        assert_eq!(take(&queue), Some("a".to_owned()));
+        queue.ended(&key("a"), Some(Duration::ZERO));
+        queue.push(key("c"));
+        assert_eq!(take_all(&queue), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_round_before_its_time_takes_the_place_of_the_one_that_was_to_come() {
+        let queue = queue(&["a"]);
+        for again_after in [Some(Duration::ZERO), None] {
+            assert_eq!(take_all(&queue), ["a"]);
+            queue.ended(&key("a"), again_after);
+            queue.push(key("a"));
+        }
+        assert_eq!(take_all(&queue), ["a"]);
+        queue.ended(&key("a"), None);
+        assert_eq!(take(&queue), None, "the time of the first round no longer counts");
+    }
+
+    #[tokio::test]
+    async fn a_time_that_comes_wakes_who_asks() {
+        let queue = queue(&["late", "soon"]);
+        assert_eq!(take_all(&queue), ["late", "soon"]);
+        queue.ended(&key("late"), Some(Duration::from_secs(3600)));
+        queue.ended(&key("soon"), Some(Duration::from_millis(1)));
+        assert_eq!(queue.next().await, (key("soon"), 0));
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::GetParams;
 use kube::core::{ObjectMeta, Request};
-use kube::runtime::controller::Action;
+use tokio::task::coop::consume_budget;
 
 use crate::behaviour::{File, Record, Scripting, Subject, drawn_seed, strongest};
 use crate::cluster::Clusters;
@@ -15,7 +15,7 @@ use crate::decide::{self, ClusterView, Object, Reason, Rules, ShootFacts, Step, 
 use crate::events::Events;
 use crate::extension::{Extension, Invalid};
 use crate::metrics::Metrics;
-use crate::objects::{Key, Objects, key};
+use crate::objects::{Key, Objects};
 use crate::queue::Queue;
 use crate::watched::Watched;
 
@@ -25,8 +25,6 @@ const ROUND: Duration = Duration::from_secs(30);
 const TRIES: u32 = 5;
 /// How many objects have to be worked on at the same time for a wait of one to cost the others nothing.
 const MANY: u16 = 8;
-/// Watches are not perfect: every object is looked at once in a while. That costs no request.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What all rounds of a process share.
 pub struct Context<K: Extension> {
@@ -98,24 +96,20 @@ enum Written {
     Gone,
 }
 
-/// One round for one object, as it was when this is called: what comes of it from then on needs another round.
-pub fn reconcile<K: Extension>(
-    object: Arc<Watched<K>>,
-    context: Arc<Context<K>>,
-) -> impl Future<Output = Result<Action, Error>> {
-    // Not only when the future is polled: the object may change before.
-    let key = key(object.as_ref());
-    let waiting = context.queue.begun(&key);
-    set(&context.metrics.queued, waiting);
-    async move {
-        let crowded = context.concurrency >= MANY && waiting > context.concurrency.into();
-        let result = work(&object, Round { context: &context, key: &key, crowded }).await;
-        context.queue.ended(&key);
-        result
-    }
+/// When an object needs another round though nothing happens to it.
+type Again = Option<Duration>;
+
+/// One round for one object; what happens to it from now on needs another. So many wait for theirs.
+pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Context<K>>, key: Key, waiting: usize) {
+    // A round without a request would not let anything else go on: thousands of those are looked at at the start.
+    consume_budget().await;
+    let crowded = context.concurrency >= MANY && waiting > context.concurrency.into();
+    let worked = work(&object, Round { context: &context, key: &key, crowded }).await;
+    let again = worked.unwrap_or_else(|error| Some(retry(&error, &context, &key)));
+    context.queue.ended(&key, again);
 }
 
-async fn work<K: Extension>(object: &Watched<K>, round: Round<'_, K>) -> Result<Action, Error> {
+async fn work<K: Extension>(object: &Watched<K>, round: Round<'_, K>) -> Result<Again, Error> {
     let Round { context, key, .. } = round;
     let metrics = &context.metrics;
     let object = match &object.0 {
@@ -130,37 +124,35 @@ async fn work<K: Extension>(object: &Watched<K>, round: Round<'_, K>) -> Result<
                 error = problem,
                 "this object cannot be read and is left alone: correct the field"
             );
-            return Ok(Action::await_change());
+            return Ok(None);
         }
     };
     if context.objects.is_outdated(key, object.meta()) {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     if let Some(pause) = context.objects.pause(key, object.meta()) {
-        return Ok(Action::requeue(pause));
+        return Ok(Some(pause));
     }
     metrics.in_flight.inc();
     let ended = tokio::time::timeout(ROUND, round.run(object)).await;
     metrics.in_flight.dec();
-    let action = ended.unwrap_or(Err(Error::TimedOut))?;
+    let again = ended.unwrap_or(Err(Error::TimedOut))?;
     context.objects.succeeded(key);
-    Ok(action)
+    Ok(again)
 }
 
-/// What happens after a failed round.
-#[expect(clippy::needless_pass_by_value, reason = "kube calls it with these")]
-pub fn retry<K: Extension>(object: Arc<Watched<K>>, error: &Error, context: Arc<Context<K>>) -> Action {
-    let key = key(object.as_ref());
+/// Tells of a failed round, and after how long there is another.
+fn retry<K: Extension>(error: &Error, context: &Context<K>, key: &Key) -> Duration {
     let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
     context.metrics.errors.with_label_values(&[reason]).inc();
-    let pause = context.objects.failed(&key);
+    let pause = context.objects.failed(key);
     tracing::warn!(
         namespace = key.0,
         name = key.1,
         error = error as &dyn std::error::Error,
         "not done, tried again in {pause:?}"
     );
-    Action::requeue(pause)
+    pause
 }
 
 struct Round<'a, K: Extension> {
@@ -172,7 +164,7 @@ struct Round<'a, K: Extension> {
 }
 
 impl<K: Extension> Round<'_, K> {
-    async fn run(&self, object: &K) -> Result<Action, Error> {
+    async fn run(&self, object: &K) -> Result<Again, Error> {
         let mut fresh = None;
         for _ in 0..TRIES {
             let object = fresh.as_ref().unwrap_or(object);
@@ -186,29 +178,31 @@ impl<K: Extension> Round<'_, K> {
             let view = Object { meta: object.meta(), base: object.base(), status: object.status() };
             let scripting = self.scripting(object, facts);
             let (operation, writes) = match decide(view, cluster, &rules, &scripting, Timestamp::now()) {
-                Step::Leave(reason) => return Ok(self.leave(object, reason)),
+                Step::Leave(reason) => {
+                    self.leave(object, reason);
+                    return Ok(None);
+                }
                 Step::RetryAt(due) => {
                     let pause = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
                     // A little later than due, so that the decision does not find itself early.
-                    return Ok(Action::requeue((pause + Duration::from_millis(50)).min(LOOK_AGAIN)));
+                    return Ok(Some(pause.saturating_add(Duration::from_millis(50))));
                 }
                 Step::Write { operation, writes } => (operation, writes),
             };
             match self.write(object, facts, operation, &writes).await? {
-                Written::Done(_) => return Ok(Action::requeue(LOOK_AGAIN)),
-                Written::Gone => return Ok(Action::await_change()),
+                Written::Done(_) | Written::Gone => return Ok(None),
                 Written::Conflict { version, refusal } => match self.read().await? {
                     // Nobody was faster: the API server, or a webhook of its, does not want this write.
                     Some(object) if object.meta().resource_version == version => return Err(refusal),
                     Some(object) => fresh = Some(object),
-                    None => return Ok(Action::await_change()),
+                    None => return Ok(None),
                 },
             }
         }
         Err(Error::Conflicts)
     }
 
-    fn leave(&self, object: &K, reason: Reason) -> Action {
+    fn leave(&self, object: &K, reason: Reason) {
         let (namespace, name) = (&self.key.0, &self.key.1);
         if reason == Reason::WaitsForCluster {
             tracing::info!(namespace, name, "waits for its Cluster");
@@ -225,7 +219,6 @@ impl<K: Extension> Round<'_, K> {
                 "annotation gardener.cloud/timestamp is no RFC 3339 time and is not taken for a request"
             );
         }
-        Action::requeue(LOOK_AGAIN)
     }
 
     /// What the decision has to know of scripts.

@@ -1,6 +1,5 @@
 //! How a process starts, serves and stops.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -8,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
-use futures::{FutureExt, Stream, StreamExt, stream};
-use kube::runtime::controller::{self, applier};
+use futures::{Stream, StreamExt, future, stream};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio_util::sync::CancellationToken;
@@ -26,12 +24,14 @@ use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
 use crate::queue::Queue;
-use crate::reconcile::{Context, reconcile, retry, set};
+use crate::reconcile::{Context, reconcile, set};
 use crate::shutdown;
 use crate::watched::Watched;
 
 /// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
+/// Watches are not perfect: every object is looked at once in a while. That costs no request.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The whole of a controller's `main`: flags from the command line, one line and exit code 1 for what keeps it from
 /// starting.
@@ -145,7 +145,6 @@ async fn run<K: Extension>(
     if K::WATCHES_CLUSTERS {
         tokio::spawn(follow_clusters(context.clone(), namespace));
     }
-    let queue = Box::pin(queue(&context).take_until(stop.clone().cancelled_owned()));
     let announce = async {
         if listed.wait_until_ready().await.is_ok() {
             tracing::info!(objects = listed.len(), "listed");
@@ -168,23 +167,20 @@ async fn run<K: Extension>(
         }
     }
     context.metrics.leader.set(1);
-    let config = controller::Config::default().concurrency(context.concurrency);
-    let rounds =
-        applier(|object, context| Box::pin(reconcile(object, context)), retry, context.clone(), store, queue, config);
-    let rounds = rounds.for_each(async |outcome| {
-        // Errors of rounds are reported where their retry is decided.
-        if let Err(controller::Error::ObjectNotFound(object)) = outcome {
-            gone(&context, &(object.namespace.unwrap_or_default(), object.name));
+    let rounds = async {
+        // Before, absent Clusters are not known to be absent.
+        tokio::select! {
+            () = clusters_listed(&context) => {}
+            () = stop.cancelled() => return,
         }
-    });
-    // Not optional: the applier waits for a first list even when it is told to stop before one came. There is nothing
-    // under way then, and nothing to wait for.
+        let rounds = rounds(context.clone(), store.clone()).take_until(stop.cancelled());
+        let rounds = rounds.buffer_unordered(context.concurrency.into());
+        rounds.for_each(async |()| {}).await;
+    };
     let overdue = async {
         stop.cancelled().await;
-        if ready.get() {
-            tokio::time::sleep(GRACE).await;
-            tracing::warn!("stopping although rounds are under way");
-        }
+        tokio::time::sleep(GRACE).await;
+        tracing::warn!("stopping although rounds are under way");
     };
     tokio::select! {
         // The Lease comes first: a process that was suspended must not write before it knows that it still leads.
@@ -193,6 +189,7 @@ async fn run<K: Extension>(
         () = pin!(rounds) => {}
         () = announce => {}
         () = overdue => {}
+        () = look_again(&context, &store) => {}
         () = or_never(heartbeat.as_ref().map(Heartbeat::beat)) => {}
     }
     if let Some(election) = &mut election {
@@ -226,7 +223,7 @@ async fn follow_objects<K: Extension>(
             Err(error) => watch_failed(&context, &error),
             Ok(watcher::Event::Apply(object)) => {
                 context.objects.seen(&object, cluster(&object).as_deref());
-                waits(&context, &key(&object));
+                waits(&context, key(&object));
             }
             Ok(watcher::Event::Delete(object)) => {
                 context.objects.gone(&object);
@@ -237,7 +234,7 @@ async fn follow_objects<K: Extension>(
             Ok(watcher::Event::InitApply(object)) => context.objects.listed(&object, cluster(&object).as_deref()),
             Ok(watcher::Event::InitDone) => {
                 context.objects.list_ended();
-                store.state().iter().for_each(|object| waits(&context, &key(object.as_ref())));
+                store.state().iter().for_each(|object| waits(&context, key(object.as_ref())));
             }
         }
     }
@@ -251,13 +248,21 @@ async fn follow_clusters<K: Extension>(context: Arc<Context<K>>, only: Option<St
             Err(error) => watch_failed(&context, &error),
             Ok(names) => {
                 let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
-                keys.for_each(|key| waits(&context, &key));
+                keys.for_each(|key| waits(&context, key));
             }
         }
     }
 }
 
-fn waits<K: Extension>(context: &Context<K>, key: &Key) {
+/// Lets all objects wait for a round, once in a while.
+async fn look_again<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        store.state().iter().for_each(|object| waits(context, key(object.as_ref())));
+    }
+}
+
+fn waits<K: Extension>(context: &Context<K>, key: Key) {
     set(&context.metrics.queued, context.queue.push(key));
 }
 
@@ -265,16 +270,29 @@ fn gone<K: Extension>(context: &Context<K>, key: &Key) {
     set(&context.metrics.queued, context.queue.gone(key));
 }
 
-/// What waits, as kube's work queue takes it; nothing before absent Clusters are known to be absent.
-fn queue<K: Extension>(context: &Arc<Context<K>>) -> impl Stream<Item = Result<ObjectRef<Watched<K>>, Infallible>> {
-    let context = context.clone();
-    let waiting = stream::unfold(context.clone(), async |context| {
-        let (namespace, name) = context.queue.next().await;
-        let object = ObjectRef::new(&name);
-        let object = if namespace.is_empty() { object } else { object.within(&namespace) };
-        Some((Ok(object), context))
-    });
-    async move { clusters_listed(&context).await }.map(|()| waiting).flatten_stream()
+/// The rounds of those whose turn it is, one after the other.
+fn rounds<K: Extension>(
+    context: Arc<Context<K>>,
+    store: Store<Watched<K>>,
+) -> impl Stream<Item = impl Future<Output = ()>> {
+    let turns = stream::unfold(context.clone(), async |context| Some((context.queue.next().await, context)));
+    turns.filter_map(move |(key, waiting)| future::ready(round(&context, &store, key, waiting)))
+}
+
+/// The round of an object as it is now; none if it is gone.
+fn round<K: Extension>(
+    context: &Arc<Context<K>>,
+    store: &Store<Watched<K>>,
+    key: Key,
+    waiting: usize,
+) -> Option<impl Future<Output = ()> + use<K>> {
+    set(&context.metrics.queued, waiting);
+    let object = ObjectRef::new(&key.1);
+    let object = store.get(&if key.0.is_empty() { object } else { object.within(&key.0) });
+    if object.is_none() {
+        context.queue.ended(&key, None);
+    }
+    Some(reconcile(object?, context.clone(), key, waiting))
 }
 
 /// Returns when absent Clusters are known to be absent.

@@ -229,7 +229,10 @@ impl<K: Extension> Round<'_, K> {
                 self.context.objects.written(self.key, &object.metadata);
                 Ok(Written::Done(Box::new(object.metadata)))
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                tracing::debug!(namespace = self.key.0, name = self.key.1, target, %status, "gone");
+                Ok(Written::Gone)
+            }
             // 422 is what a failed test of a JSON patch answers, but a validation does as well.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
                 self.count(target, "conflict");
