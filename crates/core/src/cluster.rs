@@ -94,8 +94,10 @@ pub struct Clusters<S>(watch::Sender<Known<S>>);
 
 #[derive(Debug)]
 struct Known<S> {
-    /// Whether the last list is complete, and events follow it.
+    /// Whether a list was ever complete.
     listed: bool,
+    /// Whether one is under way: no event comes before it is complete.
+    listing: bool,
     /// Of the latest event: whatever is older has been seen.
     version: u64,
     by_name: HashMap<String, Entry<S>>,
@@ -110,7 +112,7 @@ struct Entry<S> {
 
 impl<S> Default for Clusters<S> {
     fn default() -> Self {
-        Self(watch::Sender::new(Known { listed: false, version: 0, by_name: HashMap::new() }))
+        Self(watch::Sender::new(Known { listed: false, listing: true, version: 0, by_name: HashMap::new() }))
     }
 }
 
@@ -121,7 +123,7 @@ impl<S: DeserializeOwned> Clusters<S> {
         facts(&self.0.borrow().by_name, name).cloned()
     }
 
-    /// Returns when a list is complete: before the first one is, an absent Cluster says nothing.
+    /// Returns after the first list. Before it, an absent Cluster says nothing.
     pub async fn listed(&self) {
         self.until(|known| known.listed).await;
     }
@@ -161,8 +163,7 @@ impl<S: DeserializeOwned> Clusters<S> {
             None => api.get_metadata_opt(name).await?,
         };
         let Some(current) = current.and_then(|cluster| version(&cluster.metadata)) else { return Ok(None) };
-        // No event comes before a list is complete.
-        let lag = if self.0.borrow().listed { lag } else { Duration::ZERO };
+        let lag = if self.0.borrow().listing { Duration::ZERO } else { lag };
         if let Ok(shoot) = timeout(lag, self.since(current, name)).await {
             return Ok(shoot);
         }
@@ -216,7 +217,7 @@ impl<S: DeserializeOwned> Clusters<S> {
     }
 
     fn list_began(&self) {
-        self.0.send_modify(|known| known.listed = false);
+        self.0.send_modify(|known| known.listing = true);
     }
 
     fn put(&self, cluster: &Cluster) -> Option<String> {
@@ -239,7 +240,7 @@ impl<S: DeserializeOwned> Clusters<S> {
     fn replace(&self, new: HashMap<String, Entry<S>>, latest: Option<u64>) -> Vec<String> {
         self.change(latest, |known| {
             let before = std::mem::replace(&mut known.by_name, new);
-            known.listed = true;
+            (known.listed, known.listing) = (true, false);
             let now = &known.by_name;
             let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
             names.filter(|name| facts(&before, name) != facts(now, name)).cloned().collect()
@@ -398,6 +399,7 @@ mod tests {
         let clusters = Clusters::default();
         clusters.replace(HashMap::from_iter([("shoot--t--a".to_owned(), Entry::new(&cluster_at(7, "{}")))]), Some(7));
         clusters.list_began();
+        assert!(clusters.listed().now_or_never().is_some(), "what was known is still known");
         assert_eq!(fresh(&clusters, Duration::from_secs(3600)).await, "read");
     }
 
