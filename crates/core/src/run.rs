@@ -30,8 +30,9 @@ use crate::watched::Watched;
 
 /// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
-/// Watches are not perfect: every object is looked at once in a while. That costs no request.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// Watches are not perfect: every object is looked at once in an hour, a part of all each minute. That costs no request.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const PARTS: usize = 60;
 
 /// The whole of a controller's `main`: flags from the command line, one line and exit code 1 for what keeps it from
 /// starting.
@@ -254,11 +255,11 @@ async fn follow_clusters<K: Extension>(context: Arc<Context<K>>, only: Option<St
     }
 }
 
-/// Lets all objects wait for a round, once in a while.
+/// Lets one part of all objects after the other wait for a round.
 async fn look_again<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) {
-    loop {
+    for part in (0..PARTS).cycle() {
         tokio::time::sleep(LOOK_AGAIN).await;
-        store.state().iter().for_each(|object| waits(context, key(object.as_ref())));
+        store.state().iter().skip(part).step_by(PARTS).for_each(|object| waits(context, key(object.as_ref())));
     }
 }
 
