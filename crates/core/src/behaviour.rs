@@ -64,10 +64,10 @@ pub enum Kind {
     expecting = "a map with one of succeed, fail, hang and misbehave"
 )]
 #[schemars(extend("oneOf" = [
-    {"required": ["succeed"]},
-    {"required": ["fail"]},
-    {"required": ["hang"]},
-    {"required": ["misbehave"]},
+    {"required": ["succeed"], "properties": {"succeed": {"type": "object"}}},
+    {"required": ["fail"], "properties": {"fail": {"type": "object"}}},
+    {"required": ["hang"], "properties": {"hang": {"type": "object"}}},
+    {"required": ["misbehave"], "properties": {"misbehave": {"type": "object"}}},
 ]))]
 pub struct Rule {
     /// For people: shown wherever the rule is.

@@ -62,14 +62,14 @@ const A_YEAR: SignedDuration = SignedDuration::from_hours(8760);
 const LONGEST: f64 = 0.999;
 
 impl Delay {
-    /// The duration for a number in 0..1: its quantile, in whole milliseconds.
+    /// The duration for a number in 0..1: its quantile, in whole milliseconds, and a year at most.
     #[must_use]
     pub fn at(&self, chance: f64) -> SignedDuration {
         match self {
             Self::Fixed(span) => span.0,
             Self::Drawn(distribution) => {
                 let millis = (distribution.quantile(chance) * 1000.0).round();
-                SignedDuration::try_from_secs_f64(millis / 1000.0).unwrap_or(SignedDuration::MAX)
+                SignedDuration::try_from_secs_f64(millis / 1000.0).unwrap_or(A_YEAR).min(A_YEAR)
             }
         }
     }

@@ -154,9 +154,16 @@ fn durations_are_spelled_as_in_go_or_for_people() {
         assert_eq!(span.0.as_millis(), millis, "{text}");
         assert_eq!(span.to_string().parse(), Ok(span), "{text} as {span}");
     }
-    for text in ["", "20", "-1s", "1 fortnight"] {
+    for text in ["", "20", "-1s", "1 fortnight", "8761h"] {
         assert!(text.parse::<Span>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_is_drawn_can_be_written_down_and_read_again() {
+    let delay: Delay = serde_saphyr::from_str("{longTailed: {p50: 1h, p99: 8760h}}").unwrap();
+    let longest = Span(delay.at(0.9999));
+    assert_eq!(longest.to_string().parse(), Ok(longest));
 }
 
 #[test]
