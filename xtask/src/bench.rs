@@ -246,23 +246,23 @@ fn report(bench: &Bench, args: &Args) -> Result<Report> {
 
 /// Fills the report.
 async fn measure(bench: &Bench, args: &Args, report: &mut Report) -> Result<()> {
-    let entrants = entrants(args);
+    let all: Vec<Entrant> = [Entrant::Alone].into_iter().chain(entrants(args)).collect();
     for round in 1..=args.rounds {
-        eprintln!("round {round} of {}: {}", args.rounds, report.alone.name);
-        report.alone.rounds.push(turn::play(bench, &Entrant::Alone).await.context("the load alone")?);
         // Nobody is always the first or the last: machines get warm, and neighbours come and go.
-        let mut order: Vec<usize> = (0..entrants.len()).collect();
-        order.rotate_left(usize::from(round - 1) % entrants.len().max(1));
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        order.rotate_left(usize::from(round - 1) % all.len());
         for index in order {
-            let (Some(entrant), Some(contestant)) = (entrants.get(index), report.contestants.get_mut(index)) else {
-                continue;
+            let contestant = match index.checked_sub(1) {
+                None => Some(&mut report.alone),
+                Some(index) => report.contestants.get_mut(index),
             };
+            let (Some(entrant), Some(contestant)) = (all.get(index), contestant) else { continue };
             eprintln!("round {round} of {}: {}", args.rounds, contestant.name);
             let played = turn::play(bench, entrant).await;
             contestant.rounds.extend(unless_foreign(entrant, contestant, played)?);
         }
     }
-    for (entrant, contestant) in entrants.iter().zip(&mut report.contestants) {
+    for (entrant, contestant) in all.iter().skip(1).zip(&mut report.contestants) {
         if let Some(shoots) = args.standing.filter(|_| !matches!(entrant, Entrant::Raw)) {
             eprintln!("start beside the objects of {shoots} Shoots: {}", contestant.name);
             let standing = standing::play(bench, entrant, usize::try_from(shoots)?).await;

@@ -171,10 +171,8 @@ fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
         Value::Null => Map::new(),
         _ => bail!("--values {} must be a map of the chart's values, such as `replicas: 2`", path.display()),
     };
-    let all = read(&chart.join("values.yaml"))?;
-    if let Some(unknown) = values.keys().find(|key| all.get(key).is_none()) {
-        let all: Vec<_> = all.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        bail!("--values {}: {unknown} is no value of the chart, which are {}", path.display(), all.join(", "));
+    if let Some((unknown, known)) = unknown(&values, &read(&chart.join("values.schema.json"))?, "") {
+        bail!("--values {}: {unknown} is no value of the chart, expected one of {known}", path.display());
     }
     // Helm cannot tell, and a controller would not start with it.
     match values.get("script") {
@@ -185,6 +183,21 @@ fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
         Some(_) => bail!("--values {}: script must be the text of a Script: begin it with `script: |`", path.display()),
     }
     Ok(values)
+}
+
+/// The first value that a schema does not have, and those that it has in that place.
+fn unknown(values: &Map<String, Value>, schema: &Value, place: &str) -> Option<(String, String)> {
+    let properties = schema.get("properties")?.as_object()?;
+    let is_open = schema.get("additionalProperties") != Some(&Value::Bool(false));
+    values.iter().find_map(|(key, value)| {
+        let path = format!("{place}{key}");
+        match (properties.get(key), value) {
+            (None, _) if is_open => None,
+            (None, _) => Some((path, properties.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+            (Some(schema), Value::Object(values)) => unknown(values, schema, &(path + ".")),
+            (Some(_), _) => None,
+        }
+    })
 }
 
 fn kind_and_type(text: &str) -> Result<(Kind, String), String> {
@@ -219,12 +232,14 @@ mod tests {
         };
         assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
         assert_eq!(read("# nothing"), Ok(json!({})));
+        assert!(read("resources: { requests: { cpu: 10m } }\nlivenessProbe: { periodSeconds: 1 }").is_ok());
         for (bad, says) in [
             ("script: 'rules: 7'", "in the script: rules: "),
             ("script: { rules: [] }", "script must be the text"),
             ("- replicas", "must be a map"),
             ("kind: worker", "kind is each controller's own"),
-            ("replica: 2", "replica is no value of the chart, which are "),
+            ("replica: 2", "replica is no value of the chart, expected one of "),
+            ("heartbeat: { enabld: true }", "heartbeat.enabld is no value of the chart, expected one of enabled, "),
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");

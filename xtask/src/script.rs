@@ -83,9 +83,9 @@ impl Story {
         if file.is_file() {
             return Self::read(file);
         }
-        ensure!(!file.is_dir(), "{file_or_name}: is a folder: give a file");
         let stories = stories()?;
         let Some((_, file)) = stories.iter().find(|(name, _)| name == file_or_name) else {
+            ensure!(!file.is_dir(), "{file_or_name}: is a folder: give a file");
             let names: Vec<_> = stories.iter().map(|(name, _)| name.as_str()).collect();
             bail!("{file_or_name}: no such file, and no story of example/, which are {}", names.join(", "));
         };
