@@ -39,7 +39,11 @@ pub(crate) fn command() -> Command {
 
 /// Builds the controllers of these kinds; cargo shows its progress. Returns their programs, in the order of `kinds`.
 pub(crate) fn build(kinds: &[Kind], release: bool) -> Result<Vec<(Kind, PathBuf)>> {
-    build_with(kinds, if release { &["--release"] } else { &[] }, &[])
+    // Together with this package, which is built already: by themselves they would want a few features less of what both
+    // depend on, and kube would be compiled a second time for that.
+    let mut arguments = vec!["--package", env!("CARGO_PKG_NAME")];
+    arguments.extend(release.then_some("--release"));
+    build_with(kinds, &arguments, &[])
 }
 
 /// The same with further arguments and variables for cargo.
