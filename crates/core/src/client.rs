@@ -12,7 +12,7 @@ use kube::client::{ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-use crate::run::problem;
+use crate::problem::problem;
 
 /// Where the API server is and who we are: from that kubeconfig, or from where kubectl would look.
 pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<Config, String> {

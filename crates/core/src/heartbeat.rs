@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::lease::bounded;
 use crate::metrics::Metrics;
+use crate::problem::whole;
 
 /// Name of the Lease; each extension has a namespace of its own (`pkg/extensions/constants.go`).
 pub const NAME: &str = "gardener-extension-heartbeat";
@@ -46,8 +47,7 @@ impl Heartbeat {
                 Ok(_) => interval,
                 Err(error) => {
                     self.metrics.errors.with_label_values(&["lease"]).inc();
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(lease = NAME, error, "cannot renew the heartbeat, trying again");
+                    tracing::warn!(lease = NAME, error = whole(&error), "cannot renew the heartbeat, trying again");
                     interval.min(RETRY_PERIOD)
                 }
             };

@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::metrics::Metrics;
+use crate::problem::whole;
 
 /// A Lease that was not renewed for so long is free; in seconds.
 const LEASE_DURATION: i32 = 15;
@@ -272,7 +273,7 @@ impl Election {
 
     fn failed(&self, error: &Error, what: &'static str) {
         self.metrics.errors.with_label_values(&["lease"]).inc();
-        tracing::warn!(lease = self.name, error = error as &dyn std::error::Error, "{what}");
+        tracing::warn!(lease = self.name, error = whole(error), "{what}");
     }
 }
 

@@ -18,6 +18,7 @@ pub mod lease;
 pub mod metrics;
 pub mod objects;
 pub mod patch;
+mod problem;
 pub mod queue;
 pub mod rbac;
 pub mod reconcile;

@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::extension::{Extension, Invalid};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects};
+use crate::problem::whole;
 use crate::queue::Queue;
 use crate::watched::Watched;
 
@@ -30,6 +31,8 @@ const MANY: u16 = 8;
 pub struct Context<K: Extension> {
     /// For writes.
     pub client: Client,
+    /// The API server's address, for the log.
+    pub server: String,
     /// Served types.
     pub types: Vec<String>,
     /// The kind's own flags.
@@ -146,12 +149,7 @@ fn retry<K: Extension>(error: &Error, context: &Context<K>, key: &Key) -> Durati
     let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
     context.metrics.errors.with_label_values(&[reason]).inc();
     let pause = context.objects.failed(key);
-    tracing::warn!(
-        namespace = key.0,
-        name = key.1,
-        error = error as &dyn std::error::Error,
-        "not done, tried again in {pause:?}"
-    );
+    tracing::warn!(namespace = key.0, name = key.1, error = whole(error), "not done, tried again in {pause:?}");
     pause
 }
 

@@ -1,6 +1,5 @@
 //! How a process starts, serves and stops.
 
-use std::fmt::Display;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use crate::heartbeat::Heartbeat;
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects, key};
+use crate::problem::{problem, whole};
 use crate::queue::Queue;
 use crate::reconcile::{Context, reconcile, set};
 use crate::shutdown;
@@ -81,7 +81,8 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     }
     let stop = shutdown::on_signal().map_err(problem("cannot wait for signals", "report this"))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
-    tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, "serving");
+    let server = config.cluster_url.to_string();
+    tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, server, "serving");
     // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
     let leases = client::new(config)?;
     let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone()));
@@ -91,6 +92,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     let context = Arc::new(Context::<K> {
         events: Events::new(client.clone(), &name),
         client,
+        server,
         types,
         options: args.kind,
         concurrency: args.concurrency,
@@ -206,9 +208,9 @@ async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     }
 }
 
-fn watch_failed<K: Extension>(context: &Context<K>, error: &watcher::Error) {
+fn watch_failed<K: Extension>(context: &Context<K>, what: &str, error: &watcher::Error) {
     context.metrics.errors.with_label_values(&["watch"]).inc();
-    tracing::warn!(error = error as &dyn std::error::Error, "cannot watch, trying again");
+    tracing::warn!(server = context.server, error = whole(error), "cannot watch {what}, trying again");
 }
 
 /// Keeps the memory of objects, and the queue, up with the watch.
@@ -221,7 +223,7 @@ async fn follow_objects<K: Extension>(
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Err(error) => watch_failed(&context, &error),
+            Err(error) => watch_failed(&context, &K::plural(&()), &error),
             Ok(watcher::Event::Apply(object)) => {
                 context.objects.seen(&object, cluster(&object).as_deref());
                 waits(&context, key(&object));
@@ -246,7 +248,7 @@ async fn follow_clusters<K: Extension>(context: Arc<Context<K>>, only: Option<St
     let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
     while let Some(names) = changes.next().await {
         match names {
-            Err(error) => watch_failed(&context, &error),
+            Err(error) => watch_failed(&context, "clusters", &error),
             Ok(names) => {
                 let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
                 keys.for_each(|key| waits(&context, key));
@@ -301,10 +303,4 @@ async fn clusters_listed<K: Extension>(context: &Context<K>) {
     if K::WATCHES_CLUSTERS {
         context.clusters.listed().await;
     }
-}
-
-/// One line for the reader: what was attempted, why it failed, what to do.
-pub(crate) fn problem<E: Display>(what: &str, remedy: &str) -> impl FnOnce(E) -> String {
-    let (what, remedy) = (what.to_owned(), remedy.to_owned());
-    move |error| format!("{what}: {error}; {remedy}")
 }
