@@ -76,7 +76,9 @@ impl<O: clap::Args> Args<O> {
             .map_err(|error| format!("--log-level {}: {error}; try info or debug", self.log_level))?;
         let terminal = std::io::stderr().is_terminal();
         let format = self.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Told of on standard error, a failure to write to standard error would panic.
+        let builder = tracing_subscriber::fmt().log_internal_errors(false);
+        let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
         let result = match format {
             LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
             LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),

@@ -92,19 +92,24 @@ impl Controller {
     pub(super) fn shared(suite: &Suite) -> Result<Self, Failed> {
         match &suite.host {
             Host::Program(_) => Self::start(suite, &[]),
-            Host::Installed(installed) => Self::spawn(suite, installed.image.command(&installed.pod)?),
+            Host::Installed(installed) => Self::logged(suite, installed.image.command(&installed.pod)?),
         }
     }
 
     /// One more, with the suite's credentials.
     pub(super) fn start(suite: &Suite, arguments: &[&str]) -> Result<Self, Failed> {
-        let kubeconfig = suite.kubeconfig.to_str().ok_or("the test bed's folder is not UTF-8")?;
-        Self::bare(suite, &[arguments, &["--kubeconfig", kubeconfig]].concat())
+        Self::bare(suite, &with_kubeconfig(suite, arguments)?)
     }
 
     /// One more, that has to find an API server by its arguments.
     pub(super) fn bare(suite: &Suite, arguments: &[&str]) -> Result<Self, Failed> {
-        Self::spawn(suite, suite.host.command(arguments)?)
+        Self::logged(suite, suite.host.command(arguments)?)
+    }
+
+    /// One more, with the suite's credentials, whose log nobody reads any more.
+    pub(super) fn unheard(suite: &Suite, arguments: &[&str]) -> Result<Self, Failed> {
+        let (_, log) = std::io::pipe()?;
+        Self::spawn(suite, suite.host.command(&with_kubeconfig(suite, arguments)?)?, log)
     }
 
     /// Runs one that ends by itself, and returns how and what it said.
@@ -113,8 +118,11 @@ impl Controller {
         Ok((output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
-    fn spawn(suite: &Suite, mut command: Command) -> Result<Self, Failed> {
-        let log = OpenOptions::new().create(true).append(true).open(suite.log())?;
+    fn logged(suite: &Suite, command: Command) -> Result<Self, Failed> {
+        Self::spawn(suite, command, OpenOptions::new().create(true).append(true).open(suite.log())?)
+    }
+
+    fn spawn(suite: &Suite, mut command: Command, log: impl Into<Stdio>) -> Result<Self, Failed> {
         command.stdin(Stdio::null()).stderr(log).kill_on_drop(true);
         Ok(suite.host.controller(suite.bed.spawn(command)?))
     }
@@ -159,6 +167,11 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+fn with_kubeconfig<'a>(suite: &'a Suite, arguments: &[&'a str]) -> Result<Vec<&'a str>, Failed> {
+    let kubeconfig = suite.kubeconfig.to_str().ok_or("the test bed's folder is not UTF-8")?;
+    Ok([arguments, &["--kubeconfig", kubeconfig]].concat())
 }
 
 /// Installs the kind's registration as gardenlet does, and gets its image from the folder `images` ready to run.

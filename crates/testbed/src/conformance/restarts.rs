@@ -26,6 +26,7 @@ pub(super) const ALL: &[Rule] = rules![
     an_undecodable_sibling_stops_nobody_and_is_named_in_the_log,
     readiness_follows_the_first_list_and_sigterm_ends_the_process,
     sigterm_ends_a_process_whose_api_server_never_answered,
+    a_log_that_nobody_reads_any_more_stops_nobody,
     a_bad_start_is_one_line_and_exit_code_1,
     one_namespace_can_be_served_alone,
     a_refused_write_is_told_and_tried_again_with_backoff,
@@ -164,6 +165,13 @@ async fn sigterm_ends_a_process_whose_api_server_never_answered(ground: Ground) 
     until_answered(&address, "/healthz", "200 OK").await?;
     ensure(http_get(&address, "/readyz").await?.contains("503"), "ready without a list")?;
     controller.terminate().await.map(drop)
+}
+
+async fn a_log_that_nobody_reads_any_more_stops_nobody(ground: Ground) -> Result<(), Failed> {
+    let mut controller = Controller::unheard(&ground.suite, &["--type", &ground.namespace])?;
+    ask(&ground, "a", &ground.namespace, "reconcile").await?;
+    ground.until_ready("a").await?;
+    ensure(controller.terminate().await?.success(), "SIGTERM is no failure")
 }
 
 async fn a_bad_start_is_one_line_and_exit_code_1(ground: Ground) -> Result<(), Failed> {
