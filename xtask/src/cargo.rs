@@ -39,10 +39,12 @@ pub(crate) fn command() -> Command {
 
 /// Builds the controllers of these kinds; cargo shows its progress. Returns their programs, in the order of `kinds`.
 pub(crate) fn build(kinds: &[Kind], release: bool) -> Result<Vec<(Kind, PathBuf)>> {
-    // Together with this package, which is built already: by themselves they would want a few features less of what both
-    // depend on, and kube would be compiled a second time for that.
-    let mut arguments = vec!["--package", env!("CARGO_PKG_NAME")];
-    arguments.extend(release.then_some("--release"));
+    let mut arguments = Vec::from_iter(release.then_some("--release"));
+    // Together with this package where that is built already: by themselves they would want a few features less of what
+    // both depend on, and kube would be compiled a second time for that.
+    if release != cfg!(debug_assertions) {
+        arguments.extend(["--package", env!("CARGO_PKG_NAME")]);
+    }
     build_with(kinds, &arguments, &[])
 }
 

@@ -26,7 +26,7 @@ pub struct Args<O: clap::Args> {
     pub namespace: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,kube=debug
     // The libraries below say what we say better: which object, and that it is tried again.
-    #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off,kube_runtime=warn", value_name = "FILTER")]
+    #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off,kube_runtime=off", value_name = "FILTER")]
     pub log_level: String,
     /// How it is logged [default: text on a terminal, json otherwise]
     #[arg(long)]

@@ -36,18 +36,28 @@ pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<Config, String> 
     Ok(config)
 }
 
+/// The API server's address for people: its URL without the password that it may hold.
+pub(crate) fn address(config: &Config) -> String {
+    let url = config.cluster_url.to_string();
+    let Some((scheme, rest)) = url.split_once("://") else { return url };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}/{path}")
+}
+
 /// A client with connections of its own.
 pub(crate) fn new(config: Config) -> Result<Client, String> {
+    // The URL of a proxy may hold a password: it is not told.
+    if config.proxy_url.is_some() {
+        let remedy = "take proxy-url out of the kubeconfig, or name the API server in NO_PROXY";
+        return Err(format!("cannot go through a proxy to {}: none is supported; {remedy}", address(&config)));
+    }
     build(config).map_err(problem("cannot build a client", "check the kubeconfig's certificates"))
 }
 
 /// As kube builds one, but for `TCP_NODELAY`: without it the first request of a connection waits 40 ms until the API
 /// server's machine acknowledges the end of the TLS handshake.
 fn build(config: Config) -> kube::Result<Client> {
-    if config.proxy_url.is_some() {
-        // kube says which proxies it knows.
-        return Client::try_from(config);
-    }
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -62,4 +72,25 @@ fn build(config: Config) -> kube::Result<Client> {
         .map_err(BoxError::from)
         .service(legacy::Client::builder(TokioExecutor::new()).build(connector));
     Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config::new(url.parse().unwrap())
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        assert_eq!(address(&config("https://admin:secret@[::1]:6443/a/b")), "https://[::1]:6443/a/b");
+        assert_eq!(address(&config("https://admin:secret@api.example")), "https://api.example/");
+        assert_eq!(address(&config("https://127.0.0.1:6443/")), "https://127.0.0.1:6443/");
+
+        let mut proxied = config("https://admin:secret@api.example");
+        proxied.proxy_url = Some("http://user:secret@proxy.example".parse().unwrap());
+        let Err(problem) = new(proxied) else { panic!("a proxy is taken") };
+        assert!(problem.contains("https://api.example/") && !problem.contains("secret"), "{problem}");
+    }
 }

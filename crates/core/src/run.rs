@@ -82,7 +82,7 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
     }
     let stop = shutdown::on_signal().map_err(problem("cannot wait for signals", "report this"))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
-    let server = config.cluster_url.to_string();
+    let server = client::address(&config);
     tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, server, "serving");
     // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
     let leases = client::new(config)?;
