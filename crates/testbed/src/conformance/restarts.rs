@@ -301,8 +301,18 @@ fn done(operation: &'static str) -> impl Fn(&Ground, &Value) -> bool {
     }
 }
 
+/// A port that nobody listens on, and that nobody gets but who asks for it: one of those that the kernel gives to
+/// connections could be taken before the controller listens.
 pub(super) fn free_port() -> Result<u16, Failed> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let first = usize::try_from(std::process::id())?;
+    let port = || u16::try_from(10_000 + (first + NEXT.fetch_add(1, Relaxed)) % 20_000);
+    loop {
+        let port = port()?;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
 }
 
 pub(super) async fn until_answered(address: &str, path: &str, expected: &str) -> Result<(), Failed> {
