@@ -1,4 +1,4 @@
-//! Archives whose bytes follow from their content alone: no time, no owner, no order of a folder.
+//! Archives whose bytes depend on their content alone, not on times, owners or the order of files in a folder.
 
 use std::io::Write as _;
 
@@ -6,15 +6,15 @@ use anyhow::Result;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-/// A file or, with a path that ends in `/`, a folder.
+/// A file, or a folder if the path ends in `/`.
 pub(crate) struct Entry<'a> {
     pub(crate) path: &'a str,
-    /// Its permissions, such as `0o644`.
+    /// The permissions, such as `0o644`.
     pub(crate) mode: u32,
     pub(crate) content: &'a [u8],
 }
 
-/// A tar of these entries, in this order, all of them root's and of the beginning of Unix time.
+/// Packs these entries into a tar, in this order. All of them belong to root and have the time 0.
 pub(crate) fn tar<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     for Entry { path, mode, content } in entries {
@@ -30,7 +30,7 @@ pub(crate) fn tar<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Result<Ve
     Ok(tar.into_inner()?)
 }
 
-/// Compresses as well as gzip can, without the time and the system that it usually tells.
+/// Compresses with gzip's best level. The header has neither a time nor the operating system.
 pub(crate) fn gzip(content: &[u8]) -> Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
     gzip.write_all(content)?;

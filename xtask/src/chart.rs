@@ -1,9 +1,7 @@
-//! Packs the Helm chart: the same bytes from the same files, on every machine.
+//! Packs the Helm chart. The same files give the same bytes on every machine.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -11,30 +9,30 @@ use serde_json::{Map, Value};
 
 use crate::archive::{self, Entry};
 
-/// Where the chart is, below the registry and prefix of the images.
+/// The chart's repository, below the registry and prefix of the images.
 pub(crate) const REPOSITORY: &str = "charts/gardener-mock";
 
-/// A Chart.yaml.
+/// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Metadata {
-    /// The folder that every file of the package is in.
+    /// The chart's name, which is also the folder of all files in the package.
     pub(crate) name: String,
-    /// The chart's own version.
+    /// The version of the chart.
     pub(crate) version: String,
     pub(crate) description: String,
-    /// What is passed on as it is.
+    /// All other fields.
     #[serde(flatten)]
     further: Map<String, Value>,
 }
 
-/// What the chart in `folder` says of itself.
+/// Reads the Chart.yaml of the chart in `folder`.
 pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
     let path = folder.join("Chart.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("cannot use {}", path.display()))
+    serde_saphyr::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))
 }
 
-/// The chart in `folder` as `helm package` would pack it, but without times, owners and modes.
+/// Packs the chart in `folder` as `helm package` does, but without times, owners and modes.
 pub(crate) fn package(folder: &Path) -> Result<Vec<u8>> {
     let name = metadata(folder)?.name;
     let mut packed = Vec::new();
@@ -47,7 +45,7 @@ pub(crate) fn package(folder: &Path) -> Result<Vec<u8>> {
     archive::gzip(&archive::tar(packed.iter().map(|(path, content)| Entry { path, mode: 0o644, content }))?)
 }
 
-/// All files below a folder, relative to it and in order. Helm wants Chart.yaml first; it is.
+/// All files below a folder, sorted and relative to it. Helm requires that Chart.yaml is the first file; it is.
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
@@ -66,15 +64,16 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use std::io::Read as _;
 
+    use mock_fleet::cargo;
+
     use super::*;
-    use crate::cargo;
 
     fn chart() -> PathBuf {
         cargo::root().join("deploy/chart")
     }
 
     #[test]
-    fn the_package_holds_the_charts_files_below_its_name_whatever_their_times_and_modes() {
+    fn package_holds_the_files_below_the_charts_name_and_ignores_times_and_modes() {
         let copy = tempfile::tempdir().unwrap();
         for path in files(&chart()).unwrap() {
             let to = copy.path().join(&path);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_has_the_version_of_the_controllers() {
+    fn chart_has_the_version_of_the_controllers() {
         let metadata = metadata(&chart()).unwrap();
         assert_eq!(metadata.version, env!("CARGO_PKG_VERSION"));
         assert!(REPOSITORY.ends_with(&format!("/{}", metadata.name)));

@@ -1,33 +1,29 @@
-//! `cargo xtask demo`: mock shoots live through their phases on a real API server, and one can watch.
+//! `cargo xtask demo`: Shoots go through their phases on a real API server, and a person can watch.
 
-mod controllers;
-mod screen;
-mod table;
-
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::{TryStreamExt as _, stream};
-use mock_testbed::{
-    assets::Assets,
-    bed::{Options, TestBed},
-    gardenlet::{Gardenlet, Phase},
-    shoot::{Landscape, ShootPlan},
-};
+use gardener_testbed::assets::Assets;
+use gardener_testbed::bed::{Options, TestBed};
+use mock_fleet::signals::Interrupts;
+use mock_fleet::{KeptAlive, cargo, kinds};
+use mock_gardenlet::shoot::{Landscape, ShootPlan};
+use mock_gardenlet::{Gardenlet, Phase};
+use mock_view::words::{causes, duration};
+use mock_view::{Board, Screen};
 use tokio::sync::mpsc;
 
-use self::{controllers::Controllers, screen::Screen, table::Board};
-use crate::{cargo, kinds, script::Story, signals::Interrupts, words::duration};
+use crate::script::Story;
 
-/// How many shoots gardenlet works on at a time: its own default (`concurrentSyncs` of its shoot controller) is 20.
+/// How many Shoots gardenlet works on at the same time: the default of `concurrentSyncs` of its Shoot controller.
 const AT_ONCE: usize = 20;
 
-/// Gardener's own timeouts are minutes; here nothing takes longer than a controller's restart.
+/// How long the stand-in for gardenlet waits for an object. Gardener's own timeouts are minutes, but here nothing takes
+/// longer than the restart of a controller.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
@@ -35,22 +31,22 @@ pub(crate) struct Args {
     /// Also hibernate, wake, migrate, restore and delete
     #[arg(long)]
     full: bool,
-    /// Leave everything running, undeleted, until Ctrl-C
+    /// Keep everything running, without deleting the Shoots, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// How many shoots to play
+    /// How many Shoots to play
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     shoots: u32,
-    /// The manifest of the Shoot [default: example/55-shoot.yaml]
+    /// Manifest of the Shoot [default: example/55-shoot.yaml]
     #[arg(long, value_name = "FILE")]
     shoot: Option<PathBuf>,
-    /// A script of delays and failures, or the name of a story in example/; also deletes the shoots
+    /// Script of delays and failures, or the name of a story in example/; also deletes the Shoots
     #[arg(long, value_name = "FILE|NAME")]
     script: Option<String>,
-    /// The manifest of its cloud profile
+    /// Manifest of the CloudProfile [default: 20-cloudprofile.yaml in the folder of the Shoot]
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
-    /// The manifest of its Seed
+    /// Manifest of the Seed [default: 40-seed.yaml in the folder of the Shoot]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
 }
@@ -60,11 +56,8 @@ impl Args {
         let mut phases = vec![Phase::Create, Phase::Reconcile];
         if self.full {
             phases.extend([Phase::Hibernate, Phase::Wake, Phase::Migrate, Phase::Restore]);
-            // Who keeps the shoots wants to look at them.
-            if !self.keep {
-                phases.push(Phase::Delete);
-            }
-        } else if self.script.is_some() && !self.keep {
+        }
+        if (self.full || self.script.is_some()) && !self.keep {
             phases.push(Phase::Delete);
         }
         phases
@@ -74,12 +67,14 @@ impl Args {
         let default = cargo::root().join("example/55-shoot.yaml");
         let story = story.filter(|story| story.is_shoot).map(|story| story.file.as_path());
         if story.is_some() && self.shoot.is_some() {
-            bail!("--script names a Shoot, and --shoot another one: give a script by itself, or one of the two");
+            bail!(
+                "--script and --shoot both name a Shoot: leave --shoot out, or give --script a file with a script alone"
+            );
         }
         let shoot = self.shoot.as_deref().or(story).unwrap_or(&default);
         let landscape = Landscape::load(shoot, self.cloudprofile.as_deref(), self.seed.as_deref())?;
         if landscape.is_workerless() {
-            eprintln!("a Shoot without workers: Gardener creates no object of the kinds that are mocked");
+            eprintln!("the Shoot has no workers: Gardener creates no object of the kinds that have a controller here");
         }
         Ok(match usize::try_from(self.shoots)? {
             1 => vec![landscape.plan(None)],
@@ -89,11 +84,11 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    // What can be wrong on this machine or in the manifests comes before what takes minutes.
+    // Read the manifests first, because building takes minutes.
     let story = args.script.as_deref().map(Story::find).transpose()?;
     let mut plans = args.plans(story.as_ref())?;
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
-    let programs = cargo::build(kinds::ALL, false)?;
+    let programs = cargo::build(kinds::ALL, false, env!("CARGO_PKG_NAME"))?;
 
     let started = Instant::now();
     let mut interrupts = Interrupts::listen()?;
@@ -103,7 +98,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     };
     let bed_up = started.elapsed();
     let script = story.filter(|story| !story.is_shoot).map(|story| story.file);
-    let controllers = Controllers::new(&bed, programs, script, served(&plans));
+    let controllers = KeptAlive::new(&bed, programs, script, served(&plans));
     let mut board = Board::new(plans.len());
     let result = session(&args, &bed, &controllers, &mut plans, &mut board, &mut interrupts, |board, result| {
         let verdict = if result.is_ok() { "" } else { "FAILED: " };
@@ -115,9 +110,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     result.and(stopped).map(|()| ExitCode::SUCCESS)
 }
 
-/// The kinds and types of the objects to come, so that the mocks stand in for whatever the Shoot asks for.
+/// The kinds and types of the Shoots' objects. The controllers serve all of them, so that a manifest with the types of
+/// a real provider can be played.
 fn served(plans: &[ShootPlan]) -> BTreeSet<(&'static str, String)> {
-    // All plans are of one manifest.
+    // All plans have the same manifest.
     let planned = plans.first().map(ShootPlan::objects).unwrap_or_default();
     let served = planned.into_iter().filter_map(|planned| {
         let spec_type = planned.object.pointer("/spec/type")?.as_str()?;
@@ -126,11 +122,11 @@ fn served(plans: &[ShootPlan]) -> BTreeSet<(&'static str, String)> {
     served.collect()
 }
 
-/// All that happens while the test bed is up.
+/// Everything that happens while the test bed runs. Calls `summarise` when the Shoots have been played.
 async fn session(
     args: &Args,
     bed: &TestBed,
-    controllers: &Controllers<'_>,
+    controllers: &KeptAlive<'_>,
     plans: &mut [ShootPlan],
     board: &mut Board,
     interrupts: &mut Interrupts,
@@ -143,7 +139,7 @@ async fn session(
     let (reports, mut reported) = mpsc::unbounded_channel();
     let playing = async {
         controllers.ready().await;
-        // Moved in here, so that the last sender of reports goes when all is played.
+        // It owns the sender of reports, so that the reports end when all Shoots have been played.
         let gardenlet = Gardenlet::new(bed.client(), reports, PATIENCE);
         play(&gardenlet, plans, &args.phases()).await
     };
@@ -155,14 +151,14 @@ async fn session(
     };
     screen.last(board);
     if result.is_err() {
-        eprint!("{}", controllers.last_words(board.stuck()));
+        eprint!("{}", controllers.log_ends(board.stuck()));
     }
     summarise(board, &result);
     if !args.keep {
         return result;
     }
     if let Err(error) = &result {
-        eprintln!("error: {}", crate::text(error));
+        eprintln!("error: {}", causes(error.as_ref()));
     }
     println!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
     loop {
@@ -174,7 +170,7 @@ async fn session(
     }
 }
 
-/// Plays one phase after the other, each for all shoots; ends at the first failure.
+/// Plays one phase after the other, each for all Shoots. Ends at the first failure.
 async fn play(gardenlet: &Gardenlet, plans: &mut [ShootPlan], phases: &[Phase]) -> Result<()> {
     for phase in phases {
         stream::iter(plans.iter_mut().map(Ok))

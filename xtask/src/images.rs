@@ -1,48 +1,50 @@
-//! `cargo xtask images`: an image of each controller, and the chart beside them, without Docker and without root.
+//! `cargo xtask images`: an image of each controller, and the packed chart. It needs neither Docker nor root.
 
 mod helm;
 mod image;
 mod labels;
 mod layout;
+mod packed;
 mod platform;
 mod push;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
+use mock_fleet::kinds::Package;
+use mock_fleet::{cargo, kinds};
 
+use self::labels::Workspace;
+use self::layout::Reference;
+use self::packed::{Packed, size};
+use self::platform::Platform;
 pub(crate) use self::platform::on_path;
-use self::{labels::Workspace, layout::Reference, platform::Platform, push::Tool};
-use crate::{
-    cargo, chart,
-    kinds::{self, Kind},
-};
+use self::push::Tool;
+use crate::chart;
 
-/// Where an image is that names no registry: `mock-network` is short for `docker.io/library/mock-network`.
-const NO_REGISTRY: &str = "docker.io/library";
+/// The registry of an image whose name has none: `mock-network` is short for `docker.io/library/mock-network`.
+const IMPLIED_REGISTRY: &str = "docker.io/library";
 
-/// Where the archives lie, below the root of the workspace.
+/// The folder of the archives, below the root of the workspace.
 const FOLDER: &str = "target/images";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these kinds, separated by commas
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Kind::parse)]
-    only: Vec<Kind>,
+    /// Build only the images of these kinds, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Package::parse)]
+    only: Vec<Package>,
     /// Tag of the images and of the chart
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = tag)]
     tag: String,
-    /// Platforms, separated by commas, such as linux/amd64,linux/arm64 [default: this machine's]
+    /// Platforms, separated by commas, such as linux/amd64,linux/arm64 [default: that of this machine]
     #[arg(long, value_name = "PLATFORMS", value_delimiter = ',', value_parser = Platform::parse)]
     platform: Vec<Platform>,
-    /// Name images and chart below this registry and prefix, and push them there with skopeo, crane or oras
+    /// Push images and chart to this registry and prefix, with skopeo, crane or oras
     #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = registry)]
     push: Option<String>,
     /// Flags for the tool that pushes, such as `-- --dest-tls-verify=false` for skopeo
@@ -50,32 +52,20 @@ pub(crate) struct Args {
     flags: Vec<String>,
 }
 
-/// An image or a chart in its archive.
-pub(crate) struct Packed {
-    /// The archive's name, which depends neither on the registry nor on the tag.
-    file: String,
-    reference: Reference,
-    /// Of what the reference names in a registry.
-    digest: String,
-    /// Bytes, compressed, of each platform's image.
-    sizes: Vec<u64>,
-    tar: Vec<u8>,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    // Building takes minutes: better to know before.
+    // Fail now if there is no tool, because building takes minutes.
     let tool = args.push.as_ref().map(|_| Tool::find()).transpose()?;
-    let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
     let platforms = match args.platform.as_slice() {
         [] => vec![Platform::host()?],
         wanted => platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(),
     };
-    let registry = args.push.as_deref().unwrap_or(NO_REGISTRY);
+    let registry = args.push.as_deref().unwrap_or(IMPLIED_REGISTRY);
 
     let workspace = Workspace::read()?;
-    let packed = pack(&workspace, kinds, &platforms, registry, &args.tag, None)?;
+    let packed = pack(&workspace, packages, &platforms, registry, &args.tag, None)?;
     write(&packed)?;
-    println!("{}", table(kinds, &packed));
+    println!("{}", table(packages, &packed));
     for unknown in workspace.unknown() {
         println!("{unknown}");
     }
@@ -87,48 +77,50 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds all images for this machine, and one of them and the chart from nothing in another folder as well: fails if
-/// that gives other bytes.
+/// Builds all images for this machine. Builds one of them and the chart again in an empty folder, and fails if the
+/// bytes differ.
 pub(crate) fn build_twice() -> Result<()> {
     let workspace = Workspace::read()?;
-    let build =
-        |kinds, folder| pack(&workspace, kinds, &[Platform::host()?], NO_REGISTRY, env!("CARGO_PKG_VERSION"), folder);
+    let build = |packages, folder| {
+        pack(&workspace, packages, &[Platform::host()?], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), folder)
+    };
     let packed = build(kinds::ALL, None)?;
-    let again = tempfile::tempdir_in(cargo::root().join("target")).context("cannot make a folder to build in")?;
+    let again =
+        tempfile::tempdir_in(cargo::root().join("target")).context("cannot create a folder for the second build")?;
     let one = kinds::ALL.get(..1).unwrap_or_default();
     for second in build(one, Some(again.path()))? {
         let same = packed.iter().any(|first| first.file == second.file && first.tar == second.tar);
-        ensure!(same, "{}: built again in another folder, it has other bytes", second.file);
+        ensure!(same, "{} is not reproducible: a second build in another folder has other bytes", second.file);
     }
     write(&packed)?;
     println!("{}", table(kinds::ALL, &packed));
     Ok(())
 }
 
-/// Builds the controllers of these kinds, in cargo's folder or in `target`, and packs an image of each, and the chart.
+/// Builds controllers, in cargo's own folder or in `target`. Packs an image of each, and then the chart.
 fn pack(
     workspace: &Workspace,
-    kinds: &[Kind],
+    packages: &[Package],
     platforms: &[Platform],
     registry: &str,
     tag: &str,
     target: Option<&Path>,
 ) -> Result<Vec<Packed>> {
     let reference = |name: &str| Reference { repository: format!("{registry}/{name}"), tag: tag.to_owned() };
-    let mut programs: Vec<Vec<(Platform, PathBuf)>> = vec![Vec::new(); kinds.len()];
+    let mut programs: Vec<Vec<(Platform, PathBuf)>> = vec![Vec::new(); packages.len()];
     for platform in platforms {
-        for (programs, (_, program)) in programs.iter_mut().zip(platform.build(kinds, target)?) {
+        for (programs, (_, program)) in programs.iter_mut().zip(platform.build(packages, target)?) {
             programs.push((*platform, program));
         }
     }
     let mut packed = Vec::new();
-    for (kind, programs) in kinds.iter().zip(programs) {
+    for (package, programs) in packages.iter().zip(programs) {
         let read = |(platform, program): (Platform, PathBuf)| -> Result<_> {
             Ok((platform, fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?))
         };
         let builds = programs.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-        let program = kind.package();
-        packed.push(image::pack(reference(&program), &program, &workspace.image(*kind)?, &builds)?);
+        let program = package.full_name();
+        packed.push(image::pack(reference(&program), &program, &workspace.image(*package)?, &builds)?);
     }
     let folder = cargo::root().join("deploy/chart");
     let metadata = chart::metadata(&folder)?;
@@ -137,14 +129,14 @@ fn pack(
     Ok(packed)
 }
 
-/// Where the archives are.
+/// The folder of the archives.
 pub(crate) fn folder() -> PathBuf {
     cargo::root().join(FOLDER)
 }
 
 fn write(packed: &[Packed]) -> Result<()> {
     let folder = folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for Packed { file, tar, .. } in packed {
         let file = folder.join(file);
         fs::write(&file, tar).with_context(|| format!("cannot write {}", file.display()))?;
@@ -152,11 +144,11 @@ fn write(packed: &[Packed]) -> Result<()> {
     Ok(())
 }
 
-/// The chart comes behind the kinds.
-fn table(kinds: &[Kind], packed: &[Packed]) -> Table {
+/// A table of all archives. The chart comes last.
+fn table(packages: &[Package], packed: &[Packed]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["kind", "reference", "digest", "compressed", "file"]);
-    for (kind, packed) in kinds.iter().map(|kind| kind.name).chain(["(chart)"]).zip(packed) {
+    for (kind, packed) in packages.iter().map(|package| package.name).chain(["(chart)"]).zip(packed) {
         let sizes: Vec<_> = packed.sizes.iter().copied().map(size).collect();
         let (reference, digest) = (packed.reference.to_string(), packed.digest.clone());
         table.add_row([kind.to_owned(), reference, digest, sizes.join(", "), format!("{FOLDER}/{}", packed.file)]);
@@ -167,16 +159,7 @@ fn table(kinds: &[Kind], packed: &[Packed]) -> Table {
     table
 }
 
-/// A number of bytes for people, as registries tell it: rounded up, a thousand to the next unit.
-fn size(bytes: u64) -> String {
-    if bytes < 1_000_000 {
-        return format!("{} kB", bytes.div_ceil(1_000));
-    }
-    let tenths = bytes.div_ceil(100_000);
-    format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
-/// A tag as the OCI allows it.
+/// Parses a tag, by the rules of the OCI.
 pub(crate) fn tag(text: &str) -> Result<String, String> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = text.bytes().next().is_some_and(word);
@@ -184,17 +167,18 @@ pub(crate) fn tag(text: &str) -> Result<String, String> {
     if first && rest && text.len() <= 128 {
         return Ok(text.to_owned());
     }
-    Err("a tag is made of up to 128 letters, digits, _, . and -, and begins with none of the last two".to_owned())
+    Err("invalid tag: use 1-128 of [A-Za-z0-9_.-], not starting with '.' or '-'".to_owned())
 }
 
-/// A registry and a prefix that names can be put behind.
+/// Parses a registry with a prefix.
 pub(crate) fn registry(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-:/[]".contains(&byte);
-    // By this rule everybody tells a host from the first part of a path.
+    // All tools tell a host from the first part of a path by this rule.
     let host = text.split('/').next().is_some_and(|host| host == "localhost" || host.contains(['.', ':']));
     if host && !text.contains("//") && text.bytes().all(known) {
         return Ok(text.to_owned());
     }
-    Err("give a host and a path in lower case without https://, such as registry.example/mock".to_owned())
+    Err("invalid registry: give a host and a path in lower case, without https://, such as registry.example/mock"
+        .to_owned())
 }

@@ -1,77 +1,68 @@
 //! `cargo xtask run`: the controllers in the foreground, against the current kubeconfig.
 
-use std::{
-    io::IsTerminal as _,
-    process::{ExitCode, ExitStatus, Stdio},
-    time::Duration,
-};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::OwnedFd;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crossterm::style::Stylize as _;
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use mock_testbed::supervisor::Supervisor;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    process::{Child, Command},
-    sync::watch,
-    time::timeout,
-};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use gardener_testbed::supervisor::Supervisor;
+use mock_fleet::kinds::Package;
+use mock_fleet::signals::Interrupts;
+use mock_fleet::{Controller, cargo, kinds};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::{
-    cargo,
-    kinds::{self, Kind},
-    signals::Interrupts,
-};
-
-/// Longer than a controller takes to end when the API server does not answer.
+/// More time than a controller needs to end when the API server does not answer.
 const GRACE: Duration = Duration::from_secs(40);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these kinds, separated by commas
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Kind::parse)]
-    only: Vec<Kind>,
-    /// Build with optimisations
+    /// Run only the controllers of these kinds, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Package::parse)]
+    only: Vec<Package>,
+    /// Build with optimisation
     #[arg(long)]
     release: bool,
-    /// Arguments for each of the controllers, such as `-- --type local`
+    /// Arguments for each controller, such as `-- --type local`
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }
 
-/// A child and the kind it is for.
-struct Controller {
-    kind: Kind,
-    child: Child,
-}
-
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let kinds = if args.only.is_empty() { kinds::ALL } else { &args.only };
-    let programs = cargo::build(kinds, args.release)?;
-    let width = kinds.iter().map(|kind| kind.name.len()).max().unwrap_or_default();
+    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let programs = cargo::build(packages, args.release, env!("CARGO_PKG_NAME"))?;
+    let width = packages.iter().map(|package| package.name.len()).max().unwrap_or_default();
+    let mut arguments = args.arguments;
+    // Without a flag, a controller would log JSON, because its output is a pipe. But a person reads it.
+    if !arguments.iter().any(|argument| argument.starts_with("--log-format")) {
+        arguments.extend(["--log-format", "text"].map(str::to_owned));
+    }
 
     let mut interrupts = Interrupts::listen()?;
-    // The children are in its process group: of Ctrl-C they hear from here, once, and they end with this process
-    // however that one ends.
-    let supervisor = Supervisor::start().context("cannot start the processes that watch the controllers")?;
+    // The controllers are in the process group of the supervisor, so Ctrl-C does not reach them. They get one signal,
+    // from here.
+    let supervisor = Supervisor::start().context("cannot start the supervisor of the controllers")?;
     let (stop, stopping) = watch::channel(false);
     let mut controllers = FuturesUnordered::new();
-    for (kind, program) in programs {
-        let mut command = Command::new(program);
-        command.args(&args.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A pipe is no terminal, and yet a person reads this.
-        if !args.arguments.iter().any(|argument| argument.starts_with("--log-format")) {
-            command.args(["--log-format", "text"]);
-        }
-        let child = supervisor.spawn(command).with_context(|| format!("cannot start {}", kind.package()))?;
-        controllers.push(attend(Controller { kind, child }, width, stopping.clone()));
+    for (package, program) in programs {
+        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let errors = writer.try_clone().context("cannot make a pipe")?;
+        let controller = Controller::start_into(&supervisor, package, &program, &arguments, writer, errors)?;
+        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).context("cannot read from a pipe")?;
+        controllers.push(attend(package, controller, output, width, stopping.clone()));
     }
 
     let mut code = ExitCode::SUCCESS;
     tokio::select! {
         () = interrupts.next() => {}
-        Some((kind, status)) = controllers.next() => {
-            eprintln!("{} ended by itself ({}): ending the others", kind.package(), text(status));
+        Some((package, status)) = controllers.next() => {
+            eprintln!("{} ended ({}): stopping the others", package.full_name(), text(status));
             code = ExitCode::FAILURE;
         }
     }
@@ -79,56 +70,46 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let ended = async { while controllers.next().await.is_some() {} };
     tokio::select! {
         _ = timeout(GRACE, ended) => {}
-        () = interrupts.next() => eprintln!("interrupted again: ending the controllers at once"),
+        () = interrupts.next() => eprintln!("interrupted again: killing the controllers"),
     }
     supervisor.stop().await.context("cannot end the controllers")?;
     Ok(code)
 }
 
-/// Prints what a controller says until it ended, by itself or because it is time to stop.
+/// Prints the output of a controller until it has ended. Stops it as soon as `stopping` becomes true.
 async fn attend(
-    controller: Controller,
+    package: Package,
+    mut controller: Controller,
+    output: pipe::Receiver,
     width: usize,
     mut stopping: watch::Receiver<bool>,
-) -> (Kind, Option<ExitStatus>) {
-    let Controller { kind, mut child } = controller;
-    let prefix = format!("{:width$} |", kind.name);
-    let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let prefix = if coloured { prefix.with(kind.colour).to_string() } else { prefix };
-    let output = copy(child.stdout.take(), &prefix);
-    let errors = copy(child.stderr.take(), &prefix);
+) -> (Package, Option<ExitStatus>) {
+    let prefix = format!("{:width$} |", package.name);
+    let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let prefix = if coloured { prefix.with(package.colour).to_string() } else { prefix };
     let end = async {
-        let stop = tokio::select! {
-            status = child.wait() => return status.ok(),
-            // A closed channel means the same.
-            _ = stopping.wait_for(|stop| *stop) => child.id(),
-        };
-        if let Some(id) = stop {
-            terminate(id).await;
+        tokio::select! {
+            status = controller.ended() => return status.ok(),
+            // It fails if the sender was dropped, which means the same.
+            _ = stopping.wait_for(|stop| *stop) => {}
         }
-        child.wait().await.ok()
+        controller.stop().await.ok()
     };
-    let (status, (), ()) = tokio::join!(end, output, errors);
-    (kind, status)
+    let (status, ()) = tokio::join!(end, copy(output, &prefix));
+    (package, status)
 }
 
-async fn copy(from: Option<impl AsyncRead + Unpin>, prefix: &str) {
-    let Some(from) = from else { return };
+async fn copy(from: pipe::Receiver, prefix: &str) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
-    // Bytes, since a line that is no UTF-8 must not end the copying: the controller would block on a full pipe.
+    // Bytes instead of text: a line that is not UTF-8 must not end the copying, or the controller would block on a full
+    // pipe.
     while from.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
         println!("{prefix} {}", String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
 }
 
-/// Sends SIGTERM with the shell's own `kill`, which is there when no program of that name is.
-async fn terminate(id: u32) {
-    // If it fails, the controller is gone already or the supervisor ends it.
-    let _ = Command::new("sh").args(["-c", r#"kill -s TERM "$1" 2>/dev/null"#, "sh", &id.to_string()]).status().await;
-}
-
 fn text(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "for a reason unknown".to_owned(), |status| status.to_string())
+    status.map_or_else(|| "exit status unknown".to_owned(), |status| status.to_string())
 }

@@ -1,56 +1,59 @@
-//! `cargo xtask test`: everything that must pass, from nothing.
+//! `cargo xtask test`: all checks and tests. It also builds the programs that they need.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
-use mock_testbed::{
-    assets::{self, Assets, AssetsError},
-    container,
-};
+use gardener_testbed::assets::{self, Assets, AssetsError};
+use gardener_testbed::container;
+use mock_fleet::cargo;
+use mock_view::words::{causes, duration};
+use serde_json::Value;
 
-use crate::{cargo, images, words::duration};
+use crate::images;
 
-/// Test targets that need something beside the test bed.
+/// Test targets that need more than the test bed. They have separate steps.
 const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out what needs the test bed
+    /// Leave out the steps that need the test bed
     #[arg(long)]
     fast: bool,
-    /// Fail also when something could not run for want of something on this machine
+    /// Repeat the whole suite of every kind, admission-assisted and installed, instead of a sample for most kinds
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
+    /// Fail also if a step cannot run because this machine lacks something
     #[arg(long)]
     require_all: bool,
 }
 
 /// How a step ended.
 enum Outcome {
-    /// It passed; the text says more where there is more to say.
+    /// It passed. The text may have details.
     Passed(String),
+    /// It failed, for this reason.
     Failed(String),
-    /// Why it did not run, and the remedy.
+    /// It did not run, for this reason; the text ends with the remedy.
     NotRun(String),
 }
 
 use Outcome::{Failed, NotRun, Passed};
 
-/// What was run, one after the other.
+/// The steps that were run, with their names and times.
 struct Steps(Vec<(&'static str, Outcome, Duration)>);
 
 impl Steps {
-    /// Runs a step; returns whether it passed.
+    /// Runs a step. Returns whether it passed.
     fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> bool {
         println!("\n── {name}");
         let started = Instant::now();
-        let outcome = step().unwrap_or_else(|error| Failed(crate::text(&error)));
+        let outcome = step().unwrap_or_else(|error| Failed(causes(error.as_ref())));
         let took = started.elapsed();
         match &outcome {
             Passed(_) => println!("── {name}: passed in {}", duration(took)),
@@ -84,22 +87,22 @@ impl Steps {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let started = Instant::now();
     let mut steps = Steps(Vec::new());
-    every_step(&mut steps, args.fast);
+    every_step(&mut steps, args);
 
     let failed = steps.any(|outcome| matches!(outcome, Failed(_)));
     let incomplete = steps.any(|outcome| matches!(outcome, NotRun(_)));
     let verdict = match (failed, incomplete) {
         (true, _) => "FAILED",
-        (false, true) if args.require_all => "FAILED: not everything could run, and --require-all asks for everything",
-        (false, true) => "passed, as far as it could run",
+        (false, true) if args.require_all => "FAILED: some steps could not run, and --require-all requires them",
+        (false, true) => "passed, except for steps that could not run",
         (false, false) => "passed",
     };
     println!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
     if failed || (incomplete && args.require_all) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The cheapest first.
-fn every_step(steps: &mut Steps, fast: bool) {
+/// Runs all steps, the cheapest first.
+fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("formatting", || component("fmt", "rustfmt", || cargo_step(&["fmt", "--all", "--check"], &[])));
     steps.run("one TLS provider", one_tls_provider);
     steps.run("clippy", || {
@@ -108,14 +111,14 @@ fn every_step(steps: &mut Steps, fast: bool) {
     });
     let built = steps.run("building", || cargo_step(&["test", "--workspace", "--no-run"], &[]));
     if !built {
-        // Every further step would only say the same again.
+        // Every further step would report the same errors.
         return;
     }
     steps.run("unit and property tests", || tests(&["--lib", "--bins"]));
     steps.run("documentation examples", || tests(&["--doc"]));
     steps.run("documentation", || cargo_step(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-Dwarnings")]));
     steps.run("manifests", || xtask(&["manifests", "--check"], |_| false));
-    if fast {
+    if args.fast {
         return;
     }
     let progress: &dyn Fn(&str) = &|step| println!("{step}");
@@ -125,14 +128,15 @@ fn every_step(steps: &mut Steps, fast: bool) {
         let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
         Ok(located(others.and_then(|_| assets::gardener_apiserver(progress))))
     });
-    let unless_missing = |there: bool, step: fn() -> Result<Outcome>| {
-        move || if there { step() } else { Ok(NotRun("what it needs is not there: see above".to_owned())) }
+    let full = args.full;
+    let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {
+        move || if there { step(full) } else { Ok(NotRun("a program that it needs is missing: see above".to_owned())) }
     };
-    steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
+    steps.run("test-bed tests", unless_missing(bed, |_| test_bed_tests()));
     steps.run("admission-assisted", unless_missing(bed, admission_assisted));
-    steps.run("garden tests", unless_missing(bed && garden, || tests(&["--test", "chart", "--test", "garden"])));
-    steps.run("requests and bytes an operation", unless_missing(bed, costs));
-    steps.run("demo", unless_missing(bed, || xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("garden tests", unless_missing(bed && garden, |_| tests(&["--test", "chart", "--test", "garden"])));
+    steps.run("requests and bytes per operation", unless_missing(bed, |_| costs()));
+    steps.run("demo", unless_missing(bed, |_| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
 }
@@ -140,7 +144,7 @@ fn every_step(steps: &mut Steps, fast: bool) {
 fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
     match program {
         Ok(program) => Passed(program.display().to_string()),
-        // Each of these errors is about the machine, and ends with the remedy.
+        // These errors are about the machine, and end with the remedy.
         Err(error) => NotRun(error.to_string()),
     }
 }
@@ -152,41 +156,39 @@ fn test_bed_tests() -> Result<Outcome> {
     tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
 }
 
-/// Counts what each operation costs.
+/// Checks the cost of each operation.
 fn costs() -> Result<Outcome> {
     if cfg!(target_os = "linux") {
         xtask(&["bench", "--cost", "check"], |_| true)
     } else {
-        Ok(NotRun("the benchmark reads /proc, which only Linux has".to_owned()))
+        Ok(NotRun("the benchmark reads /proc: run this step on Linux".to_owned()))
     }
 }
 
-/// Runs the conformance suite of each kind with its admission policy in force.
-fn admission_assisted() -> Result<Outcome> {
-    let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1"))];
+/// Runs the suite of each kind with its admission policy in force: whole for two kinds, for the others a sample unless
+/// `full`.
+fn admission_assisted(full: bool) -> Result<Outcome> {
+    let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1")), ("MOCK_FULL", Path::new("1"))];
+    let variables = variables.get(..if full { 2 } else { 1 }).unwrap_or(variables);
     cargo_test(&["--workspace", "--no-fail-fast", "--test", "conformance"], variables)
 }
 
 /// The names of the test targets of all packages.
 fn test_targets() -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    let crates = fs::read_dir(cargo::root().join("crates"))?.map(|package| package.map(|package| package.path()));
-    for package in crates.chain([Ok(cargo::root().join("xtask"))]) {
-        let Ok(files) = fs::read_dir(package?.join("tests")) else { continue };
-        for file in files {
-            names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
-        }
-    }
-    Ok(names)
+    let packages = cargo::packages()?;
+    let targets = packages.iter().filter_map(|package| package.get("targets")?.as_array()).flatten();
+    let is_test = |target: &&Value| target.pointer("/kind/0").and_then(Value::as_str) == Some("test");
+    let names = targets.filter(is_test).filter_map(|target| target.get("name")?.as_str());
+    Ok(names.map(str::to_owned).collect())
 }
 
-/// Runs a step that needs a component of the toolchain which not every installation has.
+/// Runs a step that needs a component of the toolchain. The component may be missing.
 fn component(subcommand: &str, component: &str, step: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
     let probe = cargo::command().args([subcommand, "--version"]).output().context("cannot start cargo")?;
     if probe.status.success() {
         step()
     } else {
-        Ok(NotRun(format!("there is no cargo {subcommand}: `rustup component add {component}`")))
+        Ok(NotRun(format!("cargo {subcommand} is missing: run `rustup component add {component}`")))
     }
 }
 
@@ -197,7 +199,8 @@ fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome>
     Ok(if status.success() { Passed(String::new()) } else { Failed(format!("cargo ended with {status}")) })
 }
 
-/// Two providers in one process make rustls panic at the first connection, which no compiler finds.
+/// Checks that only one TLS provider is linked. With two, rustls panics at the first connection; no compiler finds
+/// that.
 fn one_tls_provider() -> Result<Outcome> {
     let arguments = ["tree", "--workspace", "--target", "all", "--invert", "aws-lc-sys"];
     println!("$ cargo {}", arguments.join(" "));
@@ -206,7 +209,7 @@ fn one_tls_provider() -> Result<Outcome> {
     let errors = String::from_utf8_lossy(&output.stderr);
     if !tree.trim().is_empty() {
         print!("{tree}");
-        return Ok(Failed("aws-lc-rs is linked beside ring: take the feature away that brings it".to_owned()));
+        return Ok(Failed("aws-lc-rs is linked in addition to ring: remove the feature that requires it".to_owned()));
     }
     if output.status.success() || errors.contains("did not match any packages") {
         return Ok(Passed(String::new()));
@@ -219,15 +222,15 @@ fn tests(which: &[&str]) -> Result<Outcome> {
     cargo_test(&[&["--workspace", "--no-fail-fast"], which].concat(), &[])
 }
 
-/// Builds the images, and runs the tests that look at them and run them.
+/// Builds the images, and runs the tests for them.
 fn images() -> Result<Outcome> {
     println!("$ cargo xtask images");
     images::build_twice()?;
     let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder())];
-    let outcome = cargo_test(&["--package", "mock-testbed", "--test", "images"], variables)?;
+    let outcome = cargo_test(&["--package", "mock-promises", "--test", "images"], variables)?;
     let missing = match container::available() {
         Err(error) => Some(error.to_string()),
-        Ok(()) if !images::on_path("skopeo") => Some("skopeo is not on PATH: `apt-get install skopeo`".to_owned()),
+        Ok(()) if !images::on_path("skopeo") => Some("skopeo is not on PATH: run `apt-get install skopeo`".to_owned()),
         Ok(()) => None,
     };
     Ok(match (outcome, missing) {
@@ -236,19 +239,22 @@ fn images() -> Result<Outcome> {
     })
 }
 
-/// Runs the conformance suite of each kind with its controller as gardenlet installs it: the image, the chart's rights,
-/// and no network but a loopback.
-fn installed_controllers() -> Result<Outcome> {
+/// Runs the conformance suite of each kind with its controller as gardenlet installs it: in its image, with the chart's
+/// permissions, and with no network but a loopback.
+fn installed_controllers(full: bool) -> Result<Outcome> {
     if let Err(error) = container::available() {
         return Ok(NotRun(error.to_string()));
     }
     if !images::on_path("ip") {
-        return Ok(NotRun("ip is not on PATH: `apt-get install iproute2`".to_owned()));
+        return Ok(NotRun("ip is not on PATH: run `apt-get install iproute2`".to_owned()));
     }
     let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
     println!("$ unshare --net cargo test {}", arguments.join(" "));
     let mut cargo = cargo::command();
     cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder());
+    if full {
+        cargo.env("MOCK_FULL", "1");
+    }
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
     command.arg(cargo.get_program()).args(cargo.get_args()).current_dir(cargo::root());
@@ -261,12 +267,13 @@ fn installed_controllers() -> Result<Outcome> {
     counted_tests(&mut command)
 }
 
-/// Runs tests, and counts them.
+/// Runs `cargo test` and counts the tests.
 fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
     println!("$ cargo test {}", arguments.join(" "));
     counted_tests(cargo::command().arg("test").args(arguments).envs(variables.iter().copied()))
 }
 
+/// Counts tests by the summary line of each test program: libtest's output for machines is unstable.
 fn counted_tests(command: &mut Command) -> Result<Outcome> {
     let (ended_well, lines) = shown(command, |line| line.starts_with("test result:"))?;
     let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
@@ -278,25 +285,28 @@ fn counted_tests(command: &mut Command) -> Result<Outcome> {
     })
 }
 
-/// The number before a word in cargo's `test result: ok. 3 passed; 0 failed; …`.
+/// The number before a word in a summary line such as `test result: ok. 3 passed; 0 failed; …`.
 fn counted(line: &str, what: &str) -> u64 {
     let words: Vec<_> = line.split([' ', ';']).collect();
     let position = words.iter().position(|word| *word == what).and_then(|position| position.checked_sub(1));
     position.and_then(|position| words.get(position)).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// Another chore, its output in a pipe; its last line to be kept says how it went.
+/// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
 fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
     println!("$ cargo xtask {}", arguments.join(" "));
     let mut command = Command::new(env::current_exe()?);
     let (ended_well, lines) = shown(command.args(arguments), keep)?;
     let summary = lines.into_iter().next_back().unwrap_or_default();
-    Ok(if ended_well { Passed(summary) } else { Failed("see above".to_owned()) })
+    Ok(if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) })
 }
 
-/// Runs a command and shows its output as it comes; returns whether it ended well, and the lines to be kept.
+/// Runs a command and shows its output at once. Returns whether it succeeded, and the lines that `keep` accepts.
 fn shown(command: &mut Command, keep: impl Fn(&str) -> bool) -> Result<(bool, Vec<String>)> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let mut kept = Vec::new();
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|output| output.split(b'\n')) {
         let line = line?;
@@ -314,13 +324,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargos_results_are_counted() {
+    fn tests_are_counted_by_the_summary_line() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
     }
 
     #[test]
-    fn every_test_target_is_found() {
+    fn all_test_targets_are_found() {
         let targets = test_targets().unwrap();
         for target in ["bed", "conformance"].iter().chain(&STEPS_OF_THEIR_OWN) {
             assert!(targets.contains(*target), "{target} in {targets:?}");
@@ -328,11 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_run_is_listed_with_the_reason() {
+    fn step_that_did_not_run_is_listed_with_the_reason() {
         let mut steps = Steps(Vec::new());
-        assert!(!steps.run("a step", || Ok(NotRun("no tool: get it".to_owned()))));
+        assert!(!steps.run("a step", || Ok(NotRun("no tool: install it".to_owned()))));
         assert!(!steps.run("another", || anyhow::bail!("broken")));
         let table = steps.table().to_string();
-        assert!(table.contains("not run") && table.contains("no tool: get it") && table.contains("broken"), "{table}");
+        assert!(
+            table.contains("not run") && table.contains("no tool: install it") && table.contains("broken"),
+            "{table}"
+        );
     }
 }

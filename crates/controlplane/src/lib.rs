@@ -1,35 +1,22 @@
-//! ControlPlane: the shared behaviour alone. A real provider would deploy a cloud-controller-manager and CSI drivers.
+//! ControlPlane: nothing but the fields that all kinds share. A real provider would deploy a cloud-controller-manager
+//! and CSI drivers.
 
-use kube::CustomResource;
-use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, NoShoot, Outcome};
-use serde::{Deserialize, Serialize};
+use mock_core::contract::kinds;
+use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, NoReport, NoShoot, Object, Outcome};
+use serde::Deserialize;
 
-/// What is read of a ControlPlane.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "ControlPlane", schema = "disabled")]
-#[kube(namespaced, status = "Status")]
-pub struct ControlPlaneSpec {
-    /// Type and class.
-    #[serde(flatten)]
-    pub base: Base,
-}
+/// What is read of the spec.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct ControlPlane {}
 
-impl Extension for ControlPlane {
-    type Options = NoOptions;
+impl MockKind for ControlPlane {
+    type Reported = NoReport;
     type Shoot = NoShoot;
-    const FINALIZER: &'static str = "extensions.gardener.cloud/controlplane";
+    type Options = NoOptions;
+    const KIND: &'static Kind = &kinds::CONTROL_PLANE;
     const TYPES: &'static [&'static str] = &["mock"];
 
-    fn base(&self) -> &Base {
-        &self.spec.base
-    }
-
-    fn status(&self) -> Option<&Status> {
-        self.status.as_ref()
-    }
-
-    fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+    fn outcome(_: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         Ok(Outcome::default())
     }
 }

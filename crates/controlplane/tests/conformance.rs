@@ -1,26 +1,26 @@
-//! ControlPlane keeps the extension contract.
+//! ControlPlane keeps the extension contract, and what our controllers promise beyond it.
 
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
 use mock_controlplane::ControlPlane;
-use mock_testbed::conformance::{self, Ground, Subject};
+use mock_promises::{Candidate, MockScene};
 use serde_json::json;
 
 fn main() -> ExitCode {
-    conformance::main::<ControlPlane>(Subject {
+    mock_promises::main::<ControlPlane>(Candidate {
         binary: env!("CARGO_BIN_EXE_mock-controlplane"),
         spec: || json!({ "region": "nowhere", "secretRef": { "name": "cloudprovider", "namespace": "any" } }),
         secrets: 0,
-        rules: mock_testbed::rules![migrate_and_immediate_deletion_lets_go],
+        promises: mock_promises::promises![deletion_right_after_migrate_releases_the_object],
     })
 }
 
 /// gardenlet does not wait between the two (`pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go`).
-async fn migrate_and_immediate_deletion_lets_go(ground: Ground) -> Result<(), Failed> {
-    ground.create_annotated("a", "reconcile").await?;
-    ground.until_ready("a").await?;
-    ground.ask("a", "migrate").await?;
-    ground.delete("a").await?;
-    ground.until_gone("a").await
+async fn deletion_right_after_migrate_releases_the_object(scene: MockScene) -> Result<(), Failed> {
+    scene.create_annotated("a", "reconcile").await?;
+    scene.until_ready("a").await?;
+    scene.ask("a", "migrate").await?;
+    scene.delete("a").await?;
+    scene.until_gone("a").await
 }

@@ -1,29 +1,27 @@
-//! The generic reconciler that succeeds an extension object, and everything else that a controller process needs.
+//! The generic reconciler of extension objects, and everything else that a controller process needs.
 //!
-//! The data's way: [`run`] watches and decodes, [`reconcile`] carries out what [`decide`] decides by the bodies that
-//! [`patch`] builds. A kind is an [`extension::Extension`].
+//! Data flows one way: [`watch`] decodes events and queues keys, [`reconcile`] handles one object:
+//! [`decide`](mod@decide) plans, [`write`](mod@write) composes requests, [`send`] sends them. Their events come back
+//! through [`watch`]. A kind is a [`kind::MockKind`].
 
-pub mod admin;
-pub mod admission;
-pub mod args;
-pub mod behaviour;
-mod client;
-pub mod cluster;
-pub mod contract;
+pub mod context;
 pub mod decide;
+pub mod deploy;
+pub mod error;
 pub mod events;
-pub mod extension;
-pub mod heartbeat;
-pub mod lease;
-pub mod metrics;
-pub mod objects;
-pub mod patch;
-mod problem;
-pub mod queue;
-pub mod rbac;
+pub mod invalid;
+pub mod k8s;
+pub mod kind;
+mod pipeline;
+pub mod process;
 pub mod reconcile;
-pub mod run;
-mod shutdown;
-pub mod watched;
+mod run;
+pub mod script;
+pub mod send;
+pub mod start_error;
+pub mod watch;
+pub mod write;
 
+/// Gardener's extension contract, for kinds.
+pub use extension_contract as contract;
 pub use run::main;

@@ -1,197 +1,123 @@
-//! How a step is carried out: the thin shell around [`mod@decide`].
+//! One reconcile of one object: decide, get the kind's outcome, compose, send.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use k8s_openapi::jiff::Timestamp;
-use kube::Client;
+use extension_contract::{OperationType, State, requested_at, unreadable_timestamp, update_time};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::GetParams;
-use kube::core::{ObjectMeta, Request};
 use tokio::task::coop::consume_budget;
+use tokio::time::timeout;
 
-use crate::behaviour::{File, Record, Scripting, Subject, drawn_seed, strongest};
-use crate::cluster::Clusters;
-use crate::decide::{self, ClusterView, Object, Reason, Rules, ShootFacts, Step, decide};
-use crate::events::Events;
-use crate::extension::{Extension, Invalid};
-use crate::metrics::Metrics;
-use crate::objects::{Key, Objects};
-use crate::problem::whole;
-use crate::queue::Queue;
-use crate::watched::Watched;
+use crate::context::Context;
+use crate::decide::attempt::Scripting;
+use crate::decide::decide;
+use crate::decide::plan::{Plan, Reason, Report, Step};
+use crate::decide::view::{ClusterView, ObjectView, ShootFacts};
+use crate::error::{CONFLICTS, Error, RECONCILE_TIMEOUT, failed};
+use crate::invalid::Invalid;
+use crate::kind::{Input, MockKind, Object, Outcome};
+use crate::process::message::whole;
+use crate::script::source::File;
+use crate::script::{Fault, Record, Subject, drawn_seed, source};
+use crate::send::{Sent, send};
+use crate::watch::decode::Guarded;
+use crate::watch::key::Key;
+use crate::write::compose::{self, Composed, compose, report_with_outcome};
 
-/// How long one round may take, all requests and their retries included.
-const ROUND: Duration = Duration::from_secs(30);
-/// How often a round looks again after a conflict before it leaves the object to backoff.
-const TRIES: u32 = 5;
-/// How many objects have to be worked on at the same time for a wait of one to cost the others nothing.
-const MANY: u16 = 8;
+/// A step that is due is retried a little later, so that the next decision does not find itself early.
+const AFTER_DUE: Duration = Duration::from_millis(50);
 
-/// What all rounds of a process share.
-pub struct Context<K: Extension> {
-    /// For writes.
-    pub client: Client,
-    /// The API server's address, for the log.
-    pub server: String,
-    /// Served types.
-    pub types: Vec<String>,
-    /// The kind's own flags.
-    pub options: K::Options,
-    /// How many objects are worked on at the same time.
-    pub concurrency: u16,
-    /// Who we are to the API server.
-    pub name: String,
-    /// The name of the kind.
-    pub kind: String,
-    /// The script of `--script`.
-    pub script: Option<File>,
-    /// Where scripts say what they did.
-    pub events: Events,
-    /// The seed's Clusters.
-    pub clusters: Clusters<K::Shoot>,
-    /// What is remembered.
-    pub objects: Objects,
-    /// What waits for its round.
-    pub queue: Queue,
-    /// What is counted.
-    pub metrics: Metrics,
-}
+/// Delay of the next reconcile if nothing changes. `None` means that none is needed.
+type Requeue = Option<Duration>;
 
-/// Why a round did not come to its end. It is tried again with backoff.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request failed.
-    #[error("cannot {verb} the {target}: {source}")]
-    Request {
-        /// What was to be done.
-        verb: &'static str,
-        /// What it was to be done to.
-        target: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
-    /// Somebody changed the object every time.
-    #[error("the object changed under each of {TRIES} attempts")]
-    Conflicts,
-    /// It went away since the watch showed it.
-    #[error("the Cluster is gone or cannot be read")]
-    ClusterGone,
-    /// The API server is too slow, or gone.
-    #[error("not done within {} s", ROUND.as_secs())]
-    TimedOut,
-    /// A body could not be built.
-    #[error("cannot build a request: {0}")]
-    Body(#[from] serde_json::Error),
-}
-
-/// How one write ended.
-enum Written {
-    /// The object as the write left it.
-    Done(Box<ObjectMeta>),
-    /// The write does not fit the object as it is now: decide again, unless it is still the same object.
-    Conflict {
-        /// The version that the write was made for.
-        version: Option<String>,
-        /// What the API server said.
-        refusal: Error,
-    },
-    /// The object is gone, and with it everything to do.
-    Gone,
-}
-
-/// When an object needs another round though nothing happens to it.
-type Again = Option<Duration>;
-
-/// One round for one object; what happens to it from now on needs another. So many wait for theirs.
-pub async fn reconcile<K: Extension>(object: Arc<Watched<K>>, context: Arc<Context<K>>, key: Key, waiting: usize) {
-    // A round without a request would not let anything else go on: thousands of those are looked at at the start.
+/// Reconciles one object. Changes that arrive from now on trigger another reconcile.
+pub async fn reconcile<K: MockKind>(object: Arc<Guarded<K>>, context: Arc<Context<K>>, key: Key) {
+    // A reconcile without a request would not yield: at the start there are thousands of those.
     consume_budget().await;
-    let crowded = context.concurrency >= MANY && waiting > context.concurrency.into();
-    let worked = work(&object, Round { context: &context, key: &key, crowded }).await;
-    let again = worked.unwrap_or_else(|error| Some(retry(&error, &context, &key)));
-    context.queue.ended(&key, again);
-}
-
-async fn work<K: Extension>(object: &Watched<K>, round: Round<'_, K>) -> Result<Again, Error> {
-    let Round { context, key, .. } = round;
-    let metrics = &context.metrics;
-    let object = match &object.0 {
-        Ok(object) => object,
+    let requeue = match &object.0 {
+        Ok(object) => try_reconcile(object, &context, &key).await.unwrap_or_else(|error| {
+            let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
+            context.metrics.count_error(reason);
+            let pause = context.memory.failed(&key);
+            let (namespace, name, error) = (&key.namespace, &key.name, whole(&error));
+            tracing::warn!(namespace, name, error, "reconcile failed, retrying in {pause:?}");
+            Some(pause)
+        }),
         Err(undecodable) => {
-            metrics.errors.with_label_values(&["undecodable"]).inc();
+            context.metrics.count_error("undecodable");
             let Invalid { field, problem } = &undecodable.invalid;
+            let (namespace, name) = (&key.namespace, &key.name);
             tracing::warn!(
-                namespace = key.0,
-                name = key.1,
+                namespace,
+                name,
                 field,
                 error = problem,
-                "this object cannot be read and is left alone: correct the field"
+                "the object cannot be decoded and is ignored: correct the field"
             );
-            return Ok(None);
+            None
         }
     };
-    if context.objects.is_outdated(key, object.meta()) {
+    context.queue.done(&key, requeue);
+}
+
+async fn try_reconcile<K: MockKind>(object: &Object<K>, context: &Context<K>, key: &Key) -> Result<Requeue, Error> {
+    if context.memory.is_stale(key, &object.metadata) {
         return Ok(None);
     }
-    if let Some(pause) = context.objects.pause(key, object.meta()) {
+    if let Some(pause) = context.memory.pause(key, &object.metadata) {
         return Ok(Some(pause));
     }
-    metrics.in_flight.inc();
-    let ended = tokio::time::timeout(ROUND, round.run(object)).await;
-    metrics.in_flight.dec();
-    let again = ended.unwrap_or(Err(Error::TimedOut))?;
-    context.objects.succeeded(key);
-    Ok(again)
+    let reconcile = Reconcile { context, key, now: Timestamp::now(), started: Instant::now() };
+    context.metrics.in_flight.inc();
+    let ended = timeout(RECONCILE_TIMEOUT, reconcile.run(object)).await;
+    context.metrics.in_flight.dec();
+    let requeue = ended.unwrap_or(Err(Error::TimedOut))?;
+    context.memory.succeeded(key);
+    Ok(requeue)
 }
 
-/// Tells of a failed round, and after how long there is another.
-fn retry<K: Extension>(error: &Error, context: &Context<K>, key: &Key) -> Duration {
-    let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
-    context.metrics.errors.with_label_values(&[reason]).inc();
-    let pause = context.objects.failed(key);
-    tracing::warn!(namespace = key.0, name = key.1, error = whole(error), "not done, tried again in {pause:?}");
-    pause
-}
-
-struct Round<'a, K: Extension> {
+struct Reconcile<'a, K: MockKind> {
     context: &'a Context<K>,
     key: &'a Key,
-    /// Whether more objects wait than are worked on at the same time: how many are done in a second counts for more
-    /// then than how long one takes.
-    crowded: bool,
+    /// The only reading of the clock.
+    now: Timestamp,
+    /// The same moment, for measuring how long the reconcile takes.
+    started: Instant,
 }
 
-impl<K: Extension> Round<'_, K> {
-    async fn run(&self, object: &K) -> Result<Again, Error> {
+impl<K: MockKind> Reconcile<'_, K> {
+    async fn run(&self, object: &Object<K>) -> Result<Requeue, Error> {
         let mut fresh = None;
-        for _ in 0..TRIES {
+        for _ in 0..CONFLICTS {
             let object = fresh.as_ref().unwrap_or(object);
-            let facts = object.cluster().map(|name| (name, self.context.clusters.get(name)));
-            let (cluster, facts) = match &facts {
-                None => (ClusterView::Unneeded, None),
-                Some((_, None)) => (ClusterView::Missing, None),
-                Some((_, Some(facts))) => (ClusterView::Known(facts), Some(facts)),
+            let cluster = K::cluster(object);
+            let facts = cluster.and_then(|name| self.context.clusters.get(name));
+            let cluster = match (cluster, &facts) {
+                (None, _) => ClusterView::Unneeded,
+                (Some(_), None) => ClusterView::Missing,
+                (Some(_), Some(facts)) => ClusterView::Known(facts),
             };
-            let rules = Rules { types: &self.context.types, finalizer: K::FINALIZER, reader: K::READER };
-            let view = Object { meta: object.meta(), base: object.base(), status: object.status() };
-            let scripting = self.scripting(object, facts);
-            let (operation, writes) = match decide(view, cluster, &rules, &scripting, Timestamp::now()) {
+            let view = ObjectView { meta: &object.metadata, base: &object.base, status: object.status.as_ref() };
+            let scripting = self.scripting(object, facts.as_ref());
+            let plan = match decide(view, cluster, &self.context.served(), &scripting, self.now) {
                 Step::Leave(reason) => {
-                    self.leave(object, reason);
+                    self.log_left(object, reason);
                     return Ok(None);
                 }
                 Step::RetryAt(due) => {
-                    let pause = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-                    // A little later than due, so that the decision does not find itself early.
-                    return Ok(Some(pause.saturating_add(Duration::from_millis(50))));
+                    let pause = Duration::try_from(due.duration_since(self.now)).unwrap_or_default();
+                    return Ok(Some(pause.saturating_add(AFTER_DUE)));
                 }
-                Step::Write { operation, writes } => (operation, writes),
+                Step::Write(plan) => plan,
             };
-            match self.write(object, facts, operation, &writes).await? {
-                Written::Done(_) | Written::Gone => return Ok(None),
-                Written::Conflict { version, refusal } => match self.read().await? {
-                    // Nobody was faster: the API server, or a webhook of its, does not want this write.
-                    Some(object) if object.meta().resource_version == version => return Err(refusal),
+            match self.write(object, facts.as_ref(), &plan).await? {
+                Sent::Done | Sent::Gone => return Ok(None),
+                Sent::Refused(refusal) => match self.read().await? {
+                    // The object has not changed: the API server, or one of its webhooks, does not accept this write.
+                    Some(object) if object.metadata.resource_version == refusal.version => {
+                        return Err(refusal.into_error());
+                    }
                     Some(object) => fresh = Some(object),
                     None => return Ok(None),
                 },
@@ -200,67 +126,140 @@ impl<K: Extension> Round<'_, K> {
         Err(Error::Conflicts)
     }
 
-    fn leave(&self, object: &K, reason: Reason) {
-        let (namespace, name) = (&self.key.0, &self.key.1);
+    /// What the decision needs to know about scripts.
+    fn scripting<'a>(&'a self, object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> Scripting<'a> {
+        let file = self.context.script.as_ref().map(File::script);
+        let uid = facts.map(|facts| facts.uid.as_str()).filter(|uid| !uid.is_empty());
+        let annotation = facts.and_then(|facts| facts.script.as_ref());
+        let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        Scripting {
+            script: source::strongest(annotation, object.base.script.as_ref(), file),
+            subject: Subject {
+                kind: K::KIND.name,
+                namespace: object.namespace(),
+                name: object.name(),
+                shoot: technical_id(object, facts),
+                purpose: object.spec.purpose(),
+                pools: object.spec.pools(),
+            },
+            record: Record::find(conditions),
+            drawn_seed: drawn_seed(uid.or(object.metadata.uid.as_deref()).unwrap_or_default()),
+            timeout: SignedDuration::try_from(K::KIND.timeout).unwrap_or(SignedDuration::MAX),
+        }
+    }
+
+    fn log_left(&self, object: &Object<K>, reason: Reason) {
+        let Key { namespace, name } = self.key;
         if reason == Reason::WaitsForCluster {
-            tracing::info!(namespace, name, "waits for its Cluster");
+            tracing::info!(namespace, name, "waiting for the Cluster");
         } else {
             tracing::debug!(namespace, name, ?reason, "nothing to do");
         }
         if reason != Reason::Foreign
-            && let Some(timestamp) = decide::unreadable_timestamp(object.meta())
+            && let Some(timestamp) = unreadable_timestamp(&object.metadata)
         {
             tracing::warn!(
-                namespace = self.key.0,
-                name = self.key.1,
+                namespace,
+                name,
                 timestamp,
-                "annotation gardener.cloud/timestamp is no RFC 3339 time and is not taken for a request"
+                "ignoring annotation gardener.cloud/timestamp: it is not an RFC 3339 time"
             );
         }
     }
 
-    /// What the decision has to know of scripts.
-    fn scripting<'a>(&'a self, object: &'a K, facts: Option<&'a ShootFacts>) -> Scripting<'a> {
-        let conditions = object.status().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        let file = self.context.script.as_ref().map(File::script);
-        let uid = facts.map(|facts| facts.uid.as_str()).filter(|uid| !uid.is_empty());
-        Scripting {
-            script: strongest(facts.and_then(|facts| facts.script.as_ref()), object.base().script.as_ref(), file),
-            subject: Subject {
-                kind: self.context.kind.as_str(),
-                namespace: &self.key.0,
-                name: &self.key.1,
-                shoot: write::technical_id(object, facts),
-                purpose: object.purpose(),
-                pools: object.pools(),
-            },
-            record: Record::find(conditions),
-            drawn_seed: drawn_seed(uid.or(object.meta().uid.as_deref()).unwrap_or_default()),
-            timeout: K::TIMEOUT,
+    /// Carries out a plan. On success, logs and counts the result and publishes its Events.
+    async fn write(&self, object: &Object<K>, facts: Option<&ShootFacts>, plan: &Plan) -> Result<Sent, Error> {
+        let outcome = match report_with_outcome(plan) {
+            Some(report) => self.outcome(object, facts, plan.operation, report).await?,
+            None => Ok(Outcome::default()),
+        };
+        let target = compose::Target {
+            kind: K::KIND.name,
+            finalizer: K::FINALIZER,
+            meta: &object.metadata,
+            status: object.status.as_ref(),
+        };
+        let composed = compose(plan, &target, outcome, self.now);
+        let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
+        if matches!(sent, Sent::Done) {
+            self.log_ended(object, plan.operation, &composed);
+            self.context.events.publish(object, plan.operation, &composed.events).await;
         }
+        Ok(sent)
     }
 
-    async fn read(&self) -> Result<Option<K>, Error> {
-        let request = self.request().get(&self.key.1, &GetParams::default());
+    /// What the kind reports. An inner error is an invalid value in the object or its Cluster; an outer error is a
+    /// failed request.
+    async fn outcome(
+        &self,
+        object: &Object<K>,
+        facts: Option<&ShootFacts>,
+        operation: OperationType,
+        report: &Report,
+    ) -> Result<Result<Outcome, Invalid>, Error> {
+        match operation {
+            OperationType::Delete => return Ok(Ok(Outcome::default())),
+            OperationType::Migrate => return Ok(Ok(Outcome { status: K::migrated(), secrets: Vec::new() })),
+            _ => {}
+        }
+        let mut shoot = Arc::new(Ok(K::Shoot::default()));
+        if let Some(cluster) = K::cluster(object).filter(|_| object.spec.reads_shoot()) {
+            let Context { client, clusters, .. } = self.context;
+            let read = clusters.shoot(client, cluster, self.context.effort()).await;
+            // Not the object's fault: the next reconcile waits for the Cluster.
+            shoot = failed("read", "Cluster", read)?.ok_or(Error::ClusterGone)?;
+        }
+        let shoot = match shoot.as_ref() {
+            Ok(shoot) => shoot,
+            Err(invalid) => return Ok(Err(invalid.clone())),
+        };
+        let input = Input {
+            options: &self.context.options,
+            time: update_time(&object.metadata, self.now),
+            technical_id: technical_id(object, facts),
+            repeat_time: report.fault() == Some(Fault::RepeatTime),
+            failed_pools: report.record().map(Record::failed_pools).unwrap_or_default(),
+            shoot,
+        };
+        Ok(K::outcome(object, &input))
+    }
+
+    /// Logs and counts an operation that ended.
+    fn log_ended(&self, object: &Object<K>, operation: OperationType, composed: &Composed) {
+        let Some(ended) = composed.ended else { return };
+        let Key { namespace, name } = self.key;
+        if let Some(invalid) = &composed.refusal {
+            let field = &invalid.field;
+            tracing::warn!(namespace, name, field, error = %invalid, "{} failed: correct the field", operation.as_str());
+        }
+        let outcome = if ended == State::Succeeded { "Succeeded" } else { "Error" };
+        let metrics = &self.context.metrics;
+        metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
+        let view = ObjectView { meta: &object.metadata, base: &object.base, status: object.status.as_ref() };
+        // Without a new request the timestamp may belong to one that was served long ago.
+        let is_answer = composed.is_answer || view.timestamp_is_news();
+        if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {
+            let seconds = self.now.duration_since(requested).as_secs_f64() + self.started.elapsed().as_secs_f64();
+            metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
+        }
+        tracing::info!(namespace, name, script = composed.script, "{} {outcome}", operation.as_str());
+    }
+
+    async fn read(&self) -> Result<Option<Object<K>>, Error> {
+        let request = self.key.request::<K>().get(&self.key.name, &GetParams::default());
         let request = failed("read", "object", request.map_err(kube::Error::BuildRequest))?;
-        match self.context.client.request::<K>(request).await {
+        match self.context.client.request::<Object<K>>(request).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             read => failed("read", "object", read).map(Some),
         }
     }
-
-    fn request(&self) -> Request {
-        let namespace = Some(self.key.0.as_str()).filter(|namespace| !namespace.is_empty());
-        Request::new(K::url_path(&(), namespace))
-    }
 }
 
-pub(crate) fn set(gauge: &prometheus::IntGauge, value: usize) {
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+/// The Shoot's name in the seed.
+fn technical_id<'a, K: MockKind>(object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> &'a str {
+    let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
+    technical_id.or(K::cluster(object)).unwrap_or_default()
 }
 
-fn failed<T>(verb: &'static str, target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
-    result.map_err(|source| Error::Request { verb, target, source: Box::new(source) })
-}
-
-mod write;
+#[cfg(test)]
+mod tests;

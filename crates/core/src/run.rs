@@ -1,4 +1,4 @@
-//! How a process starts, serves and stops.
+//! How a controller process starts, serves and stops.
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -6,88 +6,87 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
-use futures::{Stream, StreamExt, future, stream};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, reflector, watcher};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Ready};
-use crate::args::Args;
-use crate::behaviour::File;
-use crate::client;
-use crate::cluster::Clusters;
+use crate::context::Context;
 use crate::events::Events;
-use crate::extension::{Extension, Scoped};
-use crate::heartbeat::Heartbeat;
-use crate::lease::{Election, Lost};
-use crate::metrics::Metrics;
-use crate::objects::{Key, Objects, key};
-use crate::problem::{problem, whole};
-use crate::queue::Queue;
-use crate::reconcile::{Context, reconcile, set};
-use crate::shutdown;
-use crate::watched::Watched;
+use crate::kind::MockKind;
+use crate::pipeline::{follow_clusters, follow_objects, reconciles, resync};
+use crate::process::admin::{self, Ready};
+use crate::process::args::Args;
+use crate::process::heartbeat::Heartbeat;
+use crate::process::lease::{Election, Lost};
+use crate::process::metrics::Metrics;
+use crate::process::{client, log, shutdown};
+use crate::script::source::File;
+use crate::start_error::StartError;
+use crate::watch::clusters::Clusters;
+use crate::watch::decode::Guarded;
+use crate::watch::memory::Memory;
+use crate::watch::queue::WorkQueue;
 
-/// How long rounds that are under way may take to end after SIGTERM; a Pod is killed after 30 s.
+/// How long reconciles in flight may take after SIGTERM. Kubernetes kills a Pod after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
-/// Watches are not perfect: every object is looked at once in an hour, a part of all each minute. That costs no request.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
-const PARTS: usize = 60;
 
-/// The whole of a controller's `main`: flags from the command line, one line and exit code 1 for what keeps it from
-/// starting.
+/// The whole `main` of a controller. Flags come from the command line. A controller that cannot start prints one line
+/// and exits with code 1.
 #[must_use]
-pub fn main<K: Extension>() -> ExitCode {
-    let name = format!("mock-{}", K::kind(&()).to_lowercase());
-
+pub fn main<K: MockKind>() -> ExitCode {
+    let name = format!("mock-{}", K::KIND.name.to_lowercase());
     let matches = Args::<K::Options>::command().name(name.clone()).get_matches();
-    let result = Args::from_arg_matches(&matches).map_err(|error| error.to_string()).and_then(|args| {
-        args.init_log()?;
-        // There is no work for a second thread: with two, an object takes a tenth to a fifth more CPU time.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(problem("cannot start the runtime", "look at the limits of processes and open files"))?;
-        // As a task of its own: to wake what the runtime itself blocks on takes two system calls each time.
-        let served = runtime.block_on(runtime.spawn(serve::<K>(name.clone(), args)));
-        let result = served.unwrap_or_else(|failed| Err(failed.to_string()));
-        // A name that is being resolved would else be waited for.
-        runtime.shutdown_background();
-        result
-    });
+    let result = Args::from_arg_matches(&matches)
+        .map_err(StartError::because("cannot read the flags", "see --help"))
+        .and_then(|args| start::<K>(&name, args));
     match result {
         Ok(code) => code,
-        Err(message) => {
+        Err(error) => {
             #[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
             {
-                eprintln!("{name}: {message}");
+                eprintln!("{name}: {error}");
             }
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<ExitCode, String> {
+fn start<K: MockKind>(name: &str, args: Args<K::Options>) -> Result<ExitCode, StartError> {
+    log::init(&args.log_level, args.log_format)?;
+    let cannot_run = "cannot start the runtime";
+    let limits = "check the limits of processes and open files";
+    // There is no work for a second thread: with two, a reconcile takes 10 to 20 % more CPU time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(StartError::because(cannot_run, limits))?;
+    // A separate task: waking the future that the runtime blocks on takes two system calls each time.
+    let served = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
+    // Otherwise shutdown would block on a pending DNS lookup.
+    runtime.shutdown_background();
+    served.map_err(StartError::because("the controller panicked", "report this")).flatten()
+}
+
+async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<ExitCode, StartError> {
+    const REPORT: &str = "report this";
     let script = args.script.as_deref().map(File::read).transpose()?;
     let config = client::config(args.kubeconfig.as_deref()).await?;
     let client = client::new(config.clone())?;
-    let metrics = Metrics::new().map_err(problem("cannot set up metrics", "report this"))?;
+    let metrics = Metrics::new().map_err(StartError::because("cannot set up metrics", REPORT))?;
     let ready = Ready::default();
     if let Some(address) = args.admin_address {
-        let listener = admin::bind(address).await.map_err(problem(
-            &format!("cannot listen on --admin-address {address}"),
-            "choose a free port of this machine",
-        ))?;
+        let attempt = format!("cannot listen on --admin-address {address}");
+        let bound = admin::bind(address).await;
+        let listener = bound.map_err(StartError::because(attempt, "choose a free port of this machine"))?;
         tokio::spawn(admin::serve(listener, ready.clone(), metrics.clone()));
     }
-    let stop = shutdown::on_signal().map_err(problem("cannot wait for signals", "report this"))?;
+    let stop = shutdown::on_signal().map_err(StartError::because("cannot wait for signals", REPORT))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     let server = client::address(&config);
-    tracing::info!(kind = %K::kind(&()), ?types, namespace = args.namespace, server, "serving");
-    // Connections of their own: a renewal must not spend its few seconds on those that other requests found dead.
+    tracing::info!(kind = K::KIND.name, ?types, namespace = args.namespace, server, "serving");
+    // Separate connections: a renewal must not spend its few seconds on connections that other requests found dead.
     let leases = client::new(config)?;
-    let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone()));
-    let election = election.transpose().map_err(problem("cannot take part in leader election", "report this"))?;
+    let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone())).transpose();
+    let election = election.map_err(StartError::because("cannot take part in leader election", REPORT))?;
     let interval = args.heartbeat_renew_interval_seconds;
     let heartbeat = args.heartbeat.then(|| Heartbeat::new(leases, &name, interval, metrics.clone()));
     let context = Arc::new(Context::<K> {
@@ -98,11 +97,10 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
         options: args.kind,
         concurrency: args.concurrency,
         name,
-        kind: K::kind(&()).into_owned(),
         script,
         clusters: Clusters::default(),
-        objects: Objects::default(),
-        queue: Queue::default(),
+        memory: Memory::default(),
+        queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     });
     tokio::spawn({
@@ -113,21 +111,21 @@ async fn serve<K: Extension>(name: String, args: Args<K::Options>) -> Result<Exi
             }
         }
     });
-    match Box::pin(run(context, args.namespace, ready, stop, election, heartbeat)).await {
+    Ok(match Box::pin(run(context, args.namespace, ready, stop, election, heartbeat)).await {
         Ok(()) => {
             tracing::info!("stopped");
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Err(lost) => {
-            tracing::error!("lost the Lease, ending: {lost}");
-            Ok(ExitCode::FAILURE)
+            tracing::error!("lost the Lease, exiting: {lost}");
+            ExitCode::FAILURE
         }
-    }
+    })
 }
 
-/// Serves until `stop`; returns when the rounds under way have ended, or after [`GRACE`], and the Lease is released.
-/// Losing the Lease ends it at once.
-async fn run<K: Extension>(
+/// Serves until `stop`. Returns when the reconciles in flight have ended, or after [`GRACE`], and the Lease is
+/// released. Losing the Lease ends it immediately.
+async fn run<K: MockKind>(
     context: Arc<Context<K>>,
     namespace: Option<String>,
     ready: Ready,
@@ -135,16 +133,19 @@ async fn run<K: Extension>(
     mut election: Option<Election>,
     heartbeat: Option<Heartbeat>,
 ) -> Result<(), Lost> {
-    let (store, writer) = reflector::store::<Watched<K>>();
-    let api = K::Scope::api::<Watched<K>>(context.client.clone(), namespace.as_deref());
-    // An object may hold all files of a machine: pages are small, so that a list does not need much memory at once.
+    let (store, writer) = reflector::store::<Guarded<K>>();
+    let api: Api<Guarded<K>> = match &namespace {
+        Some(namespace) if K::KIND.namespaced => Api::namespaced_with(context.client.clone(), namespace, &()),
+        _ => Api::all_with(context.client.clone(), &()),
+    };
+    // Small pages: an object may contain all files of a machine, and a page has to fit into memory.
     let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
         if let Ok(object) = &mut object.0 {
-            object.forget();
+            object.spec.forget();
         }
     });
     let listed = store.clone();
-    // Both are followed from the very start, also while nobody asks for them yet.
+    // Both watches are followed from the start, also while this process stands by.
     tokio::spawn(follow_objects(context.clone(), reflector::reflector(writer, events), store.clone()));
     if K::WATCHES_CLUSTERS {
         tokio::spawn(follow_clusters(context.clone(), namespace));
@@ -152,7 +153,7 @@ async fn run<K: Extension>(
     let announce = async {
         if listed.wait_until_ready().await.is_ok() {
             tracing::info!(objects = listed.len(), "listed");
-            clusters_listed(&context).await;
+            context.clusters_listed().await;
             ready.set();
             tracing::info!(objects = listed.len(), "ready");
         }
@@ -171,29 +172,27 @@ async fn run<K: Extension>(
         }
     }
     context.metrics.leader.set(1);
-    let rounds = async {
-        // Before, absent Clusters are not known to be absent.
+    let workers = async {
         tokio::select! {
-            () = clusters_listed(&context) => {}
+            () = context.clusters_listed() => {}
             () = stop.cancelled() => return,
         }
-        let rounds = rounds(context.clone(), store.clone()).take_until(stop.cancelled());
-        let rounds = rounds.buffer_unordered(context.concurrency.into());
-        rounds.for_each(async |()| {}).await;
+        let reconciles = reconciles(context.clone(), store.clone()).take_until(stop.cancelled());
+        reconciles.buffer_unordered(context.concurrency.into()).for_each(async |()| {}).await;
     };
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
-        tracing::warn!("stopping although rounds are under way");
+        tracing::warn!("stopping although reconciles are in flight");
     };
     tokio::select! {
-        // The Lease comes first: a process that was suspended must not write before it knows that it still leads.
+        // The Lease comes first: a suspended process must not write before it knows that it still leads.
         biased;
         lost = or_never(election.as_mut().map(Election::hold)) => return Err(lost),
-        () = pin!(rounds) => {}
+        () = pin!(workers) => {}
         () = announce => {}
         () = overdue => {}
-        () = look_again(&context, &store) => {}
+        () = resync(&context, &store) => {}
         () = or_never(heartbeat.as_ref().map(Heartbeat::beat)) => {}
     }
     if let Some(election) = &mut election {
@@ -206,102 +205,5 @@ async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-fn watch_failed<K: Extension>(context: &Context<K>, what: &str, error: &watcher::Error) {
-    context.metrics.errors.with_label_values(&["watch"]).inc();
-    tracing::warn!(server = context.server, error = whole(error), "cannot watch {what}, trying again");
-}
-
-/// Keeps the memory of objects, and the queue, up with the watch.
-async fn follow_objects<K: Extension>(
-    context: Arc<Context<K>>,
-    events: impl Stream<Item = watcher::Result<watcher::Event<Watched<K>>>>,
-    store: Store<Watched<K>>,
-) {
-    let cluster = |object: &Watched<K>| object.0.as_ref().ok()?.cluster().map(str::to_owned);
-    let mut events = pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Err(error) => watch_failed(&context, &K::plural(&()), &error),
-            Ok(watcher::Event::Apply(object)) => {
-                context.objects.seen(&object, cluster(&object).as_deref());
-                waits(&context, key(&object));
-            }
-            Ok(watcher::Event::Delete(object)) => {
-                context.objects.gone(&object);
-                gone(&context, &key(&object));
-            }
-            Ok(watcher::Event::Init) => context.objects.list_began(),
-            // The store shows listed objects only when the list is complete.
-            Ok(watcher::Event::InitApply(object)) => context.objects.listed(&object, cluster(&object).as_deref()),
-            Ok(watcher::Event::InitDone) => {
-                context.objects.list_ended();
-                store.state().iter().for_each(|object| waits(&context, key(object.as_ref())));
-            }
-        }
-    }
-}
-
-/// Keeps what is known of Clusters up with their watch; the objects of those that changed are looked at.
-async fn follow_clusters<K: Extension>(context: Arc<Context<K>>, only: Option<String>) {
-    let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
-    while let Some(names) = changes.next().await {
-        match names {
-            Err(error) => watch_failed(&context, "clusters", &error),
-            Ok(names) => {
-                let keys = names.iter().flat_map(|name| context.objects.of_cluster(name));
-                keys.for_each(|key| waits(&context, key));
-            }
-        }
-    }
-}
-
-/// Lets one part of all objects after the other wait for a round.
-async fn look_again<K: Extension>(context: &Context<K>, store: &Store<Watched<K>>) {
-    for part in (0..PARTS).cycle() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        store.state().iter().skip(part).step_by(PARTS).for_each(|object| waits(context, key(object.as_ref())));
-    }
-}
-
-fn waits<K: Extension>(context: &Context<K>, key: Key) {
-    set(&context.metrics.queued, context.queue.push(key));
-}
-
-fn gone<K: Extension>(context: &Context<K>, key: &Key) {
-    set(&context.metrics.queued, context.queue.gone(key));
-}
-
-/// The rounds of those whose turn it is, one after the other.
-fn rounds<K: Extension>(
-    context: Arc<Context<K>>,
-    store: Store<Watched<K>>,
-) -> impl Stream<Item = impl Future<Output = ()>> {
-    let turns = stream::unfold(context.clone(), async |context| Some((context.queue.next().await, context)));
-    turns.filter_map(move |(key, waiting)| future::ready(round(&context, &store, key, waiting)))
-}
-
-/// The round of an object as it is now; none if it is gone.
-fn round<K: Extension>(
-    context: &Arc<Context<K>>,
-    store: &Store<Watched<K>>,
-    key: Key,
-    waiting: usize,
-) -> Option<impl Future<Output = ()> + use<K>> {
-    set(&context.metrics.queued, waiting);
-    let object = ObjectRef::new(&key.1);
-    let object = store.get(&if key.0.is_empty() { object } else { object.within(&key.0) });
-    if object.is_none() {
-        context.queue.ended(&key, None);
-    }
-    Some(reconcile(object?, context.clone(), key, waiting))
-}
-
-/// Returns when absent Clusters are known to be absent.
-async fn clusters_listed<K: Extension>(context: &Context<K>) {
-    if K::WATCHES_CLUSTERS {
-        context.clusters.listed().await;
     }
 }

@@ -1,50 +1,40 @@
-//! Infrastructure: reports the networks of a shoot, and a state that shows whether a migration carried it over.
+//! Infrastructure: reports the networks of a Shoot, and a state that shows whether a migration carried it over.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use k8s_openapi::jiff::SignedDuration;
-use kube::{CustomResource, Resource, ResourceExt};
-use mock_core::contract::{MOCK_API_VERSION, Status};
-use mock_core::extension::{Base, Extension, Input, Invalid, Outcome};
+use mock_core::contract::kinds;
+use mock_core::kind::{Input, Invalid, Kind, MockKind, Object, Outcome, ShootView};
+use mock_core::script::MOCK_API_VERSION;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// What is read of an Infrastructure.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Infrastructure", schema = "disabled")]
-#[kube(namespaced, status = "InfrastructureStatus")]
-pub struct InfrastructureSpec {
-    /// Type and class.
-    #[serde(flatten)]
-    pub base: Base,
-}
+/// What is read of the spec.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Infrastructure {}
 
 /// What is read of the status.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct InfrastructureStatus {
-    /// The part that all kinds share.
-    #[serde(flatten)]
-    pub common: Status,
-    /// What was reported before.
+pub struct Reported {
+    /// The networks that were reported before.
     pub networking: Option<Networks>,
-    /// Ours, or whatever another seed's provider left.
+    /// Our state, or that of the provider on another seed.
     pub state: Option<Value>,
 }
 
-/// Networks, first of all families the first.
+/// Networks, the primary IP family first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Networks {
-    /// Of machines.
+    /// Networks of machines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
-    /// Of Pods.
+    /// Networks of Pods.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<String>,
-    /// Of Services.
+    /// Networks of Services.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
 }
@@ -52,7 +42,7 @@ pub struct Networks {
 /// Flags of this controller.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Network of machines where the Shoot names none; once for each IP family
+    /// Network of machines for Shoots that name none; one per IP family
     #[arg(long, value_name = "CIDR", default_values = ["10.250.0.0/16", "fd00:10:250::/48"])]
     pub default_nodes: Vec<IpNet>,
 }
@@ -86,52 +76,41 @@ struct ShootStatus {
     networking: Option<Networks>,
 }
 
-impl Extension for Infrastructure {
-    type Options = Options;
+impl ShootView for Shoot {}
+
+impl MockKind for Infrastructure {
+    type Reported = Reported;
     type Shoot = Shoot;
-    const FINALIZER: &'static str = "extensions.gardener.cloud/infrastructure";
+    type Options = Options;
+    const KIND: &'static Kind = &kinds::INFRASTRUCTURE;
     const TYPES: &'static [&'static str] = &["mock"];
-    const READS_SHOOT: bool = true;
-    const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-    fn base(&self) -> &Base {
-        &self.spec.base
-    }
-
-    fn status(&self) -> Option<&Status> {
-        self.status.as_ref().map(|status| &status.common)
-    }
-
-    fn outcome(&self, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
-        let networks = networks(input.shoot, self.reported(), &input.options.default_nodes)?;
+    fn outcome(object: &Object<Self>, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+        let reported = object.reported.networking.as_ref().map_or(&[][..], |networks| &networks.nodes);
+        let networks = networks(input.shoot, reported, &input.options.default_nodes)?;
         let mut outcome = Outcome::default();
-        let mut report = |field: &str, value| outcome.status.insert(field.to_owned(), value);
-        report("egressCIDRs", json!(networks.nodes));
-        // A merge patch keeps what it does not name: a network that is gone has to be named.
-        report("networking", json!({ "nodes": networks.nodes, "pods": networks.pods, "services": networks.services }));
-        report("providerStatus", json!({ "apiVersion": MOCK_API_VERSION, "kind": "InfrastructureStatus" }));
-        if self.status.as_ref().is_none_or(|status| status.state.is_none()) {
-            let state = json!({ "apiVersion": MOCK_API_VERSION, "kind": "InfrastructureState", "id": self.id() });
-            report("state", state);
+        outcome.report("egressCIDRs", json!(networks.nodes));
+        // A merge patch keeps what it does not name: removed networks have to be named.
+        let networking = json!({ "nodes": networks.nodes, "pods": networks.pods, "services": networks.services });
+        outcome.report("networking", networking);
+        let provider_status = json!({ "apiVersion": MOCK_API_VERSION, "kind": "InfrastructureStatus" });
+        outcome.report("providerStatus", provider_status);
+        if object.reported.state.is_none() {
+            let state = json!({ "apiVersion": MOCK_API_VERSION, "kind": "InfrastructureState", "id": id(object) });
+            outcome.report("state", state);
         }
         Ok(outcome)
     }
 }
 
-impl Infrastructure {
-    fn reported(&self) -> &[String] {
-        self.status.as_ref().and_then(|status| status.networking.as_ref()).map_or(&[], |networks| &networks.nodes)
-    }
-
-    /// What a cloud would have called the network it made: new with each creation, the same after a migration.
-    fn id(&self) -> String {
-        let created = self.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
-        let hash = Sha256::digest(format!("{}/{created}", self.meta().namespace.as_deref().unwrap_or_default()));
-        hash.iter().take(8).fold("mock-".to_owned(), |id, byte| id + &format!("{byte:02x}"))
-    }
+/// A cloud's name for the network: a new one with each creation, the same one after a migration.
+fn id(object: &Object<Infrastructure>) -> String {
+    let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
+    let hash = Sha256::digest(format!("{}/{created}", object.namespace()));
+    hash.iter().take(8).fold("mock-".to_owned(), |id, byte| id + &format!("{byte:02x}"))
 }
 
-/// Networks of all IP families of the Shoot, its primary one first.
+/// The networks of all IP families of the Shoot, the primary family first.
 fn networks(shoot: &Shoot, reported: &[String], defaults: &[IpNet]) -> Result<Networks, Invalid> {
     let none = Networking::default();
     let spec = shoot.spec.networking.as_ref().unwrap_or(&none);
@@ -142,13 +121,11 @@ fn networks(shoot: &Shoot, reported: &[String], defaults: &[IpNet]) -> Result<Ne
         let Some(cidr) = cidr else { continue };
         let problem = match cidr.parse::<IpNet>() {
             Err(_) => format!("{cidr:?} is no CIDR such as 10.250.0.0/16"),
-            // As gardener-apiserver has it (`pkg/api/core/validation/shoot.go`).
+            // The same rule as in gardener-apiserver (`pkg/api/core/validation/shoot.go`).
             Ok(net) if !families.iter().any(|family| name(net.addr()) == family) => {
                 let family = name(net.addr());
-                format!(
-                    "{cidr:?} is of {family}, expected one of {}; or add {family} to ipFamilies",
-                    families.join(", ")
-                )
+                let expected = families.join(", ");
+                format!("{cidr:?} is {family}, expected one of {expected}; or add {family} to ipFamilies")
             }
             Ok(_) => continue,
         };

@@ -27,17 +27,17 @@ fn each_ip_family_has_a_network_of_machines() {
 }
 
 #[test]
-fn a_network_that_is_no_cidr_is_named() {
+fn a_network_that_is_no_cidr_is_an_error_that_names_the_field() {
     let error = nodes(&json!({ "spec": { "networking": { "pods": "10.0.0.0" } } }), &[]).unwrap_err();
     assert_eq!(error.field, "spec.shoot.spec.networking.pods of the Cluster");
 }
 
 #[test]
-fn a_network_of_a_family_that_the_shoot_does_not_have_is_named() {
+fn a_network_of_an_ip_family_that_the_shoot_lacks_is_an_error_that_names_the_field() {
     for families in [json!(null), json!(["IPv4"])] {
         let shoot = json!({ "spec": { "networking": { "nodes": "2001:db8::/48", "ipFamilies": families } } });
         let error = nodes(&shoot, &["10.2.0.0/16"]).unwrap_err();
         assert_eq!(error.field, "spec.shoot.spec.networking.nodes of the Cluster");
-        assert!(error.problem.contains("is of IPv6, expected one of IPv4"), "{error}");
+        assert!(error.problem.contains("is IPv6, expected one of IPv4"), "{error}");
     }
 }

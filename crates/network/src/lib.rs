@@ -1,42 +1,29 @@
-//! Network: reports the IP families that it was asked for. A real provider would deploy a CNI plug-in.
+//! Network: reports the requested IP families. A real provider would deploy a CNI plug-in.
 
-use kube::CustomResource;
-use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, NoShoot, Outcome};
-use serde::{Deserialize, Serialize};
+use mock_core::contract::kinds;
+use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, NoReport, NoShoot, Object, Outcome};
+use serde::Deserialize;
 use serde_json::json;
 
-/// What is read of a Network.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Network", schema = "disabled")]
-#[kube(namespaced, status = "Status")]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkSpec {
-    /// Type and class.
-    #[serde(flatten)]
-    pub base: Base,
-    /// IPv4, IPv6 or both; gardenlet reads them back when a shoot moves to dual-stack
+/// What is read of the spec.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Network {
+    /// IPv4, IPv6 or both. gardenlet reads them back when a Shoot moves to dual-stack
     /// (`pkg/gardenlet/operation/botanist/dualstackmigration.go`).
     pub ip_families: Option<Vec<String>>,
 }
 
-impl Extension for Network {
-    type Options = NoOptions;
+impl MockKind for Network {
+    type Reported = NoReport;
     type Shoot = NoShoot;
-    const FINALIZER: &'static str = "extensions.gardener.cloud/network";
+    type Options = NoOptions;
+    const KIND: &'static Kind = &kinds::NETWORK;
     const TYPES: &'static [&'static str] = &["mock"];
 
-    fn base(&self) -> &Base {
-        &self.spec.base
-    }
-
-    fn status(&self) -> Option<&Status> {
-        self.status.as_ref()
-    }
-
-    fn outcome(&self, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+    fn outcome(object: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         let mut outcome = Outcome::default();
-        outcome.status.insert("ipFamilies".to_owned(), json!(self.spec.ip_families));
+        outcome.report("ipFamilies", json!(object.spec.ip_families));
         Ok(outcome)
     }
 }

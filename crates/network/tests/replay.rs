@@ -1,31 +1,32 @@
-//! A scripted run is the same run again: for a thousand shoots, at any concurrency, in any order, with a second
-//! replica, and when the controller is killed in the middle of it.
+//! A script has the same outcome in every run: for a thousand Shoots, at any concurrency, in any order, with a second
+//! replica, and with controllers that are killed in between.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
+use extension_contract::{GROUP, OPERATION_ANNOTATION, OperationType, TIMESTAMP_ANNOTATION, VERSION};
 use futures::{StreamExt, TryStreamExt, stream};
+use gardener_testbed::assets::Assets;
+use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::process::Process;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use mock_core::behaviour::{Phase, Record, Script, Subject, foresee};
-use mock_core::contract::{GROUP, OPERATION_ANNOTATION, OperationType, TIMESTAMP_ANNOTATION, VERSION};
-use mock_core::extension::Extension;
+use mock_core::kind::MockKind;
+use mock_core::script::simulate::simulate;
+use mock_core::script::{Phase, Record, Script, Subject};
 use mock_network::Network;
-use mock_testbed::assets::Assets;
-use mock_testbed::bed::{Options, TestBed};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
 
 const SHOOTS: usize = 1000;
-/// How many requests the stand-in for gardenlet has under way.
+/// How many requests are in flight at a time.
 const AT_ONCE: usize = 32;
 
 const SCRIPT: &str = "
@@ -53,14 +54,14 @@ struct Run {
     killed: bool,
 }
 
-/// The quietest run there is, and one with everything that may come in between.
+/// An undisturbed run, and one with every disturbance.
 const RUNS: [Run; 2] = [
     Run { concurrency: 1, replicas: 1, shuffled: false, killed: false },
     Run { concurrency: 32, replicas: 2, shuffled: true, killed: true },
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_shoots_have_one_outcome_however_they_are_served() {
+async fn a_script_has_the_same_outcome_at_any_concurrency_order_and_after_kills() {
     let assets = Assets::locate(&|_| {}).unwrap();
     let bed = TestBed::start(&assets, Options { audit: false, ..Options::default() }).await.unwrap();
     let client = bed.client();
@@ -69,7 +70,7 @@ async fn a_thousand_shoots_have_one_outcome_however_they_are_served() {
     for_each(0..SHOOTS, async |shoot| make_shoot(&client, &namespace(shoot)).await).await;
 
     let mut outcomes = follow(client.clone());
-    let expected = foreseen();
+    let expected = simulated();
     assert!(expected.contains("attempt 4 by no rule Create/Succeeded") && expected.contains("Processing"));
     for run in RUNS {
         let outcome = play(&bed, &client, &mut outcomes, &script, &run).await;
@@ -78,7 +79,7 @@ async fn a_thousand_shoots_have_one_outcome_however_they_are_served() {
     bed.stop().await.unwrap();
 }
 
-/// Deletes the objects of the run before, creates them anew, and waits until each has come to rest.
+/// Deletes the objects of the previous run, creates new ones, and waits until all of them are at rest.
 async fn play(
     bed: &TestBed,
     client: &Client,
@@ -86,7 +87,7 @@ async fn play(
     script: &Path,
     run: &Run,
 ) -> String {
-    let controllers = || (0..run.replicas).map(|_| controller(bed, script, run.concurrency)).collect::<Vec<_>>();
+    let controllers = || (0..run.replicas).map(|_| start(bed, script, run.concurrency)).collect::<Vec<_>>();
     let mut running = controllers();
     if !outcomes.borrow().is_empty() {
         for_each(0..SHOOTS, async |shoot| {
@@ -95,7 +96,7 @@ async fn play(
         .await;
         until(outcomes, Outcomes::is_empty).await;
     }
-    // Any order will do that is another one: 7 and 1000 have no common divisor.
+    // Another order: 7 and 1000 have no common divisor.
     let order = (0..SHOOTS).map(|index| if run.shuffled { (index * 7 + 3) % SHOOTS } else { index });
     let creating = for_each(order, async |shoot| {
         networks(client, Some(&namespace(shoot))).create(&PostParams::default(), &object()).await.map(drop)
@@ -118,26 +119,27 @@ async fn play(
     table.into_values().flatten().collect()
 }
 
-/// The table that the script says there will be.
-fn foreseen() -> String {
+/// The table of outcomes that the script leads to.
+fn simulated() -> String {
     let script = Script::parse(SCRIPT).unwrap();
+    let timeout = Network::KIND.timeout.try_into().unwrap();
     let mut rows: Vec<String> = (0..SHOOTS)
         .map(|shoot| {
             let namespace = namespace(shoot);
             let shoot = namespace.as_str();
             let subject =
                 Subject { kind: "Network", namespace: shoot, name: "net", shoot, purpose: None, pools: Vec::new() };
-            let foreseen = foresee(&script, 2026, &subject, OperationType::Create, Network::TIMEOUT);
-            let rule = foreseen.rule.and_then(|rule| rule.name).unwrap_or("no rule".to_owned());
-            let state = if foreseen.takes.is_some() { "Succeeded" } else { "Processing" };
-            format!("{namespace} attempt {} by {rule} Create/{state}\n", foreseen.attempts)
+            let simulated = simulate(&script, 2026, &subject, OperationType::Create, timeout);
+            let rule = simulated.rule.and_then(|rule| rule.name).unwrap_or("no rule".to_owned());
+            let state = if simulated.takes.is_some() { "Succeeded" } else { "Processing" };
+            format!("{namespace} attempt {} by {rule} Create/{state}\n", simulated.attempts)
         })
         .collect();
     rows.sort();
     rows.concat()
 }
 
-/// The row of an object that is at rest.
+/// The row of an object in the table. Returns `None` until the object is at rest.
 fn row(namespace: &str, object: &Value) -> Option<String> {
     let record = Record::find(object["status"]["conditions"].as_array()?)?;
     let ended = record.phase == Phase::Served || record.due.is_none();
@@ -150,16 +152,15 @@ fn row(namespace: &str, object: &Value) -> Option<String> {
     (ended && taken_up && held).then_some(row)
 }
 
-fn controller(bed: &TestBed, script: &Path, concurrency: u16) -> Child {
+fn start(bed: &TestBed, script: &Path, concurrency: u16) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mock-network"));
     command.arg("--kubeconfig").arg(bed.kubeconfig()).arg("--script").arg(script);
     command.args(["--concurrency", &concurrency.to_string(), "--log-level", "error"]);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    bed.spawn(command).unwrap()
+    Process::start(bed.supervisor(), "mock-network", command, bed.dir().join("mock-network.log")).unwrap()
 }
 
-/// By namespace, the row of an object in the table of outcomes, once it is at rest. Kept by a watch: to list them over
-/// and over would cost more than to serve them.
+/// The row of each object by namespace, `None` until the object is at rest. A watch keeps it up to date: listing again
+/// and again would cost more than serving the objects.
 type Outcomes = BTreeMap<String, Option<String>>;
 
 fn follow(client: Client) -> watch::Receiver<Outcomes> {
@@ -176,7 +177,7 @@ fn follow(client: Client) -> watch::Receiver<Outcomes> {
                 }
                 Ok(Event::Delete(object)) => sender.send_modify(|outcomes| drop(outcomes.remove(&namespace(&object)))),
                 Ok(Event::Init) => sender.send_modify(Outcomes::clear),
-                // After an error it lists again.
+                // After an error the watcher lists again.
                 Ok(Event::InitDone) | Err(_) => {}
             }
         }
@@ -189,7 +190,7 @@ async fn until(outcomes: &mut watch::Receiver<Outcomes>, holds: impl FnMut(&Outc
         tokio::time::timeout(Duration::from_secs(180), outcomes.wait_for(holds)).await.map(|o| o.unwrap().clone());
     let now = outcomes.borrow();
     let waiting = now.iter().find(|(_, outcome)| outcome.is_none());
-    waited.unwrap_or_else(|_| panic!("{} objects, and one that never came to rest: {waiting:?}", now.len()))
+    waited.unwrap_or_else(|_| panic!("{} objects, and one of them never came to rest: {waiting:?}", now.len()))
 }
 
 async fn make_shoot(client: &Client, name: &str) -> kube::Result<()> {

@@ -1,19 +1,17 @@
-//! Reads which requests a test bed's API server was asked, from its audit log.
+//! Reads the requests to a test bed's API server from its audit log.
 //!
-//! The log is written in blocking mode: the API server ends a response only after its line is in the file. A request
-//! whose response a client has read to its end is therefore in the log, without waiting. Two kinds of requests appear
-//! late by nature: a watch when it ends, and a request whose client did not wait for the end of the response.
+//! The API server writes the log in blocking mode: it ends a response only after the line is in the file. A request is
+//! therefore in the log as soon as its client has read the response to the end. Two kinds of requests appear later: a
+//! watch appears when it ends, and so does a request whose client did not read the response to the end.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader},
-    path::PathBuf,
-};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 
-/// The policy for kube-apiserver: one line a request, without bodies. What the API server asks itself is left out.
+/// The audit policy: one line per request, without bodies, and without the API server's requests to itself.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -24,30 +22,30 @@ rules:
 - level: Metadata
 ";
 
-/// One request to the API server.
+/// A request to the API server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
     /// The name of the authenticated user.
     pub user: String,
-    /// The Kubernetes verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`; for a
-    /// path that is no resource, such as `/readyz`, the HTTP method in lower case.
+    /// The Kubernetes verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`. For a
+    /// path that is not a resource, such as `/readyz`, the HTTP method in lower case.
     pub verb: String,
     /// The path and query.
     pub uri: String,
-    /// The API group; empty for the core group and for a path that is no resource.
+    /// The API group. Empty for the core group and for a path that is not a resource.
     pub group: String,
-    /// The plural name of the resource; empty for a path that is no resource.
+    /// The plural name of the resource. Empty for a path that is not a resource.
     pub resource: String,
-    /// `status`, `finalize` and so on; empty for the resource itself.
+    /// The subresource, such as `status` or `finalize`. Empty for the resource itself.
     pub subresource: String,
-    /// The namespace; empty for a cluster-scoped resource or a request over all namespaces.
+    /// The namespace. Empty for a cluster-scoped resource and for a request that covers all namespaces.
     pub namespace: String,
-    /// The object's name; empty for a list, a watch, or a creation that leaves the name to the server.
+    /// The name of the object. Empty for a list, a watch, and a creation with a generated name.
     pub name: String,
-    /// The HTTP status code of the response; 0 if it had none.
+    /// The HTTP status code of the response, or 0 without a response.
     pub code: u16,
-    /// What the client called itself.
+    /// The user agent of the client.
     pub user_agent: String,
     /// When the API server received the request.
     pub at: MicroTime,
@@ -64,9 +62,9 @@ impl Audit {
         Self { log }
     }
 
-    /// The requests that `wanted` selects, in the order in which their responses ended.
+    /// Returns the requests that `wanted` selects, in the order in which their responses ended.
     ///
-    /// Reads the whole log each time, and blocks the calling thread for that.
+    /// Reads the whole log, and blocks the calling thread meanwhile.
     pub fn requests(&self, wanted: impl Fn(&Request) -> bool) -> io::Result<Vec<Request>> {
         let mut requests = Vec::new();
         let mut log = BufReader::new(File::open(&self.log)?);
@@ -74,7 +72,7 @@ impl Audit {
         loop {
             line.clear();
             log.read_until(b'\n', &mut line)?;
-            // The API server may be writing the last line right now; its request has not ended yet.
+            // The API server may still be writing the last line. That request has not ended yet.
             if line.last() != Some(&b'\n') {
                 return Ok(requests);
             }
@@ -151,7 +149,7 @@ mod tests {
     const LINE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/secrets/b","verb":"get","user":{"username":"admin","groups":["system:masters"]},"sourceIPs":["127.0.0.1"],"userAgent":"kube","objectRef":{"resource":"secrets","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":404},"requestReceivedTimestamp":"2020-09-13T12:26:40.123456Z","stageTimestamp":"2020-09-13T12:26:40.123456Z"}"#;
 
     #[test]
-    fn a_line_that_is_being_written_is_left_for_the_next_read() {
+    fn an_incomplete_last_line_is_ignored_until_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("audit.log");
         std::fs::write(&log, format!("{LINE}\n{}", &LINE[..LINE.len() / 2])).unwrap();

@@ -1,26 +1,24 @@
-//! Runs an image as a node does: its own root file system, read-only, its own user, and no privilege at all.
+//! Runs an image as a node does: with a read-only root file system, the image's user, and no privileges.
 //!
-//! `runc` starts it, as the first process of a PID namespace: when that process ends, by whatever cause, the kernel
-//! ends everything in the namespace. So nothing of a container outlives a
-//! [`Supervisor`](crate::supervisor::Supervisor), although runc puts it into a session of its own. It gets no cgroup,
-//! of which something would stay behind.
+//! `runc` starts the container as the first process of a PID namespace. When that process ends, the kernel kills all
+//! other processes in the namespace. No process of a container therefore outlives a
+//! [`Supervisor`](crate::supervisor::Supervisor), although runc moves the container to another session. The container
+//! has no cgroup, because a cgroup would outlive it.
 //!
-//! Its network is the caller's. A caller below `unshare --net` gives it nothing but the loopback.
+//! The container shares the caller's network. In `unshare --net`, that is only a loopback interface.
 
 mod image;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, io};
 
 use oci_spec::runtime::{self, Linux, LinuxNamespaceType, Process, Root, Spec, User};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
-/// Makes every cgroup hierarchy read-only in a mount namespace, so that runc makes no cgroup, and becomes runc.
+/// Remounts all cgroup hierarchies read-only, so that runc creates no cgroup, and then executes its arguments.
 const START: &str = r#"
 while read -r _ folder kind _; do
     case $kind in cgroup | cgroup2) mount -o remount,bind,ro "$folder" || exit ;; esac
@@ -28,47 +26,47 @@ done </proc/mounts
 exec "$@"
 "#;
 
-/// Programs that containers need, and the Debian packages they are in.
+/// The programs that containers need, each with its Debian package.
 const PROGRAMS: &[(&str, &str)] = &[("runc", "runc"), ("unshare", "util-linux"), ("mount", "mount")];
 
-/// Why an image cannot be run; every text is one line that ends with the remedy, where there is one.
+/// Why an image or a container cannot be used. Each message is one line. It ends with the remedy, if there is one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContainerError {
-    /// Only root may make namespaces.
+    /// Only root may create namespaces.
     #[error("containers need root: use sudo")]
     NotRoot,
-    /// A program is not there.
-    #[error("containers need {program}, which is not on PATH: `apt-get install {package}`")]
+    /// A program is missing.
+    #[error("containers need {program}, which is not on PATH: run `apt-get install {package}`")]
     Missing {
         /// The program.
         program: &'static str,
-        /// Its package.
+        /// The Debian package with the program.
         package: &'static str,
     },
-    /// The archive holds no image that can be run.
-    #[error("cannot use the image {}: {source}: build it with `cargo xtask images`", .archive.display())]
+    /// The archive contains no image that can run here.
+    #[error("cannot use the image {}: {source}: build the archive again", .archive.display())]
     Image {
         /// The archive.
         archive: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the archive.
         source: io::Error,
     },
-    /// What the image asks for would be refused where `runAsNonRoot` is set.
-    #[error("the image's user is {user:?}: it must be two numbers, such as 65532:65532")]
+    /// The image's user is not numeric. With `runAsNonRoot`, a kubelet rejects such an image.
+    #[error("the image's user is {user:?}: use two numbers, such as 65532:65532")]
     User {
-        /// The user.
+        /// The user in the image's configuration.
         user: String,
     },
-    /// A signal was meant for a container that does not run.
-    #[error("the container does not run: look at what it wrote before it ended")]
+    /// The container has not started, or has exited.
+    #[error("the container does not run: see its output")]
     NotRunning,
-    /// The operating system refused something.
+    /// An operation of the operating system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Tells whether containers can run here.
+/// Checks that containers can run on this machine, with this user.
 pub fn available() -> Result<(), ContainerError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for &(program, package) in PROGRAMS {
@@ -79,23 +77,23 @@ pub fn available() -> Result<(), ContainerError> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(ContainerError::NotRoot) }
 }
 
-/// What a Pod would say of a container.
+/// The settings of a container that a Pod would contain.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerOptions {
-    /// Arguments behind the image's entrypoint.
+    /// Arguments after the image's entrypoint.
     pub args: Vec<String>,
-    /// Variables beside the image's own.
+    /// Environment variables, in addition to the image's.
     pub env: Vec<(String, String)>,
-    /// Files and folders of this machine that the container sees.
+    /// Files and folders of this machine that the container can read.
     pub mounts: Vec<Mount>,
 }
 
-/// A file or folder that a container can read; the image's user must be able to.
+/// A file or folder that is mounted read-only. The image's user must have permission to read it.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// Its path here.
+    /// The path on this machine.
     pub source: PathBuf,
-    /// Its path in the container.
+    /// The path in the container.
     pub destination: PathBuf,
 }
 
@@ -109,7 +107,7 @@ impl Mount {
     }
 }
 
-/// An image that was unpacked and can be run, several times at once.
+/// An unpacked image. It can run several times at once.
 #[derive(Debug)]
 pub struct Image {
     folder: PathBuf,
@@ -121,9 +119,10 @@ pub struct Image {
 }
 
 impl Image {
-    /// Unpacks the image of an archive of `cargo xtask images`. The folder, which is made if it is not there, is the
-    /// image's own and must live as long as its containers: one below
-    /// [`Supervisor::folder`](crate::supervisor::Supervisor::folder).
+    /// Unpacks the image in an OCI archive to `folder`.
+    ///
+    /// Creates the folder if it does not exist. Only this image may use it, and it must live as long as the image's
+    /// containers: use a folder in [`Supervisor::folder`](crate::supervisor::Supervisor::folder).
     pub fn open(archive: &Path, folder: &Path) -> Result<Self, ContainerError> {
         available()?;
         let unpacked = image::unpack(archive, &folder.join("root"));
@@ -144,9 +143,11 @@ impl Image {
         })
     }
 
-    /// The command that runs the image in a container, with what it writes and how it ends as its own; a container
-    /// that a signal ended gives 128 + the signal. It is to be spawned once, by
-    /// [`Supervisor::spawn`](crate::supervisor::Supervisor::spawn), and to be made a [`Container`].
+    /// Returns the command that runs the image in a new container. Spawn it once, with
+    /// [`Supervisor::spawn`](crate::supervisor::Supervisor::spawn), and wrap the child in a [`Container`].
+    ///
+    /// The command has the container's output and exit status. After a signal, the status is 128 plus the signal's
+    /// number.
     pub fn command(&self, options: &ContainerOptions) -> Result<Command, ContainerError> {
         let name = format!("container-{}", self.containers.fetch_add(1, Ordering::Relaxed));
         let bundle = self.folder.join(&name);
@@ -156,24 +157,24 @@ impl Image {
 
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", START, "sh"]);
-        // Not as unprivileged as the flag's name sounds: it lets a container be without a cgroup.
+        // Despite its name, this flag only makes runc tolerate that it cannot create a cgroup.
         command.args(["runc", "--rootless=true", "--root"]).arg(self.folder.join("runc"));
         command.args(["run", "--bundle"]).arg(bundle).arg(name);
         Ok(command)
     }
 
     fn spec(&self, options: &ContainerOptions) -> Spec {
-        let given = options.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let env = options.env.iter().map(|(name, value)| format!("{name}={value}"));
         let mut process = Process::default();
         process.set_user(self.user.clone()).set_cwd(self.working_dir.clone());
         process.set_args(Some([self.entrypoint.as_slice(), &options.args].concat()));
-        process.set_env(Some(self.env.iter().cloned().chain(given).collect()));
+        process.set_env(Some(self.env.iter().cloned().chain(env).collect()));
         process.set_capabilities(None).set_rlimits(None).set_no_new_privileges(Some(true));
 
         let mut root = Root::default();
         root.set_path(self.folder.join("root")).set_readonly(Some(true));
         let mut mounts = runtime::get_default_mounts();
-        // There is no cgroup that it could show.
+        // The container has no cgroup that this mount could show.
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
         mounts.extend(options.mounts.iter().map(Mount::bind));
         let mut namespaces = runtime::get_default_namespaces();
@@ -189,30 +190,32 @@ impl Image {
     }
 }
 
-/// A container that was started.
+/// A started container.
 #[derive(Debug)]
 pub struct Container(Child);
 
 impl Container {
-    /// The container of a child that was spawned from [`Image::command`].
+    /// Wraps a child that was spawned from [`Image::command`].
     #[must_use]
     pub fn new(child: Child) -> Self {
         Self(child)
     }
 
-    /// Waits until the container has ended.
+    /// Waits until the container has exited.
     pub async fn wait(&mut self) -> Result<ExitStatus, ContainerError> {
         Ok(self.0.wait().await?)
     }
 
-    /// Asks the container to end, by SIGTERM to its first process, and waits until it has. As everywhere, a first
-    /// process that has not set a handler yet does not hear of it: wait for a sign of life before.
+    /// Sends SIGTERM to the container's first process, and waits until the container has exited.
+    ///
+    /// The kernel drops the signal if the process has not installed a handler yet. Wait for the container's first
+    /// output before calling this function.
     pub async fn terminate(&mut self) -> Result<ExitStatus, ContainerError> {
         rustix::process::kill_process(self.init()?, Signal::TERM).map_err(io::Error::from)?;
         self.wait().await
     }
 
-    /// Ends the container, by SIGKILL to its first process, or before there is one, and waits until it has ended.
+    /// Kills the container, and waits until it has exited. Works also before its first process exists.
     pub async fn kill(&mut self) -> Result<ExitStatus, ContainerError> {
         match self.init() {
             Ok(init) => rustix::process::kill_process(init, Signal::KILL).map_err(io::Error::from)?,
@@ -221,10 +224,10 @@ impl Container {
         self.wait().await
     }
 
-    /// The container's first process, by its ID here.
+    /// Returns the process ID of the container's first process, in this process's PID namespace.
     ///
     /// # Errors
-    /// There is none yet, or none any more.
+    /// [`ContainerError::NotRunning`] if the process does not exist yet, or has exited.
     pub fn init(&self) -> Result<Pid, ContainerError> {
         let unshare = self.0.id().ok_or(ContainerError::NotRunning)?;
         let descendants = children(unshare).into_iter().flat_map(children);
@@ -233,14 +236,14 @@ impl Container {
     }
 }
 
-/// The children of all threads of a process; none if it is gone.
+/// Returns the children of all threads of a process. Returns none if the process has exited.
 fn children(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// Whether a process is the first of its PID namespace.
+/// Returns whether a process is the first one of its PID namespace.
 fn is_init(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));

@@ -1,48 +1,48 @@
-//! Plays what a test needs of kube-controller-manager: garbage collection by owner, and the end of namespaces.
+//! Stands in for two controllers of kube-controller-manager: garbage collection and deletion of namespaces.
 //!
-//! A test bed has no kube-controller-manager; without one an object outlives its owner and a deleted namespace stays
-//! `Terminating` for ever. The stand-in knows `Secret`s, `ConfigMap`s and the custom resources that were defined when
-//! it started, as owners and as dependents. It does these two things as the original does:
+//! A test bed has no kube-controller-manager. Without it, an object outlives its owner, and a deleted namespace stays
+//! `Terminating`. The janitor knows `Secret`s, `ConfigMap`s and the custom resources that were defined when it started,
+//! as owners and as dependents. It behaves as the real controllers do:
 //!
-//! * An object is deleted when all its owners, compared by uid, are gone. (Not played: deletion in the foreground and
-//!   orphaning, which ask for a finalizer that nobody would remove here.)
-//! * All objects in a `Terminating` namespace are deleted, and when the last is gone, the namespace is finalized. An
-//!   object with finalizers keeps its namespace. (Not played: the namespace's conditions, and kinds other than those
-//!   above, whose objects stay in etcd.)
+//! * It deletes an object when all its owners, compared by uid, are gone. It does not support foreground deletion and
+//!   orphaning: nothing removes their finalizers.
+//! * It deletes all objects in a `Terminating` namespace, and finalizes the namespace when the last object is gone. An
+//!   object with finalizers keeps its namespace. The janitor does not write the namespace's conditions, and leaves
+//!   objects of other kinds in etcd.
 //!
-//! It works on watch events only, and asks the API server again before it does what cannot be undone.
+//! It acts on watch events only. Before it collects an object or finalizes a namespace, it verifies the decision with
+//! the API server.
 
 mod world;
 
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::{
-    api::core::v1::{ConfigMap, Namespace, Secret},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
-use kube::{
-    Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, PostParams, Preconditions},
-    runtime::{WatchStreamExt, watcher},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, PostParams, Preconditions};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
 use tokio::time::sleep;
 
 use self::world::{Dependent, Task, World};
 
-/// How many objects are worked on at a time.
+/// The maximum number of concurrent tasks.
 const CONCURRENCY: usize = 16;
 const ATTEMPTS: u32 = 6;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
-/// The finalizer in a namespace's spec that stands for its content.
+/// The finalizer in a namespace's spec that waits for the deletion of its content.
 const CONTENT: &str = "kubernetes";
 
 /// Index of the kind `Namespace`.
 const NAMESPACES: usize = 0;
 
-/// Works until it is dropped; ends only if the custom resource definitions cannot be listed at the start.
+/// Runs until it is dropped.
+///
+/// # Errors
+/// The custom resource definitions cannot be listed at the start.
 pub async fn run(client: Client) -> kube::Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut kinds = vec![
@@ -67,10 +67,10 @@ pub async fn run(client: Client) -> kube::Result<()> {
             .boxed()
     }));
     let mut world = World::new(NAMESPACES);
-    let hands = Hands { client, kinds };
+    let executor = Executor { client, kinds };
     events
         .flat_map(|(kind, event)| stream::iter(world.observe(kind, event)))
-        .for_each_concurrent(CONCURRENCY, |task| hands.carry_out(task))
+        .for_each_concurrent(CONCURRENCY, |task| executor.execute(task))
         .await;
     Ok(())
 }
@@ -93,24 +93,25 @@ struct Kind {
     is_namespaced: bool,
 }
 
-struct Hands {
+/// Executes the janitor's tasks.
+struct Executor {
     client: Client,
     kinds: Vec<Kind>,
 }
 
-impl Hands {
-    async fn carry_out(&self, task: Task) {
+impl Executor {
+    async fn execute(&self, task: Task) {
         let mut wait = FIRST_RETRY;
         for _ in 1..ATTEMPTS {
             match self.attempt(&task).await {
                 Ok(()) => return,
-                Err(error) => tracing::debug!(%error, ?task, "the janitor tries again"),
+                Err(error) => tracing::debug!(%error, ?task, "the janitor retries a task"),
             }
             sleep(wait).await;
             wait *= 2;
         }
         if let Err(error) = self.attempt(&task).await {
-            tracing::warn!(%error, ?task, "the janitor gave up");
+            tracing::warn!(%error, ?task, "the janitor gives up on a task");
         }
     }
 
@@ -131,7 +132,7 @@ impl Hands {
 
     async fn delete(&self, object: &Dependent) -> kube::Result<()> {
         let Some(api) = self.api(object.kind, &object.place) else { return Ok(()) };
-        // Another object of the same name is none of our business.
+        // A new object of the same name must not be deleted.
         let same = Preconditions { uid: Some(object.uid.clone()), resource_version: None };
         match api.delete(&object.name, &DeleteParams::default().preconditions(same)).await {
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
@@ -139,7 +140,7 @@ impl Hands {
         }
     }
 
-    /// Whether an owner is there; of kinds that are not watched, that is assumed.
+    /// Returns whether an owner exists. Owners of kinds that the janitor does not watch count as existing.
     async fn exists(&self, owner: &OwnerReference, place: &str) -> kube::Result<bool> {
         let is_kind = |kind: &Kind| kind.resource.kind == owner.kind && kind.resource.api_version == owner.api_version;
         let Some(api) = self.kinds.iter().position(is_kind).and_then(|kind| self.api(kind, place)) else {
@@ -150,8 +151,8 @@ impl Hands {
     }
 
     async fn finalize(&self, name: &str) -> kube::Result<()> {
-        // The watches may be behind: an object may be there that none of them has shown yet. It will, and then this
-        // namespace comes up again.
+        // The watches may be behind. If the namespace still contains an object, its deletion triggers this task
+        // again.
         for (index, kind) in self.kinds.iter().enumerate() {
             if kind.is_namespaced
                 && let Some(api) = self.api(index, name)

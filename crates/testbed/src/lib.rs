@@ -1,22 +1,20 @@
-//! A real etcd and kube-apiserver with Gardener's CRDs, a stand-in for gardenlet, and the conformance suite of the
-//! extension contract. For tests, demo and benchmark; no controller depends on it.
+//! Real servers for tests, demo and benchmark: etcd, kube-apiserver with Gardener's CRDs, gardener-apiserver, and
+//! containers that run images of controllers.
+//!
+//! This crate depends on no controller, and no controller depends on it.
 
 pub mod admission;
 pub mod assets;
 pub mod audit;
 pub mod bed;
-pub mod conformance;
+mod certificate;
 pub mod container;
-pub mod garden;
-pub mod gardenlet;
-mod identity;
-pub mod installation;
+mod error;
+pub mod gardener_apiserver;
+pub mod http;
 pub mod janitor;
-mod json;
-pub mod load;
 pub mod manifests;
-pub mod patience;
-pub mod readiness;
+pub mod port;
+pub mod process;
 mod server;
-pub mod shoot;
 pub mod supervisor;

@@ -1,20 +1,20 @@
-//! Manifests of any kind: read from a file and applied as `kubectl apply --server-side` does, but strictly.
+//! Reads manifests of any kind and applies them as `kubectl apply --server-side` does, with strict validation of
+//! fields.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
-    core::{GroupVersionKind, TypeMeta},
-    discovery::{self, Scope},
-};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::core::{GroupVersionKind, TypeMeta};
+use kube::discovery::{self, Scope};
+use kube::{Api, Client, ResourceExt};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-/// Who has applied an object.
-const FIELD_MANAGER: &str = "mock-testbed";
+/// The field manager of applied objects.
+const FIELD_MANAGER: &str = "gardener-testbed";
 
-/// Why a manifest could not be read or applied.
+/// Why a manifest could not be read, applied or deleted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestsError {
@@ -23,57 +23,57 @@ pub enum ManifestsError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
+        /// The error of the operating system.
+        source: io::Error,
     },
-    /// It is no YAML.
-    #[error("{origin} is no YAML: {reason}")]
+    /// The text is not YAML.
+    #[error("{origin} is not valid YAML: {reason}")]
     Syntax {
-        /// Where the text is from.
+        /// Where the text comes from.
         origin: String,
-        /// Where, and why.
+        /// The position, and what is wrong there.
         reason: String,
     },
-    /// A document is no object of Kubernetes.
+    /// A document is not a Kubernetes object.
     #[error("a manifest needs apiVersion, kind and metadata.name: {0}")]
     NoObject(serde_json::Error),
-    /// The API server did not take it.
+    /// The API server rejected a request, or could not be reached.
     #[error("cannot {doing} {object}: {source}")]
     Refused {
         /// What was attempted.
         doing: &'static str,
         /// Kind and name.
         object: String,
-        /// What the API server said.
+        /// The error of the request.
         source: kube::Error,
     },
 }
 
-/// Whether what is applied stays.
+/// Whether the API server persists an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It does.
+    /// The API server persists it.
     Apply,
-    /// The API server does everything but keep it.
+    /// The API server validates and admits it, and does not persist it.
     DryRun,
 }
 
-/// The objects in a file, in its order.
+/// Reads the objects in a file, in their order. Skips empty documents.
 pub fn read(file: &Path) -> Result<Vec<Value>, ManifestsError> {
     let text =
-        std::fs::read_to_string(file).map_err(|source| ManifestsError::Unreadable { file: file.to_owned(), source })?;
+        fs::read_to_string(file).map_err(|source| ManifestsError::Unreadable { file: file.to_owned(), source })?;
     parse(&text, &file.display().to_string())
 }
 
-/// The objects in a text that is from `origin`, in its order.
+/// Parses the objects in a text, in their order. Skips empty documents. `origin` names the text in errors.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Value>, ManifestsError> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)
         .map_err(|error| ManifestsError::Syntax { origin: origin.to_owned(), reason: error.to_string() })?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// Applies an object by force and returns it as the API server made it. A field that the API server does not know is
-/// an error.
+/// Applies an object with server-side apply, and takes over fields of other managers. Returns the object in the API
+/// server's answer. Unknown fields are an error.
 pub async fn apply(client: &Client, object: &Value, mode: Mode) -> Result<DynamicObject, ManifestsError> {
     let object = DynamicObject::deserialize(object).map_err(ManifestsError::NoObject)?;
     let params = PatchParams {
@@ -86,7 +86,7 @@ pub async fn apply(client: &Client, object: &Value, mode: Mode) -> Result<Dynami
     applied.await.map_err(refused("apply", &object))
 }
 
-/// Deletes an object, if it is there.
+/// Deletes an object, if it exists.
 pub async fn delete(client: &Client, object: &Value) -> Result<(), ManifestsError> {
     let object = DynamicObject::deserialize(object).map_err(ManifestsError::NoObject)?;
     let deleted = async { api(client, &object).await?.delete(&object.name_any(), &DeleteParams::default()).await };
@@ -96,7 +96,8 @@ pub async fn delete(client: &Client, object: &Value) -> Result<(), ManifestsErro
     }
 }
 
-/// The place that an object names, or the client's own namespace where it has to name one and does not.
+/// Returns the API for an object's kind, in the object's namespace. If the kind is namespaced and the object has no
+/// namespace, that is the client's default namespace.
 async fn api(client: &Client, object: &DynamicObject) -> kube::Result<Api<DynamicObject>> {
     let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));

@@ -1,119 +1,100 @@
-//! A server of a test bed: its port, its process, the file its output goes to, and when it is ready.
+//! A server of a test bed: a [`Process`] that answers requests once it is ready.
 
-use std::{
-    fs::{self, File},
-    io,
-    net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use kube::Client;
-use tokio::{
-    process::{Child, Command},
-    time::{Instant, sleep},
-};
+use tokio::process::Command;
 
-use crate::{bed::BedError, supervisor::Supervisor};
+use crate::error::BedError;
+use crate::port;
+use crate::process::{Process, ProcessError};
+use crate::supervisor::Supervisor;
 
-/// Another process may take a port between the moment it was found free and the moment it is used.
-const START_ATTEMPTS: usize = 5;
-
-/// Far more than a loaded machine needs; a server that cannot start ends by itself much earlier.
+/// Limit for a server to become ready. It is far more than a loaded machine needs; a server that cannot start ends much
+/// earlier.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
-const LOG_LINES: usize = 8;
 
-/// Starts something on a port that was free a moment ago, and on another one if it is not any more.
+/// Starts servers on a free port, and again on another port if the port was taken meanwhile.
 pub(crate) async fn on_a_free_port<T>(start: impl AsyncFn(u16) -> Result<T, BedError>) -> Result<T, BedError> {
-    let attempt = async || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let port = listener.and_then(|listener| Ok(listener.local_addr()?.port()));
-        start(port.map_err(BedError::system("find a free port"))?).await
-    };
-    for _ in 1..START_ATTEMPTS {
-        match attempt().await {
-            Err(error) if error.is_port_taken() => {}
-            result => return result,
-        }
-    }
-    attempt().await
+    let start = async |port| start(port).await.map_err(Attempt::Server);
+    let taken = |attempt: &Attempt| matches!(attempt, Attempt::Server(error) if error.is_port_taken());
+    port::with_free(start, taken).await.map_err(|attempt| match attempt {
+        Attempt::Port(error) => BedError::failed("find a free port")(error),
+        Attempt::Server(error) => error,
+    })
 }
 
-/// A process and the file its output goes to.
+/// Why a server does not run on a free port.
+enum Attempt {
+    Port(io::Error),
+    Server(BedError),
+}
+
+impl From<io::Error> for Attempt {
+    fn from(error: io::Error) -> Self {
+        Self::Port(error)
+    }
+}
+
+/// A server whose log is in the supervisor's folder.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: &'static str,
-    process: Child,
-    log: PathBuf,
+    process: Process,
 }
 
 impl Server {
     pub(crate) fn spawn(name: &'static str, supervisor: &Supervisor, mut command: Command) -> Result<Self, BedError> {
         let log = supervisor.folder().join(format!("{name}.log"));
-        let file = File::create(&log).map_err(BedError::system(format_args!("write {}", log.display())))?;
-        let same_file = file.try_clone().map_err(BedError::system(format_args!("write {}", log.display())))?;
         let program = command.as_std().get_program().to_owned();
-        command.current_dir(supervisor.folder()).stdin(Stdio::null()).stdout(file).stderr(same_file);
-        let process = supervisor
-            .spawn(command)
-            .map_err(BedError::system(format_args!("start {}", Path::new(&program).display())))?;
-        Ok(Self { name, process, log })
+        command.current_dir(supervisor.folder());
+        let process = Process::start(supervisor, name, command, log)
+            .map_err(BedError::failed(format_args!("start {}", Path::new(&program).display())))?;
+        Ok(Self { name, process })
     }
 
-    /// Returns when `client` gets a good answer at `path`, which is this server's to give, or when this server or one
-    /// that it needs has ended.
+    /// Returns when this server answers `client` at `path` with success. Fails when this server ends, or one that it
+    /// needs.
     pub(crate) async fn answers(
         &mut self,
         client: &Client,
         path: &str,
         mut needs: Option<&mut Self>,
     ) -> Result<(), BedError> {
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
+        let name = self.name;
+        let mut needed = Ok(());
+        let check = async || {
             if let Some(needs) = &mut needs {
-                needs.still_runs()?;
+                needed = needs.process.still_runs().map_err(|error| bed_error(needs.name, error));
             }
-            self.still_runs()?;
-            match get(client, path).await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(BedError::NotReady {
-                        server: self.name,
-                        after: READY_WITHIN,
-                        reason: format!("{path}: {error}"),
-                        log: self.log_end(),
-                    });
-                }
-                Err(_) => sleep(POLL).await,
+            if needed.is_err() {
+                return Ok(());
             }
-        }
+            get(client, path).await.map(drop).map_err(|error| format!("{path}: {error}"))
+        };
+        let answered = self.process.until(READY_WITHIN, POLL, check).await;
+        needed.and(answered.map_err(|error| bed_error(name, error)))
     }
 
-    /// Its process, while it runs.
+    /// The process ID, while the server runs.
     pub(crate) fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Returns when it has ended, which somebody else has to bring about.
+    /// Returns when the server has ended. Does not stop it.
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
-        self.process.wait().await.map(drop)
+        self.process.ended().await.map(drop)
     }
+}
 
-    fn still_runs(&mut self) -> Result<(), BedError> {
-        match self.process.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(BedError::Exited { server: self.name, status, log: self.log_end() }),
-            Err(error) => Err(BedError::system(format_args!("watch {}", self.name))(error)),
-        }
-    }
-
-    fn log_end(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
+fn bed_error(server: &'static str, error: ProcessError) -> BedError {
+    match error {
+        ProcessError::Ended { status, log, .. } => BedError::Exited { server, status, log },
+        ProcessError::Late { reason, after, log, .. } => BedError::NotReady { server, after, reason, log },
+        ProcessError::System { doing, source } => BedError::failed(doing)(source),
     }
 }
 

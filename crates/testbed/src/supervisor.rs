@@ -1,26 +1,24 @@
-//! Processes and a folder that never outlive the process that started them, however that one ends.
+//! Processes and a folder that never outlive the process that created them.
 //!
-//! A destructor does not run after SIGKILL, and Ctrl-C ends a test before it has cleaned up. What the kernel does in
-//! every case is to close the pipes of a process that ended. Two helpers wait for that:
+//! A destructor does not run after SIGKILL, and Ctrl-C ends a test before it can clean up. But whenever a process ends,
+//! the kernel closes its pipes. Two helpers wait for that:
 //!
-//! * the *leader*, a `cat` that leads the process group which every child joins as it is spawned, so that there is no
-//!   moment at which a child is not yet in the group;
-//! * the *guard*, a shell outside that group, which kills the whole group and removes the folder.
+//! * The *leader* is a `cat`. It leads the process group that every child joins when it is spawned. At no moment is a
+//!   child outside the group.
+//! * The *guard* is a shell outside that group. It kills the group and removes the folder.
 //!
-//! Both run in process groups of their own: Ctrl-C in a terminal reaches neither them nor the children, only the end
-//! of their parent does.
+//! The helpers and the children are not in the parent's process group. Ctrl-C in a terminal therefore ends only the
+//! parent, and the helpers notice that.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-/// Kills the group `$1` and removes the folder `$2` at the end of its input. It does so again while the folder is not
-/// empty: a child that was being spawned may have joined the group late, or have written one more file. Signals meant for
-/// the parent, such as one sent to all its children, do not end it: only the end of its input does.
+/// At the end of its input, kills the group `$1` and removes the folder `$2`. Repeats both while the folder cannot be
+/// removed: a child may have joined the group late, or may have written another file. Only the end of its input ends
+/// the guard. It ignores signals, which may be meant for the parent and all its children.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 cat >/dev/null
@@ -30,7 +28,7 @@ for attempt in 1 2 3 4 5; do
 done
 "#;
 
-/// The owner of a temporary folder and of a group of processes; both end with it.
+/// Owns a temporary folder and a group of processes. Both end with it.
 #[derive(Debug)]
 pub struct Supervisor {
     folder: PathBuf,
@@ -40,37 +38,37 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Creates the folder, readable for this user only, and gets ready to spawn.
+    /// Creates the folder, which only this user can read, and starts the helpers.
     ///
-    /// Needs a Tokio runtime, as [`Command::spawn`] does.
+    /// Requires a Tokio runtime, as [`Command::spawn`] does.
     pub fn start() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gardener-mock-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("gardener-testbed-").tempdir()?;
         let leader = helper("cat").spawn()?;
         let group = leader.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
         let guard = helper("sh").args(["-c", GUARD, "guard"]).arg(group.to_string()).arg(folder.path()).spawn()?;
         Ok(Self { folder: folder.keep(), group, leader, guard })
     }
 
-    /// The folder that goes with the processes.
+    /// The temporary folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The process group that all children join.
+    /// The process group of all children.
     #[must_use]
     pub const fn group(&self) -> i32 {
         self.group
     }
 
-    /// Spawns a process that ends at the latest with the supervisor.
+    /// Spawns a process that ends with the supervisor at the latest.
     ///
-    /// Not covered are descendants of that process that move into another process group.
+    /// Descendants of the process must stay in its process group, or they can outlive the supervisor.
     pub fn spawn(&self, mut command: Command) -> io::Result<Child> {
         command.process_group(self.group).spawn()
     }
 
-    /// Kills the processes, removes the folder, and returns when both are gone.
+    /// Kills the processes and removes the folder. Returns when both are gone.
     ///
     /// Dropping the supervisor does the same without waiting.
     pub async fn stop(mut self) -> io::Result<()> {
@@ -84,10 +82,10 @@ impl Supervisor {
     }
 }
 
-/// A process that lives as long as the pipe to it.
+/// A process that lives as long as its standard input.
 fn helper(program: &str) -> Command {
     let mut command = Command::new(program);
-    // A helper in the caller's working directory would keep that from being removed.
+    // In the caller's working directory, a helper could prevent the removal of that directory.
     command.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_ends_the_processes_and_removes_the_folder() {
+    async fn stop_kills_the_processes_and_removes_the_folder() {
         let supervisor = Supervisor::start().unwrap();
         let folder = supervisor.folder().to_owned();
         std::fs::write(folder.join("file"), "").unwrap();
@@ -114,10 +112,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_to_the_guard_does_not_keep_it_from_its_duty() {
+    async fn the_guard_ignores_signals() {
         let supervisor = Supervisor::start().unwrap();
         let folder = supervisor.folder().to_owned();
-        // The trap is set before the shell starts its first command.
+        // When the shell has started its first command, it has set the trap.
         let guard = supervisor.guard.id().unwrap();
         let children = format!("/proc/{guard}/task/{guard}/children");
         while std::fs::read_to_string(&children).unwrap().is_empty() {
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_supervisor_ends_the_processes() {
+    async fn dropping_the_supervisor_kills_the_processes() {
         let supervisor = Supervisor::start().unwrap();
         let mut child = supervisor.spawn(sleeper()).unwrap();
         drop(supervisor);

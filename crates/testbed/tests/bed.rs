@@ -1,40 +1,32 @@
-//! The test bed itself, with its real servers.
+//! Tests of the test bed with real servers.
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "tests panic; .clippy.toml says so only of the functions that are marked as tests, not of their helpers"
+    reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
 )]
 
-use std::{
-    io::{self, BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
+use extension_contract::{GROUP, VERSION, kinds};
 use futures::future::try_join;
-use k8s_openapi::{
-    api::{
-        core::v1::{ConfigMap, Namespace, Secret},
-        rbac::v1::PolicyRule,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
-    runtime::{conditions::is_deleted, wait::await_condition},
-};
-use mock_testbed::{
-    assets::Assets,
-    bed::{ADMIN, BedError, Options, TestBed},
-};
+use gardener_testbed::assets::Assets;
+use gardener_testbed::bed::{ADMIN, BedError, Options, TestBed};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-/// What a condition may take; never waited for when all is well.
+/// The deadline of a condition. A successful test does not wait that long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
@@ -44,17 +36,17 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     Assets::locate(&progress).unwrap_or_else(|error| panic!("{error}"))
 });
 
-async fn bed() -> TestBed {
-    bed_with_users(&[]).await
+async fn start_bed() -> TestBed {
+    start_bed_with_users(&[]).await
 }
 
-async fn bed_with_users(users: &[&str]) -> TestBed {
+async fn start_bed_with_users(users: &[&str]) -> TestBed {
     let users = users.iter().map(|&user| user.to_owned()).collect();
     TestBed::start(&ASSETS, Options { users, ..Options::default() }).await.unwrap()
 }
 
-async fn within_deadline<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("the condition holds before the deadline")
+async fn within_deadline<T>(condition: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, condition).await.expect("the condition holds before the deadline")
 }
 
 async fn wait_until_gone(secrets: &Api<Secret>, secret: &Secret) {
@@ -63,14 +55,14 @@ async fn wait_until_gone(secrets: &Api<Secret>, secret: &Secret) {
 }
 
 fn infrastructures(client: Client, namespace: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("extensions.gardener.cloud", "v1alpha1", "Infrastructure");
+    let kind = GroupVersionKind::gvk(GROUP, VERSION, "Infrastructure");
     Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
 }
 
-/// An Infrastructure in the namespace of the same name.
+/// Creates an Infrastructure in the namespace of the same name.
 async fn create_infrastructure(client: Client, name: &str, finalizers: &[&str]) -> DynamicObject {
     let infrastructure = json!({
-        "apiVersion": "extensions.gardener.cloud/v1alpha1",
+        "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Infrastructure",
         "metadata": {"name": name, "finalizers": finalizers},
         "spec": {"type": "mock", "region": "here", "secretRef": {"name": "cloudprovider", "namespace": name}},
@@ -89,7 +81,7 @@ async fn create_secret(client: Client, namespace: &str, owner: Option<&DynamicOb
         .iter()
         .map(|owner| {
             json!({
-                "apiVersion": "extensions.gardener.cloud/v1alpha1",
+                "apiVersion": format!("{GROUP}/{VERSION}"),
                 "kind": "Infrastructure",
                 "name": owner.name_any(),
                 "uid": owner.metadata.uid,
@@ -111,18 +103,18 @@ fn rule(verbs: &[&str], resource: &str) -> PolicyRule {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_beds_side_by_side_serve_all_extension_kinds() {
-    let begun = Instant::now();
+async fn two_beds_run_side_by_side_and_serve_all_extension_kinds() {
+    let start = Instant::now();
     let options = Options { etcd_quota_bytes: Some(64 << 20), ..Options::default() };
     let (one, other) =
         try_join(TestBed::start(&ASSETS, options.clone()), TestBed::start(&ASSETS, options)).await.unwrap();
-    let _ = writeln!(io::stdout(), "two beds started in {:?}", begun.elapsed());
+    let _ = writeln!(io::stdout(), "two beds started in {:?}", start.elapsed());
 
-    create_namespace(one.client(), "only-here").await;
+    create_namespace(one.client(), "only-in-one").await;
     for bed in [&one, &other] {
         let definitions: Api<CustomResourceDefinition> = Api::all(bed.client());
         let definitions = definitions.list(&ListParams::default()).await.unwrap().items;
-        assert_eq!(definitions.len(), 13);
+        assert_eq!(definitions.len(), kinds::ALL.len() + 1, "all extension kinds and Cluster");
         for definition in definitions {
             let spec = definition.spec;
             let kind = GroupVersionKind::gvk(&spec.group, &spec.versions[0].name, &spec.names.kind);
@@ -131,7 +123,7 @@ async fn two_beds_side_by_side_serve_all_extension_kinds() {
         }
     }
     let namespaces: Api<Namespace> = Api::all(other.client());
-    assert!(namespaces.get_opt("only-here").await.unwrap().is_none());
+    assert!(namespaces.get_opt("only-in-one").await.unwrap().is_none());
 
     let folders = [one.dir().to_owned(), other.dir().to_owned()];
     one.stop().await.unwrap();
@@ -143,7 +135,7 @@ async fn two_beds_side_by_side_serve_all_extension_kinds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_cannot_start_tells_why() {
+async fn the_error_shows_the_log_of_a_server_that_cannot_start() {
     let options = Options { apiserver_flags: vec!["--no-such-flag".to_owned()], ..Options::default() };
     let error = TestBed::start(&ASSETS, options).await.unwrap_err();
     assert!(matches!(&error, BedError::Exited { server: "kube-apiserver", .. }), "{error}");
@@ -151,8 +143,8 @@ async fn a_server_that_cannot_start_tells_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_may_do_what_is_granted_and_nothing_else() {
-    let bed = bed_with_users(&["mock-infrastructure"]).await;
+async fn a_user_may_do_only_what_the_latest_grant_allows() {
+    let bed = start_bed_with_users(&["mock-infrastructure"]).await;
     let client = bed.client_for("mock-infrastructure").await.unwrap();
     let secrets: Api<Secret> = Api::all(client.clone());
     let config_maps: Api<ConfigMap> = Api::all(client);
@@ -172,8 +164,8 @@ async fn a_user_may_do_what_is_granted_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_log_holds_exactly_the_requests_that_were_made() {
-    let bed = bed_with_users(&["counted"]).await;
+async fn the_audit_log_contains_exactly_the_requests_of_a_user() {
+    let bed = start_bed_with_users(&["counted"]).await;
     bed.grant("counted", vec![rule(&["*"], "configmaps")]).await.unwrap();
     let config_maps: Api<ConfigMap> = Api::namespaced(bed.client_for("counted").await.unwrap(), "default");
 
@@ -189,19 +181,19 @@ async fn the_audit_log_holds_exactly_the_requests_that_were_made() {
         requests.iter().map(|request| (request.verb.as_str(), request.name.as_str(), request.code)).collect();
     assert_eq!(requests, [("create", "a", 201), ("patch", "a", 200), ("get", "b", 404), ("delete", "a", 200)]);
     let requests = bed.audit().unwrap().requests(|request| request.user == ADMIN).unwrap();
-    assert_eq!(requests.len(), 0, "the bed's own requests are another user's: {requests:?}");
+    assert_eq!(requests.len(), 0, "the bed must use another user for its own requests: {requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_janitor_collects_a_secret_with_its_owner() {
-    let bed = bed().await;
+async fn the_janitor_deletes_a_secret_when_its_owner_is_gone() {
+    let bed = start_bed().await;
     create_namespace(bed.client(), "a").await;
     let infrastructure = create_infrastructure(bed.client(), "a", &[]).await;
     let owned = create_secret(bed.client(), "a", Some(&infrastructure)).await;
-    let mut recreated = infrastructure.clone();
-    recreated.metadata.uid = Some("5e2f4a1c-0000-4000-8000-000000000000".to_owned());
-    let orphan = create_secret(bed.client(), "a", Some(&recreated)).await;
-    let free = create_secret(bed.client(), "a", None).await;
+    let mut former_infrastructure = infrastructure.clone();
+    former_infrastructure.metadata.uid = Some("5e2f4a1c-0000-4000-8000-000000000000".to_owned());
+    let orphan = create_secret(bed.client(), "a", Some(&former_infrastructure)).await;
+    let without_owner = create_secret(bed.client(), "a", None).await;
     let secrets: Api<Secret> = Api::namespaced(bed.client(), "a");
 
     wait_until_gone(&secrets, &orphan).await;
@@ -209,12 +201,12 @@ async fn the_janitor_collects_a_secret_with_its_owner() {
 
     infrastructures(bed.client(), "a").delete("a", &DeleteParams::default()).await.unwrap();
     wait_until_gone(&secrets, &owned).await;
-    assert!(secrets.get_opt(&free.name_any()).await.unwrap().is_some());
+    assert!(secrets.get_opt(&without_owner.name_any()).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_janitor_ends_a_namespace_after_the_last_finalizer() {
-    let bed = bed().await;
+async fn the_janitor_finalizes_a_namespace_when_its_last_finalizer_is_gone() {
+    let bed = start_bed().await;
     let namespaces: Api<Namespace> = Api::all(bed.client());
     let uid = create_namespace(bed.client(), "a").await.metadata.uid.unwrap();
     let infrastructure = create_infrastructure(bed.client(), "a", &["example.org/mock"]).await;
@@ -235,12 +227,12 @@ async fn the_janitor_ends_a_namespace_after_the_last_finalizer() {
     within_deadline(await_condition(namespaces, "a", is_deleted(&uid))).await.unwrap();
 }
 
-/// Names the folder of its bed on its output, and then waits to be killed; at the latest with the process above it.
+/// Starts a bed, prints its folder, and waits until the parent test kills this process or exits.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a part of a_killed_process_leaves_nothing_behind"]
+#[ignore = "a part of a_killed_process_leaves_no_processes_and_files"]
 async fn process_to_be_killed() {
     if std::env::var_os(TO_BE_KILLED).is_some() {
-        let bed = bed().await;
+        let bed = start_bed().await;
         writeln!(io::stdout(), "\n{BED_IN}{}", bed.dir().display()).unwrap();
         io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
     }
@@ -250,7 +242,7 @@ const TO_BE_KILLED: &str = "MOCK_TESTBED_TO_BE_KILLED";
 const BED_IN: &str = "bed in ";
 
 #[test]
-fn a_killed_process_leaves_nothing_behind() {
+fn a_killed_process_leaves_no_processes_and_files() {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "process_to_be_killed", "--ignored", "--nocapture"])
         .env(TO_BE_KILLED, "")
@@ -273,7 +265,7 @@ fn a_killed_process_leaves_nothing_behind() {
     }
 }
 
-/// The command lines that name a folder; those of all a bed's processes do.
+/// Returns the command lines that contain the path of a folder. That includes all processes of the bed in the folder.
 fn processes(folder: &Path) -> Vec<String> {
     let output = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap();
     let folder = folder.to_str().unwrap();

@@ -1,16 +1,16 @@
-//! The hash by which gardenlet tells whether a pool that is updated in place is up to date. It must be gardenlet's
-//! own value to the letter (`pkg/utils/gardener/shoot.go`, `CalculateWorkerPoolHashForInPlaceUpdate`).
+//! The hash of a pool that is updated in place. The pool is up to date once the hash equals gardenlet's
+//! (`pkg/utils/gardener/shoot.go`, `CalculateWorkerPoolHashForInPlaceUpdate`).
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mock_core::extension::Invalid;
-use serde::{Deserialize, Serialize};
+use mock_core::k8s::Time;
+use mock_core::kind::{Invalid, ShootView};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Pool;
 use crate::quantity;
 
-/// The fields of a kubelet's configuration that count.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// The fields of a kubelet's configuration that enter the hash.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct KubeletConfig {
     kube_reserved: Option<Reserved>,
@@ -18,7 +18,7 @@ pub struct KubeletConfig {
     cpu_manager_policy: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Reserved {
     cpu: Option<quantity::Quantity>,
@@ -27,7 +27,7 @@ struct Reserved {
     ephemeral_storage: Option<quantity::Quantity>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Eviction {
     #[serde(rename = "imageFSAvailable")]
@@ -82,7 +82,9 @@ struct PendingRollout {
     last_initiation_time: Option<Time>,
 }
 
-/// The hash of the pool with this index.
+impl ShootView for Shoot {}
+
+/// The hash of the pool at this index.
 pub(crate) fn hash(index: usize, pool: &Pool, shoot: &Shoot) -> Result<String, Invalid> {
     let mut data = vec![minor_version(index, pool)?, pool.machine_image.version.clone()];
     let rotations = shoot.status.credentials.as_ref().and_then(|credentials| credentials.rotation.as_ref());
@@ -113,15 +115,15 @@ fn minor_version(index: usize, pool: &Pool) -> Result<String, Invalid> {
 }
 
 impl Rotation {
-    /// A pool whose rollout is pending still has the credentials of its own last rotation
-    /// (`pkg/api/core/v1beta1/helper`, `LastInitiationTimeForWorkerPool`).
+    /// Start of the latest rotation that has reached a pool. A pool whose rollout is pending still has its previous
+    /// credentials (`pkg/api/core/v1beta1/helper`, `LastInitiationTimeForWorkerPool`).
     fn initiated(&self, pool: &str) -> Option<&Time> {
         let pending = self.pending_workers_rollouts.iter().flatten().find(|pending| pending.name == pool);
         pending.map_or(self.last_initiation_time.as_ref(), |pending| pending.last_initiation_time.as_ref())
     }
 }
 
-/// As Go prints a time in UTC.
+/// The time as Go prints it in UTC.
 fn go_time(time: &Time) -> String {
     time.0.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
@@ -130,7 +132,7 @@ impl Reserved {
     fn data(&self) -> String {
         let text = |quantity: &Option<quantity::Quantity>| match quantity {
             Some(quantity) => quantity.canonical(),
-            // As Go prints a quantity that is not there.
+            // Go prints an absent quantity like this.
             None => "<nil>".to_owned(),
         };
         [&self.cpu, &self.memory, &self.pid, &self.ephemeral_storage].map(text).join("-")

@@ -1,50 +1,43 @@
-//! Worker: the machine deployments that a provider would run, and the hashes of pools that are updated in place.
+//! Worker: reports the machine deployments of a real provider, and the hashes of pools that are updated in place.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::CustomResource;
-use mock_core::contract::Status;
-use mock_core::extension::{Base, Extension, Input, Invalid, NoOptions, Outcome};
-use serde::{Deserialize, Serialize};
+use mock_core::contract::kinds;
+use mock_core::k8s::{SignedDuration, Time, Timestamp};
+use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, Object, Outcome};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 mod in_place;
 mod quantity;
 
-/// What is read of a Worker.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
-#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Worker", schema = "disabled")]
-#[kube(namespaced, status = "WorkerStatus")]
-pub struct WorkerSpec {
-    /// Type and class.
-    #[serde(flatten)]
-    pub base: Base,
+/// What is read of the spec.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Worker {
     /// Groups of equal machines.
-    #[serde(default)]
     pub pools: Vec<Pool>,
 }
 
 /// A group of equal machines (`pkg/apis/extensions/v1alpha1/types_worker.go`).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Pool {
-    /// Unique in the Worker.
+    /// Name, unique in the Worker.
     pub name: String,
-    /// Fewest machines over all zones.
+    /// Minimum number of machines, summed over all zones.
     pub minimum: i64,
-    /// Most machines over all zones.
+    /// Maximum number of machines, summed over all zones.
     pub maximum: i64,
-    /// The cluster-autoscaler's preference.
+    /// Priority for cluster-autoscaler.
     pub priority: Option<i64>,
-    /// One machine deployment each.
+    /// Zones, with one machine deployment each.
     pub zones: Option<Vec<String>>,
-    /// Of the machines.
+    /// Version of the machines' kubelet.
     pub kubernetes_version: Option<String>,
-    /// Of the machines.
+    /// Image of the machines.
     pub machine_image: MachineImage,
-    /// Parts of it make machines roll.
+    /// Some of its fields roll the machines when they change.
     pub kubelet_config: Option<in_place::KubeletConfig>,
     /// `AutoRollingUpdate` (or absent), `AutoInPlaceUpdate`, `ManualInPlaceUpdate`.
     pub update_strategy: Option<String>,
@@ -52,29 +45,26 @@ pub struct Pool {
     pub machine_controller_manager: Option<MachineControllerManager>,
 }
 
-/// What machines boot.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// Image of machines.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct MachineImage {
-    /// Of the image.
+    /// Version of the image.
     pub version: String,
 }
 
 /// Settings that are mapped to machine deployments.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MachineControllerManager {
-    /// How many failed machines are kept for a look at them, over all zones.
+    /// How many failed machines are preserved, summed over all zones.
     pub auto_preserve_failed_machine_max: Option<i64>,
 }
 
 /// What is read of the status.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct WorkerStatus {
-    /// The part that all kinds share.
-    #[serde(flatten)]
-    pub common: Status,
+pub struct Reported {
     /// When machine deployments were reported last.
     pub machine_deployments_last_update_time: Option<Time>,
     /// What was reported of pools that are updated in place.
@@ -82,63 +72,55 @@ pub struct WorkerStatus {
 }
 
 /// What was reported of pools that are updated in place.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct InPlaceUpdates {
     /// Hash by pool.
     pub worker_pool_to_hash_map: Option<BTreeMap<String, String>>,
 }
 
-impl Extension for Worker {
-    type Options = NoOptions;
+impl MockKind for Worker {
+    type Reported = Reported;
     type Shoot = in_place::Shoot;
-    const FINALIZER: &'static str = "extensions.gardener.cloud/worker";
+    type Options = NoOptions;
+    const KIND: &'static Kind = &kinds::WORKER;
     const TYPES: &'static [&'static str] = &["mock"];
-    const READS_SHOOT: bool = true;
-    const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
-
-    fn base(&self) -> &Base {
-        &self.spec.base
-    }
-
-    fn status(&self) -> Option<&Status> {
-        self.status.as_ref().map(|status| &status.common)
-    }
 
     fn reads_shoot(&self) -> bool {
-        self.spec.pools.iter().any(Pool::is_in_place)
+        self.pools.iter().any(Pool::is_in_place)
     }
 
     fn pools(&self) -> Vec<&str> {
-        self.spec.pools.iter().map(|pool| pool.name.as_str()).collect()
+        self.pools.iter().map(|pool| pool.name.as_str()).collect()
     }
 
-    fn outcome(&self, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+    fn outcome(object: &Object<Self>, input: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+        let Object { spec, reported, .. } = object;
         let deployments: Vec<Value> =
-            self.spec.pools.iter().flat_map(|pool| pool.machine_deployments(input.technical_id)).collect();
+            spec.pools.iter().flat_map(|pool| pool.machine_deployments(input.technical_id)).collect();
         let mut outcome = Outcome::default();
-        outcome.status.insert("machineDeployments".to_owned(), json!(deployments));
-        let time = json!(Time(self.report_time(input.time, input.repeat_time)));
-        outcome.status.insert("machineDeploymentsLastUpdateTime".to_owned(), time);
-        let hashes = self.hashes(input)?;
+        outcome.report("machineDeployments", deployments);
+        let time = reported.next_time(input.time, input.repeat_time);
+        outcome.report("machineDeploymentsLastUpdateTime", json!(Time(time)));
+        let hashes = spec.hashes(reported, input)?;
         if !hashes.is_empty() {
-            outcome.status.insert("inPlaceUpdates".to_owned(), json!({ "workerPoolToHashMap": hashes }));
+            outcome.report("inPlaceUpdates", json!({ "workerPoolToHashMap": hashes }));
         }
         Ok(outcome)
     }
 
-    /// gardenlet saves the machines itself and refuses a state of the extension's beside them
+    /// gardenlet saves the machines itself and refuses a state of the extension next to them
     /// (`pkg/extensions/customresources.go`).
-    fn migrated(&self) -> Map<String, Value> {
+    fn migrated() -> Map<String, Value> {
         Map::from_iter([("state".to_owned(), Value::Null)])
     }
 }
 
-impl Worker {
-    /// Later than the last one by a second at least: gardenlet compares whole seconds and waits for a later one
-    /// (`pkg/component/extensions/worker/worker.go`).
-    fn report_time(&self, now: Timestamp, repeat: bool) -> Timestamp {
-        let last = self.status.as_ref().and_then(|status| status.machine_deployments_last_update_time.as_ref());
+impl Reported {
+    /// Time of the next report, at least a second after the previous one: gardenlet compares whole seconds and waits
+    /// for a later time (`pkg/component/extensions/worker/worker.go`).
+    fn next_time(&self, now: Timestamp, repeat: bool) -> Timestamp {
+        let last = self.machine_deployments_last_update_time.as_ref();
         match last {
             Some(last) if repeat => last.0,
             _ => {
@@ -147,20 +129,27 @@ impl Worker {
             }
         }
     }
+}
 
-    /// Hash by pool that is updated in place; null for pools that no longer are, since a merge patch keeps what it
-    /// does not name. Every machine of a mock is up to date at once, so manual pools have one as well.
-    fn hashes(&self, input: &Input<'_, Self>) -> Result<BTreeMap<String, Option<String>>, Invalid> {
-        let reported = self.status.as_ref().and_then(|status| status.in_place_updates.as_ref());
+impl Worker {
+    /// The hash of each pool that is updated in place. Pools that are no longer updated in place get null, since a
+    /// merge patch keeps what it does not name. Every machine of a mock is up to date immediately, so manual pools have
+    /// a hash as well.
+    fn hashes(
+        &self,
+        reported: &Reported,
+        input: &Input<'_, Self>,
+    ) -> Result<BTreeMap<String, Option<String>>, Invalid> {
+        let reported = reported.in_place_updates.as_ref();
         let reported = reported.and_then(|reported| reported.worker_pool_to_hash_map.as_ref());
         let mut hashes: BTreeMap<_, _> =
             reported.into_iter().flat_map(BTreeMap::keys).map(|pool| (pool.clone(), None)).collect();
         if self.reads_shoot() {
-            for (index, pool) in self.spec.pools.iter().enumerate().filter(|(_, pool)| pool.is_in_place()) {
+            for (index, pool) in self.pools.iter().enumerate().filter(|(_, pool)| pool.is_in_place()) {
                 hashes.insert(pool.name.clone(), Some(in_place::hash(index, pool, input.shoot)?));
             }
         }
-        // A hash says that the pool's machines are updated: one that failed keeps what was said of it.
+        // A hash means that the machines of the pool are updated: a pool that failed keeps its previous hash.
         hashes.retain(|pool, _| !input.failed_pools.contains(pool));
         Ok(hashes)
     }
@@ -171,8 +160,8 @@ impl Pool {
         matches!(self.update_strategy.as_deref(), Some("AutoInPlaceUpdate" | "ManualInPlaceUpdate"))
     }
 
-    /// One machine deployment for each zone, with the names of provider-local
-    /// (`pkg/provider-local/controller/worker/machines.go`); the region stands in where there are no zones.
+    /// One machine deployment per zone, with the names of provider-local
+    /// (`pkg/provider-local/controller/worker/machines.go`); a pool without zones has one.
     fn machine_deployments(&self, technical_id: &str) -> impl Iterator<Item = Value> {
         let zones = self.zones.as_ref().map_or(1, |zones| zones.len().max(1));
         let preserve = self.machine_controller_manager.as_ref();
@@ -193,7 +182,7 @@ impl Pool {
     }
 }
 
-/// A zone's share: the first zones take what does not divide (`extensions/pkg/controller/worker/machines.go`).
+/// A zone's share. The first zones take the remainder (`extensions/pkg/controller/worker/machines.go`).
 fn share(size: i64, zone: usize, zones: usize) -> i64 {
     let (zone, zones) = (i64::try_from(zone).unwrap_or(i64::MAX), i64::try_from(zones).unwrap_or(i64::MAX));
     let rest = i64::from(zone < size.checked_rem(zones).unwrap_or_default());

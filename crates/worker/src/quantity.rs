@@ -1,10 +1,9 @@
-//! Kubernetes quantities in the form in which Go prints them, which goes into hashes
-//! (`k8s.io/apimachinery/pkg/api/resource`).
+//! Kubernetes quantities as Go prints them, for hashes (`k8s.io/apimachinery/pkg/api/resource`).
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// A quantity as it was written: a number or a text such as `80m`, `1Gi`, `20k`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Quantity {
     Integer(i64),
@@ -14,7 +13,7 @@ pub(crate) enum Quantity {
 const NANO: i128 = 1_000_000_000;
 
 impl Quantity {
-    /// The canonical form: no fraction, the largest suffix that leaves none. What cannot be read stays as it is.
+    /// The canonical form: the largest suffix that leaves no fraction. An unreadable quantity stays as it is.
     pub(crate) fn canonical(&self) -> String {
         match self {
             Self::Integer(number) => canonical(&number.to_string()),
@@ -69,7 +68,7 @@ fn exponent(position: usize) -> Option<u32> {
     u32::try_from(position).ok()?.checked_add(1)
 }
 
-/// A decimal number times `scale`; none if it is finer than that.
+/// A decimal number times `scale`. Returns `None` if the result has a fraction.
 fn scaled(number: &str, scale: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let mut value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()?.checked_mul(scale)? };

@@ -10,7 +10,7 @@ fn deployments(pool: Value) -> Vec<(String, i64, i64)> {
 }
 
 #[test]
-fn minimum_and_maximum_are_split_over_zones_and_the_first_take_the_rest() {
+fn minimum_and_maximum_are_split_over_zones_and_the_first_zones_take_the_remainder() {
     let pool = json!({ "name": "w", "minimum": 1, "maximum": 5, "zones": ["a", "b", "c"] });
     let expected = [("shoot--dev--a-w-z1", 1, 2), ("shoot--dev--a-w-z2", 0, 2), ("shoot--dev--a-w-z3", 0, 1)];
     assert_eq!(deployments(pool), expected.map(|(name, min, max)| (name.to_owned(), min, max)));
@@ -23,21 +23,20 @@ fn a_pool_without_zones_has_one_machine_deployment() {
 }
 
 #[test]
-fn the_time_of_machine_deployments_increases_within_one_second() {
+fn the_time_of_machine_deployments_increases_even_within_a_second() {
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
-    let mut worker = Worker::new("w", WorkerSpec::default());
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:00Z"));
-    let last = Some(Time(time("2026-01-01T00:00:00Z")));
-    worker.status = Some(WorkerStatus { machine_deployments_last_update_time: last, ..WorkerStatus::default() });
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:01Z"));
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), false), time("2026-01-01T00:00:09Z"));
-    assert_eq!(worker.report_time(time("2026-01-01T00:00:09Z"), true), time("2026-01-01T00:00:00Z"));
+    let mut reported = Reported::default();
+    assert_eq!(reported.next_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:00Z"));
+    reported.machine_deployments_last_update_time = Some(Time(time("2026-01-01T00:00:00Z")));
+    assert_eq!(reported.next_time(time("2026-01-01T00:00:00Z"), false), time("2026-01-01T00:00:01Z"));
+    assert_eq!(reported.next_time(time("2026-01-01T00:00:09Z"), false), time("2026-01-01T00:00:09Z"));
+    assert_eq!(reported.next_time(time("2026-01-01T00:00:09Z"), true), time("2026-01-01T00:00:00Z"));
 }
 
 #[test]
-fn a_pool_that_failed_keeps_the_hash_that_was_reported() {
+fn a_failed_pool_keeps_its_reported_hash() {
     let pool = |name| json!({ "name": name, "updateStrategy": "ManualInPlaceUpdate", "kubernetesVersion": "1.35.4" });
-    let worker: Worker = serde_json::from_value(json!({
+    let worker: Object<Worker> = serde_json::from_value(json!({
         "apiVersion": "extensions.gardener.cloud/v1alpha1",
         "kind": "Worker",
         "metadata": { "name": "w" },
@@ -54,7 +53,7 @@ fn a_pool_that_failed_keeps_the_hash_that_was_reported() {
         failed_pools: &failed_pools,
         shoot: &shoot,
     };
-    let hashes = worker.hashes(&input).unwrap();
+    let hashes = worker.spec.hashes(&worker.reported, &input).unwrap();
     assert_eq!(hashes.keys().collect::<Vec<_>>(), ["gone", "good"]);
     assert!(hashes["good"].as_ref().is_some_and(|hash| hash != "old") && hashes["gone"].is_none());
 }

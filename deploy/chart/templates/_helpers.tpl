@@ -1,21 +1,21 @@
-{{/* The kind, if there is a controller for it. */}}
+{{/* The kind. Fails if there is no controller for it. */}}
 {{- define "mock.kind" -}}
 {{- $known := list -}}
 {{- range $path, $_ := .Files.Glob "rbac/*.yaml" -}}
 {{- $known = append $known (trimSuffix ".yaml" (base $path)) -}}
 {{- end -}}
 {{- if not (has .Values.kind $known) -}}
-{{- fail (printf "kind %q: there is no such controller, set it to one of %s" .Values.kind (join ", " $known)) -}}
+{{- fail (printf "kind %q has no controller: set it to one of %s" .Values.kind (join ", " $known)) -}}
 {{- end -}}
 {{- .Values.kind -}}
 {{- end -}}
 
-{{/* Name of the binary, of its image, and of the Lease of its leader. */}}
+{{/* The name of the binary and of its image, and the prefix of the leader's Lease. */}}
 {{- define "mock.name" -}}
 mock-{{ include "mock.kind" . }}
 {{- end -}}
 
-{{/* What never changes in the life of a release. */}}
+{{/* The labels of the selector, which cannot change during the life of a release. */}}
 {{- define "mock.selector" -}}
 app.kubernetes.io/name: {{ include "mock.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -27,23 +27,23 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: {{ .Chart.Name }}
 {{- end -}}
 
-{{/* Name of objects that have no namespace (docs/extensions/conventions.md of Gardener). */}}
+{{/* The name of cluster-scoped objects (docs/extensions/conventions.md of Gardener). */}}
 {{- define "mock.global" -}}
 extensions.gardener.cloud:{{ .Release.Name }}:controller
 {{- end -}}
 
-{{/* Not empty if one of several replicas leads. */}}
+{{/* "true" if leader election is enabled, otherwise empty. */}}
 {{- define "mock.elects" -}}
 {{- $enabled := .Values.leaderElection.enabled -}}
 {{- if or (eq $enabled true) (and (kindIs "invalid" $enabled) (gt (int .Values.replicas) 1)) -}}true{{- end -}}
 {{- end -}}
 
-{{/* On a node of a self-hosted Shoot, gardenlet says which ports are free. */}}
+{{/* The admin port. On a node of a self-hosted Shoot, gardenlet sets the usable ports. */}}
 {{- define "mock.adminPort" -}}
 {{- int (first (concat (default list .Values.usablePorts) (list .Values.adminPort))) -}}
 {{- end -}}
 
-{{/* All addresses of the Pod; a seed with IPv6 alone has no other. */}}
+{{/* The admin address: all addresses of the Pod. If the seed has IPv6, this is [::]. */}}
 {{- define "mock.adminAddress" -}}
 {{- $networks := default dict (default dict (default dict .Values.gardener).seed).networks -}}
 {{- $host := ternary "[::]" "0.0.0.0" (has "IPv6" (default list $networks.ipFamilies)) -}}

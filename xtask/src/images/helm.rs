@@ -1,21 +1,19 @@
-//! The chart as an OCI artifact: what `helm push` would make of it, in a tar.
+//! The chart as an OCI artifact, as `helm push` makes it, in a tar.
 
 use anyhow::Result;
 use oci_spec::image::{ImageManifestBuilder, MediaType};
 
-use super::{
-    Packed,
-    labels::Labels,
-    layout::{Layout, Reference},
-};
+use super::labels::Labels;
+use super::layout::{Layout, Reference};
+use super::packed::Packed;
 use crate::chart::Metadata;
 
-/// The chart's metadata as JSON; Helm's `registry.ConfigMediaType`.
+/// Media type of the chart's metadata as JSON: Helm's `registry.ConfigMediaType`.
 const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
-/// The packed chart; Helm's `registry.ChartLayerMediaType`.
+/// Media type of the packed chart: Helm's `registry.ChartLayerMediaType`.
 const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-/// Packs a chart that is packed for Helm already.
+/// Puts a chart that is packed for Helm into an OCI archive.
 pub(crate) fn pack(reference: Reference, metadata: &Metadata, labels: Labels, chart: Vec<u8>) -> Result<Packed> {
     let mut layout = Layout::default();
     let config = layout.add_json(CONFIG.into(), metadata)?;

@@ -1,4 +1,4 @@
-//! The image of one controller: from scratch, with one static program.
+//! The image of one controller. It holds one static program and nothing else.
 
 use anyhow::{Result, bail};
 use oci_spec::image::{
@@ -6,23 +6,20 @@ use oci_spec::image::{
     PlatformBuilder, RootFsBuilder,
 };
 
-use super::{
-    Packed,
-    labels::Labels,
-    layout::{self, DockerImage, Layout, Reference},
-    platform::Platform,
-};
+use super::labels::Labels;
+use super::layout::{self, DockerImage, Layout, Reference};
+use super::packed::{Packed, size};
+use super::platform::Platform;
 use crate::archive::{self, Entry};
 
-/// User and group, as numbers: Kubernetes' `runAsNonRoot` has no other way to know that it is not root, and an image
-/// from scratch has no list of names. 65532 is what distroless images call `nonroot`.
+/// User and group, as numbers: the image has no list of names, and Kubernetes' `runAsNonRoot` accepts only a number.
+/// Distroless images have the same user and call it `nonroot`.
 const USER: &str = "65532:65532";
 
-/// What an image may take compressed, in bytes: 5 MB. Every node that starts a controller loads it.
+/// Limit of the compressed size of an image, in bytes. Every node that starts a controller pulls the image.
 const LIMIT: u64 = 5_000_000;
 
-/// Packs the program of this name, built for these platforms: an image for each, and an index over them if there are
-/// several.
+/// Packs a program that was built for these platforms: an image for each platform, and an index if there are several.
 pub(crate) fn pack(
     reference: Reference,
     program: &str,
@@ -35,14 +32,17 @@ pub(crate) fn pack(
     let mut docker = None;
     for (platform, executable) in builds {
         let image = add(&mut layout, program, labels, *platform, executable)?;
-        let size = image.docker.config.size() + image.docker.layer.size();
-        if size > LIMIT {
-            let (size, limit) = (super::size(size), super::size(LIMIT));
-            bail!("{reference} for {platform} takes {size} compressed and may take {limit}: see what {program} links");
+        let bytes = image.docker.config.size() + image.docker.layer.size();
+        if bytes > LIMIT {
+            let (bytes, limit) = (size(bytes), size(LIMIT));
+            bail!(
+                "{reference} for {platform} has {bytes} compressed, above the limit of {limit}: look for large dependencies of \
+                 {program}"
+            );
         }
-        sizes.push(size);
+        sizes.push(bytes);
         manifests.push(image.manifest);
-        // `docker load` takes one image under one name.
+        // `docker load` takes one image per name.
         docker.get_or_insert(image.docker);
     }
     let root = match <[Descriptor; 1]>::try_from(manifests) {
@@ -74,7 +74,7 @@ fn add(layout: &mut Layout, program: &str, labels: &Labels, platform: Platform, 
         .working_dir("/")
         .labels(labels.clone())
         .build()?;
-    // Without a time of creation: the bytes follow from the source alone.
+    // No time of creation, so that the bytes depend on the source alone.
     let config = ImageConfigurationBuilder::default()
         .architecture(Arch::from(platform.architecture))
         .os(Os::Linux)

@@ -1,25 +1,28 @@
-//! What an image says of itself and its source, by the annotations that the OCI has names for.
+//! Labels that describe an image and name its source, with the keys that the OCI defines.
 
-use std::{collections::HashMap, process::Command};
+use std::collections::HashMap;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use mock_fleet::cargo;
+use mock_fleet::kinds::Package;
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REVISION, ANNOTATION_SOURCE, ANNOTATION_TITLE,
     ANNOTATION_VERSION,
 };
 use serde_json::Value;
 
-use crate::{cargo, chart, kinds::Kind};
+use crate::chart;
 
-/// Annotations, which are an image's labels too.
+/// Annotations. They are also the labels of an image.
 pub(crate) type Labels = HashMap<String, String>;
 
-/// What all images of one build have in common.
+/// The common labels of all images of a build.
 pub(crate) struct Workspace {
     packages: Vec<Value>,
-    /// The commit, with `-dirty` behind it if a file differs; unknown outside of a git repository.
+    /// The commit, followed by `-dirty` if a file differs; `None` outside a git repository.
     revision: Option<String>,
-    /// Where the source is to be had; unknown if git does not know it and no manifest names it.
+    /// Web page of the source; `None` if neither a manifest nor git names one.
     source: Option<String>,
 }
 
@@ -34,16 +37,20 @@ impl Workspace {
         })
     }
 
-    /// What images and chart will not say, and the remedy.
+    /// A message for each label that is missing, with the remedy.
     pub(crate) fn unknown(&self) -> impl Iterator<Item = &'static str> {
-        let revision = self.revision.is_none().then_some("no revision is named: build in a clone of the repository");
-        let source = "no source is named: set `repository` in Cargo.toml, or clone from where others can";
+        let revision = self
+            .revision
+            .is_none()
+            .then_some("the images do not name their revision: build in a clone of the repository");
+        let source =
+            "the images do not name their source: set `repository` in Cargo.toml, or clone from a public address";
         revision.into_iter().chain(self.source.is_none().then_some(source))
     }
 
     /// The labels of a controller's image.
-    pub(crate) fn image(&self, kind: Kind) -> Result<Labels> {
-        let name = kind.package();
+    pub(crate) fn image(&self, package: Package) -> Result<Labels> {
+        let name = package.full_name();
         let package = self.packages.iter().find(|package| text(package, "name").as_deref() == Some(&name));
         let package = package.with_context(|| format!("the workspace has no package {name}"))?;
         Ok(self.labels(&[
@@ -76,15 +83,15 @@ fn text(package: &Value, field: &str) -> Option<String> {
     package.get(field)?.as_str().map(str::to_owned)
 }
 
-/// What git answers, if there is a git and it has an answer.
+/// The output of git. Returns `None` if git is missing, fails or prints nothing.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).current_dir(cargo::root()).output().ok()?;
     let answer = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !answer.is_empty()).then_some(answer)
 }
 
-/// The page of a remote that others can reach, without a user or a password; a folder of this machine is none. However
-/// it was cloned, it is the same: the digest must not depend on that.
+/// The web page of a remote, without user and password. Returns `None` if the remote is a folder of this machine. The
+/// page does not depend on the protocol of the clone, because the digests of images must not.
 fn url(remote: &str) -> Option<String> {
     let place = match remote.split_once("://") {
         Some(("https" | "http" | "ssh" | "git", place)) => place.to_owned(),
@@ -105,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remote_gives_the_same_page_however_it_was_cloned_and_no_secret() {
+    fn remote_gives_the_same_page_for_each_protocol_and_no_password() {
         for remote in [
             "https://git.example/group/mock.git",
             "https://user:secret@git.example/group/mock",

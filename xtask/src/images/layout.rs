@@ -1,6 +1,7 @@
-//! One tar that is an OCI archive (image layout) and a `docker save` archive at once, over the same blobs.
+//! A tar that is both an OCI archive (image layout) and a `docker save` archive, with the same blobs.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::Result;
 use oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, Digest, ImageIndexBuilder, MediaType, Sha256Digest};
@@ -10,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::archive::{self, Entry};
 
-/// Where containerd, and with it kind, finds the whole name; the OCI's own annotation holds the tag alone.
+/// The annotation in which containerd, and so kind, looks for the full name. The OCI's own annotation has the tag only.
 const ANNOTATION_NAME: &str = "io.containerd.image.name";
 
 /// The fully qualified name of an image or a chart.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// With the registry, such as `docker.io/library/mock-network`.
+    /// The repository with its registry, such as `docker.io/library/mock-network`.
     pub(crate) repository: String,
     pub(crate) tag: String,
 }
@@ -27,13 +28,13 @@ impl fmt::Display for Reference {
     }
 }
 
-/// An image as `docker load` knows it, which is of one platform.
+/// An image for `docker load`, which is always for one platform.
 pub(crate) struct DockerImage {
     pub(crate) config: Descriptor,
     pub(crate) layer: Descriptor,
 }
 
-/// The blobs of an archive that is being filled.
+/// The blobs of an archive under construction.
 #[derive(Default)]
 pub(crate) struct Layout {
     blobs: BTreeMap<String, Vec<u8>>,
@@ -47,12 +48,12 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// Adds a document.
+    /// Adds a blob with a JSON document.
     pub(crate) fn add_json(&mut self, media_type: MediaType, document: &impl Serialize) -> Result<Descriptor> {
         self.add(media_type, json(document)?)
     }
 
-    /// The archive of the image, index or artifact that `root` describes.
+    /// Makes the archive of the image, index or artifact that `root` describes.
     pub(crate) fn tar(self, root: &Descriptor, name: &Reference, docker: Option<&DockerImage>) -> Result<Vec<u8>> {
         let annotations =
             [(ANNOTATION_NAME.to_owned(), name.to_string()), (ANNOTATION_REF_NAME.to_owned(), name.tag.clone())];
@@ -79,13 +80,13 @@ impl Layout {
     }
 }
 
-/// The digest of a blob, or of a layer before it is compressed.
+/// The digest of a blob or of an uncompressed layer.
 pub(crate) fn digest(content: &[u8]) -> Result<Digest> {
     let hex = Sha256::digest(content).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     Ok(hex.parse::<Sha256Digest>()?.into())
 }
 
-/// Keys in the order of the alphabet: annotations lie in hash maps, whose order is another one each time.
+/// Serialises with sorted keys, because annotations are in hash maps, whose order is random.
 fn json(document: &impl Serialize) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&serde_json::to_value(document)?)?)
 }

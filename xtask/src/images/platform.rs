@@ -1,25 +1,23 @@
 //! The platforms of the images, and the static programs for them.
 
-use std::{
-    env, fmt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fmt};
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use crate::{cargo, kinds::Kind};
+use mock_fleet::cargo;
+use mock_fleet::kinds::Package;
 
 /// A platform that images can be built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Platform {
-    /// As the OCI calls it.
+    /// The architecture as the OCI names it.
     pub(crate) architecture: &'static str,
-    /// As Rust and GNU call it.
+    /// The architecture as Rust and GNU name it.
     machine: &'static str,
 }
 
-/// All of them, in the order of their images in an index.
+/// All platforms, in the order of their images in an index.
 pub(crate) const ALL: &[Platform] =
     &[Platform { architecture: "amd64", machine: "x86_64" }, Platform { architecture: "arm64", machine: "aarch64" }];
 
@@ -30,37 +28,40 @@ impl fmt::Display for Platform {
 }
 
 impl Platform {
-    /// The platform of the machine's own processor.
+    /// The platform of this machine.
     pub(crate) fn host() -> Result<Self> {
         let host = ALL.iter().copied().find(|platform| platform.machine == env::consts::ARCH);
-        host.with_context(|| format!("no images for {}: name another with --platform", env::consts::ARCH))
-    }
-
-    /// For the command line.
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        ALL.iter().copied().find(|platform| platform.to_string() == name).ok_or_else(|| {
-            let known: Vec<_> = ALL.iter().map(ToString::to_string).collect();
-            format!("there are no images for that: known are {}", known.join(", "))
+        host.with_context(|| {
+            format!(
+                "cannot build images for this machine ({}): name another platform with --platform",
+                env::consts::ARCH
+            )
         })
     }
 
-    /// The programs of these kinds, linked statically and optimised for size. Their bytes depend neither on where the
-    /// workspace lies nor on where cargo and the toolchain are installed.
-    ///
-    /// They are built in cargo's own folder, or in `folder`.
-    pub(crate) fn build(self, kinds: &[Kind], folder: Option<&Path>) -> Result<Vec<(Kind, PathBuf)>> {
+    /// Parses a platform on the command line. The error lists all platforms.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        ALL.iter().copied().find(|platform| platform.to_string() == name).ok_or_else(|| {
+            let known: Vec<_> = ALL.iter().map(ToString::to_string).collect();
+            format!("no images can be built for this platform; use one of {}", known.join(", "))
+        })
+    }
+
+    /// Builds programs that are linked statically and optimised for size, in cargo's own folder or in `folder`. Their
+    /// bytes do not depend on the paths of the workspace, of cargo and of the toolchain.
+    pub(crate) fn build(self, packages: &[Package], folder: Option<&Path>) -> Result<Vec<(Package, PathBuf)>> {
         let target = format!("{}-unknown-linux-gnu", self.machine);
         let rust = Rust::installed()?;
         ensure!(
             rust.sysroot.join("lib/rustlib").join(&target).is_dir(),
-            "{self}: Rust's target {target} is not installed: `rustup target add {target}`"
+            "cannot build for {self}: Rust's target {target} is not installed: run `rustup target add {target}`"
         );
         let mut variables = vec![("CARGO_ENCODED_RUSTFLAGS".to_owned(), rust.flags().join("\u{1f}"))];
         if rust.host != target {
             let compiler = format!("{}-linux-gnu-gcc", self.machine);
             if !on_path(&compiler) {
                 let package = format!("gcc-{}-linux-gnu", self.machine.replace('_', "-"));
-                bail!("{self}: there is no {compiler} on PATH to link for it: `apt-get install {package}`");
+                bail!("cannot link for {self}: {compiler} is not on PATH: run `apt-get install {package}`");
             }
             let target = target.replace('-', "_");
             variables.push((format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), compiler.clone()));
@@ -69,15 +70,15 @@ impl Platform {
         if let Some(folder) = folder {
             variables.push(("CARGO_TARGET_DIR".to_owned(), folder.display().to_string()));
         }
-        // Without an explicit target the flags would reach build scripts and procedural macros too.
-        cargo::build_with(kinds, &["--locked", "--profile", "dist", "--target", &target], &variables)
+        // Without an explicit target, the flags would apply to build scripts and procedural macros too.
+        cargo::build_with(packages, &["--locked", "--profile", "dist", "--target", &target], &variables)
     }
 }
 
-/// The toolchain that cargo uses.
+/// The Rust toolchain that cargo uses.
 struct Rust {
     sysroot: PathBuf,
-    /// Its own target.
+    /// The target of the toolchain itself.
     host: String,
     commit: String,
 }
@@ -90,7 +91,7 @@ impl Rust {
             let output = output.context("cannot start rustc")?;
             ensure!(
                 output.status.success(),
-                "rustc {}: {}",
+                "rustc {} failed: {}",
                 arguments.join(" "),
                 String::from_utf8_lossy(&output.stderr)
             );
@@ -99,7 +100,7 @@ impl Rust {
         let version = ask(&["--version", "--verbose"])?;
         let field = |name| {
             let value = version.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
-            value.with_context(|| format!("rustc --version --verbose says no {name}"))
+            value.with_context(|| format!("the output of rustc --version --verbose has no {name}"))
         };
         Ok(Self {
             sysroot: PathBuf::from(ask(&["--print", "sysroot"])?.trim_end()),
@@ -114,16 +115,16 @@ impl Rust {
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
         vec![
             "-Ctarget-feature=+crt-static".to_owned(),
-            // The last one that fits wins: cargo's home may lie in the workspace.
+            // rustc applies the last mapping that matches: cargo's home may be in the workspace.
             remap(cargo::root(), "/src"),
             remap(&home, "/cargo"),
-            // What rustc writes by itself when the standard library's source is not installed.
+            // rustc itself writes this path if the standard library's source is not installed.
             remap(&self.sysroot.join("lib/rustlib/src/rust"), &format!("/rustc/{}", self.commit)),
         ]
     }
 }
 
-/// Whether there is a program of this name.
+/// Whether a program with this name is on PATH.
 pub(crate) fn on_path(program: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
 }

@@ -1,12 +1,14 @@
-//! Pushes archives to a registry, by whichever of the usual tools is there.
+//! Pushes archives to a registry, with the first of the usual tools that is installed.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Packed, platform::on_path};
+use super::packed::Packed;
+use super::platform::on_path;
 
-/// A tool that pushes an OCI archive as it is, with the same digest.
+/// A tool that pushes an OCI archive without changing its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
     Skopeo,
@@ -15,10 +17,12 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    /// The first of them that is on PATH.
+    /// The first tool that is on PATH.
     pub(crate) fn find() -> Result<Self> {
         let found = [Self::Skopeo, Self::Crane, Self::Oras].into_iter().find(|tool| on_path(tool.program()));
-        found.context("--push needs skopeo, crane or oras on PATH: `apt-get install skopeo`, or get one of the others")
+        found.context(
+            "--push needs skopeo, crane or oras on PATH: run `apt-get install skopeo`, or install one of the others",
+        )
     }
 
     fn program(self) -> &'static str {
@@ -29,19 +33,19 @@ impl Tool {
         }
     }
 
-    /// Pushes an archive of this folder; `flags` are the tool's own, such as those for a registry without TLS.
+    /// Pushes an archive in `folder`. `flags` are passed to the tool, such as those for a registry without TLS.
     pub(crate) fn push(self, folder: &Path, packed: &Packed, flags: &[String]) -> Result<()> {
         let Packed { file, reference, .. } = packed;
-        let unpacked = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let unpacked = tempfile::tempdir().context("cannot create a temporary folder")?;
         let mut command = Command::new(self.program());
-        // The tools read a colon in a path as the beginning of a tag: no path, no colon.
+        // The tools read a colon in a path as the start of a tag, so pass only the name of the file.
         command.current_dir(folder);
         match self {
-            // Without --all only the image of this machine's platform would go.
+            // Without --all, skopeo would push only the image for this machine's platform.
             Self::Skopeo => command
                 .args(["copy", "--all", "--preserve-digests"])
                 .args([format!("oci-archive:{file}"), format!("docker://{reference}")]),
-            // It takes an OCI layout as a folder only.
+            // crane takes an OCI layout only as a folder.
             Self::Crane => {
                 tar::Archive::new(packed.tar.as_slice()).unpack(unpacked.path())?;
                 command.arg("push").arg(unpacked.path()).arg(reference.to_string())
@@ -51,7 +55,7 @@ impl Tool {
                 .args([format!("{file}:{}", reference.tag), reference.to_string()]),
         };
         let status = command.args(flags).status().with_context(|| format!("cannot start {}", self.program()))?;
-        ensure!(status.success(), "{} did not push {reference}: see above ({status})", self.program());
+        ensure!(status.success(), "{} failed to push {reference} ({status}): see its output above", self.program());
         Ok(())
     }
 }

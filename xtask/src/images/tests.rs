@@ -1,8 +1,10 @@
-//! What lies in the archives.
+//! The content of the archives.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use flate2::read::GzDecoder;
+use mock_fleet::cargo;
 use serde_json::{Value, json};
 
 use super::*;
@@ -46,7 +48,7 @@ fn document(files: &Files, path: &str) -> Value {
     serde_json::from_slice(&files[path]).unwrap()
 }
 
-/// The blob that a descriptor describes truly.
+/// The blob of a descriptor; checks size and digest.
 fn blob<'a>(files: &'a Files, descriptor: &Value) -> &'a [u8] {
     let digest = descriptor["digest"].as_str().unwrap();
     let content = &files[&format!("blobs/{}", digest.replace(':', "/"))];
@@ -59,7 +61,7 @@ fn described(files: &Files, descriptor: &Value) -> Value {
     serde_json::from_slice(blob(files, descriptor)).unwrap()
 }
 
-/// Follows the archive from its only entry; returns the descriptor of that.
+/// Checks the index, and returns the descriptor of its only entry.
 fn root(files: &Files, packed: &Packed) -> Value {
     assert_eq!(document(files, "oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }));
     let index = document(files, "index.json");
@@ -73,7 +75,7 @@ fn root(files: &Files, packed: &Packed) -> Value {
     root.clone()
 }
 
-/// Checks the image of one platform, whose program is a text.
+/// Checks the image for one platform, whose program is a text.
 fn check_image(files: &Files, descriptor: &Value, architecture: &str) {
     assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.manifest.v1+json");
     assert_eq!(descriptor["platform"], json!({ "os": "linux", "architecture": architecture }));
@@ -102,16 +104,16 @@ fn check_image(files: &Files, descriptor: &Value, architecture: &str) {
 }
 
 #[test]
-fn an_image_of_one_platform_is_named_by_the_index() {
+fn index_names_the_image_of_one_platform() {
     let packed = image(&platform::ALL[..1]);
     let files = untar(&packed.tar);
     check_image(&files, &root(&files, &packed), "amd64");
-    // Three blobs and nothing beside them.
+    // There are three blobs and nothing else.
     assert_eq!(files.keys().filter(|path| path.starts_with("blobs/sha256/") && !path.ends_with('/')).count(), 3);
 }
 
 #[test]
-fn images_of_several_platforms_are_named_by_an_index_of_their_own() {
+fn images_of_several_platforms_have_an_index_of_their_own() {
     let packed = image(platform::ALL);
     let files = untar(&packed.tar);
     let root = root(&files, &packed);
@@ -137,7 +139,7 @@ fn docker_finds_the_same_blobs() {
 }
 
 #[test]
-fn the_chart_is_what_helm_would_have_pushed() {
+fn chart_is_as_helm_pushes_it() {
     let packed = chart();
     assert_eq!(packed.file, "gardener-mock-chart.tar");
     let files = untar(&packed.tar);
@@ -152,14 +154,14 @@ fn the_chart_is_what_helm_would_have_pushed() {
 }
 
 #[test]
-fn the_same_content_gives_the_same_bytes() {
+fn same_content_gives_the_same_bytes() {
     assert!(image(platform::ALL).tar == image(platform::ALL).tar);
     assert!(chart().tar == chart().tar);
 }
 
 #[test]
-fn an_image_that_has_grown_too_large_is_refused() {
-    // What cannot be compressed.
+fn image_above_the_limit_is_refused() {
+    // Random bytes, which cannot be compressed.
     let mut state = 1_u64;
     let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -167,11 +169,11 @@ fn an_image_that_has_grown_too_large_is_refused() {
     });
     let builds = [(platform::ALL[0], noise.take(5_100_000).collect())];
     let error = image::pack(reference(), "mock-x", &labels(), &builds).err().unwrap().to_string();
-    assert!(error.contains("mock-x:1.2 for linux/amd64 takes 5.2 MB compressed and may take 5.0 MB"), "{error}");
+    assert!(error.contains("mock-x:1.2 for linux/amd64 has 5.2 MB compressed, above the limit of 5.0 MB"), "{error}");
 }
 
 #[test]
-fn tags_and_registries_that_no_registry_would_take_are_refused() {
+fn invalid_tags_and_registries_are_refused() {
     for good in ["1.2.3", "v1", "_x", "2026-01-01_a.b"] {
         assert_eq!(tag(good).as_deref(), Ok(good));
     }

@@ -1,17 +1,18 @@
-//! The manifests as text: pure functions of what was asked for.
+//! The manifests as text. All functions are pure.
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use k8s_openapi::ByteString;
+use mock_fleet::kinds::Package;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{chart, kinds::Kind};
+use crate::chart;
 
 /// First line of every file.
 const ORIGIN: &str = "# Rendered by `cargo xtask manifests`: change what it renders, not this file.\n";
 
-/// Level of the Pod security standards that Gardener enforces on the namespace of the installation
+/// The level of the Pod security standards that Gardener enforces in the namespace of the installation
 /// (`docs/extensions/registration.md`).
 const POD_SECURITY: (&str, &str) = ("security.gardener.cloud/pod-security-enforce", "restricted");
 
@@ -23,25 +24,25 @@ pub(super) enum Policy {
     OnDemand,
     /// On every seed
     Always,
-    /// On every seed, but gone while the seed is being deleted and has no Shoot
+    /// On every seed, except while the seed is being deleted and has no Shoot
     AlwaysExceptNoShoots,
 }
 
-/// Where Gardener takes the chart from.
+/// The place of the chart.
 pub(super) enum Chart {
-    /// Packed, in the manifest itself.
+    /// The packed chart is part of the manifest.
     Raw(Vec<u8>),
-    /// A reference into a registry.
+    /// The chart is in a registry, under this reference.
     Oci(String),
 }
 
-/// One controller, as it is to be installed.
+/// The installation of one controller.
 pub(super) struct Release<'a> {
-    pub(super) kind: Kind,
+    pub(super) package: Package,
     pub(super) types: Vec<String>,
     pub(super) policy: Policy,
     pub(super) tag: &'a str,
-    /// Values of the chart beside those that follow from the rest.
+    /// Values of the chart, besides those that follow from the other fields.
     pub(super) values: &'a Map<String, Value>,
 }
 
@@ -128,12 +129,12 @@ struct ExtensionInstallation {
     values: Value,
 }
 
-/// Where `images --push` puts the chart.
+/// The reference under which `images --push` pushes the chart.
 pub(super) fn chart_reference(registry: &str, tag: &str) -> String {
     format!("{registry}/{}:{tag}", chart::REPOSITORY)
 }
 
-/// A ControllerDeployment and the ControllerRegistration that names it.
+/// Renders a ControllerDeployment and its ControllerRegistration.
 pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart: &Chart) -> Result<String> {
     let (raw_chart, oci_repository) = match chart {
         Chart::Raw(archive) => (Some(ByteString(archive.clone())), None),
@@ -142,7 +143,7 @@ pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart:
     let deployment = Manifest {
         api_version: "core.gardener.cloud/v1",
         kind: "ControllerDeployment",
-        metadata: json!({ "name": release.kind.package() }),
+        metadata: json!({ "name": release.package.full_name() }),
         rest: ControllerDeployment { helm: Helm { raw_chart, oci_repository, values: Some(release.values(registry)) } },
     };
     let registration = Manifest {
@@ -154,7 +155,7 @@ pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart:
                 resources: release.resources(),
                 deployment: RegisteredDeployment {
                     policy: release.policy,
-                    deployment_refs: vec![Reference { name: release.kind.package() }],
+                    deployment_refs: vec![Reference { name: release.package.full_name() }],
                 },
             },
         },
@@ -162,13 +163,13 @@ pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart:
     Ok(format!("{ORIGIN}{}---\n{}", yaml(&deployment)?, yaml(&registration)?))
 }
 
-/// What gardener-operator makes both of; it takes charts from registries only.
+/// Renders an Extension, from which gardener-operator makes both. gardener-operator takes charts from registries only.
 pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> Result<String> {
     let extension = Manifest {
         api_version: "operator.gardener.cloud/v1alpha1",
         kind: "Extension",
-        // gardener-operator hands no annotation on to the registration that it makes.
-        metadata: json!({ "name": release.kind.package() }),
+        // No annotation: gardener-operator does not copy it to the registration.
+        metadata: json!({ "name": release.package.full_name() }),
         rest: Spec {
             spec: Extension {
                 resources: release.resources(),
@@ -189,7 +190,7 @@ pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> R
     Ok(format!("{ORIGIN}{}", yaml(&extension)?))
 }
 
-/// YAML that ends with a line break.
+/// Serialises as YAML that ends with one line break.
 pub(super) fn yaml(value: &impl Serialize) -> Result<String> {
     let text = serde_saphyr::to_string(value).context("cannot render YAML")?;
     Ok(text.trim_end().to_owned() + "\n")
@@ -198,18 +199,21 @@ pub(super) fn yaml(value: &impl Serialize) -> Result<String> {
 impl Release<'_> {
     fn metadata(&self) -> Value {
         let (key, level) = POD_SECURITY;
-        json!({ "name": self.kind.package(), "annotations": { key: level } })
+        json!({ "name": self.package.full_name(), "annotations": { key: level } })
     }
 
     fn resources(&self) -> Vec<Resource> {
-        self.types.iter().map(|provider| Resource { kind: self.kind.kind(), provider: provider.clone() }).collect()
+        self.types
+            .iter()
+            .map(|provider| Resource { kind: self.package.kind().to_owned(), provider: provider.clone() })
+            .collect()
     }
 
     fn values(&self, registry: Option<&str>) -> Value {
-        let name = self.kind.package();
+        let name = self.package.full_name();
         let repository = registry.map_or(name.clone(), |registry| format!("{registry}/{name}"));
         let mut values = self.values.clone();
-        values.insert("kind".to_owned(), json!(self.kind.name));
+        values.insert("kind".to_owned(), json!(self.package.name));
         values.insert("types".to_owned(), json!(self.types));
         let image = values.entry("image").or_insert_with(|| json!({}));
         if let Some(image) = image.as_object_mut() {
@@ -225,8 +229,8 @@ mod tests {
     use super::*;
 
     fn release(values: &Map<String, Value>) -> Release<'_> {
-        let kind = Kind::find("network").unwrap();
-        Release { kind, types: vec!["a".to_owned(), "b".to_owned()], policy: Policy::Always, tag: "1.2.3", values }
+        let package = Package::find("network").unwrap();
+        Release { package, types: vec!["a".to_owned(), "b".to_owned()], policy: Policy::Always, tag: "1.2.3", values }
     }
 
     fn documents(text: &str) -> Vec<Value> {
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_named_like_the_binary_and_holds_the_chart() {
+    fn registration_has_the_name_of_the_binary_and_holds_the_chart() {
         let values = Map::from_iter([
             ("replicas".to_owned(), json!(2)),
             ("image".to_owned(), json!({ "pullPolicy": "Always" })),
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_in_a_registry_is_named_where_it_was_pushed() {
+    fn reference_of_a_chart_is_the_one_that_was_pushed() {
         let values = Map::new();
         let reference = chart_reference("r.example/p", "1.2.3");
         let text = registration(&release(&values), Some("r.example/p"), &Chart::Oci(reference)).unwrap();
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_says_the_same_as_the_registration() {
+    fn extension_has_the_same_content_as_the_registration() {
         let values = Map::new();
         let registration = registration(&release(&values), Some("r"), &Chart::Raw(Vec::new())).unwrap();
         let extension = documents(&extension(&release(&values), "r", "r/c:1").unwrap()).remove(0);

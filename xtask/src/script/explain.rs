@@ -1,19 +1,18 @@
-//! A script in words.
+//! Describes a script in words.
 
 use std::fmt::Write as _;
 
-use mock_core::behaviour::{
-    Attempts, Condition, ConditionStatus, Delay, Distribution, Fail, Fault, Match, Rule, Script,
-};
-use mock_core::contract::ErrorCode;
+use extension_contract::ErrorCode;
+use mock_core::script::delay::{Delay, Distribution};
+use mock_core::script::language::{Attempts, Condition, ConditionStatus, Fail, Fault, Match, Rule, Script};
+use mock_fleet::kinds::Package;
 
-use crate::kinds::Kind;
-
-/// The whole script, a paragraph a rule, with what looks like a mistake.
+/// Describes the whole script, with a paragraph for each rule. Warns of probable mistakes.
 pub(super) fn script(script: &Script) -> String {
     let mut text = String::new();
-    let seed =
-        script.seed.map_or("a seed that is drawn for each Shoot and shown".to_owned(), |seed| format!("seed {seed}"));
+    let seed = script
+        .seed
+        .map_or("a random seed for each Shoot, which its objects show".to_owned(), |seed| format!("seed {seed}"));
     let count = script.rules.len();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{count} rule{}, {seed}; the first that matches decides", if count == 1 { "" } else { "s" });
@@ -28,11 +27,11 @@ pub(super) fn script(script: &Script) -> String {
         for condition in &rule.conditions {
             let _ = writeln!(text, "   {}", health(condition));
         }
-        for kind in rule.matches.kinds.iter().filter(|kind| Kind::find(kind).is_none()) {
-            let _ = writeln!(text, "   warning: there is no controller for the kind {kind}");
+        for kind in rule.matches.kinds.iter().filter(|kind| Package::find(kind).is_none()) {
+            let _ = writeln!(text, "   warning: no controller serves the kind {kind}");
         }
         if let Some(earlier) = caught_by {
-            let _ = writeln!(text, "   warning: never reached, rule {earlier} matches everything");
+            let _ = writeln!(text, "   warning: this rule never applies, because rule {earlier} matches everything");
         }
         let takes_all = rule.matches == Match::default() && rule.fail.as_ref().is_none_or(|fail| fail.pools.is_empty());
         caught_by = caught_by.or(takes_all.then_some(number));
@@ -43,7 +42,7 @@ pub(super) fn script(script: &Script) -> String {
     text
 }
 
-/// `Infrastructure, Create, shoots shoot--dev--*: attempts 1-2, 30 % of them,`
+/// Describes what a rule matches: `Infrastructure, Create, shoots shoot--dev--*: 30 % of attempts 1-2`.
 fn scope(matches: &Match) -> String {
     let Match { kinds, operations, shoots, names, purposes, attempts, percent } = matches;
     let mut words = Vec::new();
@@ -102,7 +101,7 @@ fn code(code: ErrorCode) -> String {
     serde_json::to_value(code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Types of conditions that gardenlet's care controller looks for (`pkg/gardenlet/controller/shoot/care/health.go`).
+/// Types of conditions that gardenlet's care controller reads (`pkg/gardenlet/controller/shoot/care/health.go`).
 const READ_BY_CARE: [&str; 4] =
     ["ControlPlaneHealthy", "SystemComponentsHealthy", "EveryNodeReady", "ObservabilityComponentsHealthy"];
 
@@ -111,14 +110,14 @@ fn health(condition: &Condition) -> String {
     let codes: Vec<_> = codes.iter().copied().map(code).collect();
     let codes = if codes.is_empty() { String::new() } else { format!(" with {}", codes.join(", ")) };
     let note = match status {
-        _ if !READ_BY_CARE.contains(&type_.as_str()) => "; nothing of Gardener's reads that type",
+        _ if !READ_BY_CARE.contains(&type_.as_str()) => "; Gardener does not read conditions of this type",
         ConditionStatus::True => "",
-        _ => "; Gardener's care shows it on the Shoot",
+        _ => "; Gardener's care controller shows it on the Shoot",
     };
     format!("condition {type_}={status:?} ({reason}){codes}{}{note}", delay_of("after", after))
 }
 
-/// ` after 20s`; nothing where there is no delay.
+/// Describes a delay: ` after 20s`. Returns an empty text if there is no delay.
 fn delay_of(word: &str, delay: &Delay) -> String {
     match delay {
         Delay::Fixed(span) if span.0.is_zero() => String::new(),
@@ -128,20 +127,20 @@ fn delay_of(word: &str, delay: &Delay) -> String {
             format!(" {word} {from} to {to}, most likely {peak}")
         }
         Delay::Drawn(Distribution::LongTailed { p50, p99 }) => {
-            format!(" {word} {p50} in the median and {p99} in one of 100")
+            format!(" {word} {p50} in half of all cases and over {p99} in one of 100")
         }
     }
 }
 
 fn breach(fault: Fault) -> &'static str {
     match fault {
-        Fault::OldObservedGeneration => "observedGeneration stays behind",
-        Fault::StaleLastError => "a lastError stays beside Succeeded",
+        Fault::OldObservedGeneration => "observedGeneration is not updated",
+        Fault::StaleLastError => "lastError stays although the state is Succeeded",
         Fault::KeepOperation => "the operation annotation stays",
-        Fault::StripTimestamp => "the timestamp annotation is taken off",
-        Fault::RepeatTime => "the time of the machine deployments is the one of before",
-        Fault::KeepFinalizer => "our finalizer stays for ever",
-        Fault::AnswerLate => "not before gardenlet's timeout is over",
+        Fault::StripTimestamp => "the timestamp annotation is removed",
+        Fault::RepeatTime => "machineDeploymentsLastUpdateTime is not updated",
+        Fault::KeepFinalizer => "our finalizer is never removed",
+        Fault::AnswerLate => "the answer comes after gardenlet's timeout",
     }
 }
 
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_reads_like_a_sentence() {
+    fn rule_is_described_in_a_sentence() {
         let rules = "
 apiVersion: mock.extensions.gardener.cloud/v1alpha1
 kind: Script
@@ -173,13 +172,13 @@ rules:
             "5 rules, seed 42; the first that matches decides
 1 (quota). Infrastructure, Create: attempts 1-2 fail after 5s with ERR_INFRA_QUOTA_EXCEEDED (\"no room\"), again after 20s; where gardenlet gives up, the Shoot goes to Failed
 2. Worker: 30 % of attempts from 2 on fail in the pools b or c* (\"m\"), again with backoff
-   condition EveryNodeReady=False (Gone) after 1m; Gardener's care shows it on the Shoot
+   condition EveryNodeReady=False (Gone) after 1m; Gardener's care controller shows it on the Shoot
 3. Wroker: all attempts hang for ever
-   warning: there is no controller for the kind Wroker
-4. every kind: all attempts succeed after 2s in the median and 1m in one of 100
+   warning: no controller serves the kind Wroker
+4. every kind: all attempts succeed after 2s in half of all cases and over 1m in one of 100
    at 50 %: half
-5. every kind: all attempts succeed and misbehave: our finalizer stays for ever
-   warning: never reached, rule 4 matches everything
+5. every kind: all attempts succeed and misbehave: our finalizer is never removed
+   warning: this rule never applies, because rule 4 matches everything
 "
         );
     }

@@ -1,29 +1,24 @@
-//! The outcome table that a script would give, from the same draws that the controllers make.
+//! A table of the outcomes of a script, from the same random draws that the controllers make.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use comfy_table::{Cell, CellAlignment, Table, modifiers, presets};
-use mock_core::{
-    behaviour::{Foreseen, MOST_ATTEMPTS, Operation, Subject, foresee},
-    contract::OperationType,
-};
-use mock_testbed::{
-    patience::Wait,
-    readiness::state_of_shoot,
-    shoot::{Landscape, Planned},
-};
+use extension_contract::OperationType;
+use extension_contract::kinds::{self, Kind};
+use extension_contract::readiness::state_of_shoot;
+use mock_core::script::simulate::{MOST_ATTEMPTS, Simulated, simulate};
+use mock_core::script::{Operation, Subject};
+use mock_fleet::cargo;
+use mock_gardenlet::shoot::{Landscape, Planned};
+use mock_view::words::{duration, percentile};
 use serde_json::Value;
 
-use super::Story;
-use crate::{
-    cargo,
-    words::{duration, percentile},
-};
+use super::story::Story;
 
-/// What is the same of many objects.
+/// An outcome that many objects share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Outcome {
     kind: &'static str,
@@ -32,15 +27,15 @@ struct Outcome {
     gardenlet: &'static str,
 }
 
-/// The numbers of the objects that share an outcome.
+/// The attempts and times of the objects that share an outcome.
 #[derive(Default)]
 struct Numbers {
     attempts: Vec<u32>,
-    /// Only of what ends.
+    /// The times of objects that succeed.
     times: Vec<Duration>,
 }
 
-/// The objects of so many Shoots under one script, summed up.
+/// Simulates a script for all objects of a number of Shoots, and sums the outcomes up.
 pub(super) fn table(
     story: &Story,
     shoot: Option<&Path>,
@@ -51,9 +46,9 @@ pub(super) fn table(
     let example = cargo::root().join("example");
     let default = example.join("55-shoot.yaml");
     let shoot = shoot.unwrap_or(if story.is_shoot { &story.file } else { &default });
-    // Beside the Shoot as everywhere, and those of the example where none are.
-    let beside = |name: &str| (!shoot.with_file_name(name).exists()).then(|| example.join(name));
-    let (cloudprofile, seed_file) = (beside("20-cloudprofile.yaml"), beside("40-seed.yaml"));
+    // CloudProfile and Seed are in the folder of the Shoot. If they are missing there, take those in example/.
+    let missing = |name: &str| (!shoot.with_file_name(name).exists()).then(|| example.join(name));
+    let (cloudprofile, seed_file) = (missing("20-cloudprofile.yaml"), missing("40-seed.yaml"));
     let landscape = Landscape::load(shoot, cloudprofile.as_deref(), seed_file.as_deref())?;
     let seed = story.script.seed.or(seed).unwrap_or(1);
     let operation = as_type(operation);
@@ -61,9 +56,10 @@ pub(super) fn table(
     for index in 0..usize::try_from(shoots)? {
         let plan = landscape.plan((shoots > 1).then_some(index));
         for planned in plan.objects() {
-            let timeout = Wait::of(planned.kind).timeout.try_into()?;
-            let foreseen = foresee(&story.script, seed, &subject(&planned, &plan.namespace), operation, timeout);
-            let numbers = outcomes.entry(Outcome::of(planned.kind, operation, &foreseen)).or_default();
+            let kind = kinds::find(planned.kind).with_context(|| format!("Gardener has no kind {}", planned.kind))?;
+            let subject = subject(&planned, &plan.namespace);
+            let foreseen = simulate(&story.script, seed, &subject, operation, kind.timeout.try_into()?);
+            let numbers = outcomes.entry(Outcome::of(kind, operation, &foreseen)).or_default();
             numbers.attempts.push(foreseen.attempts);
             numbers.times.extend(foreseen.takes.and_then(|takes| Duration::try_from(takes).ok()));
         }
@@ -100,8 +96,8 @@ pub(super) fn table(
         ]);
     }
     let shoots = format!("{shoots} Shoot{}", if shoots == 1 { "" } else { "s" });
-    let like = shoot.file_name().unwrap_or_default().display();
-    Ok(format!("{table}\n{} of {shoots} like that in {like}, seed {seed}\n", operation.as_str()))
+    let file = shoot.file_name().unwrap_or_default().display();
+    Ok(format!("{table}\n{} of {shoots} like the one in {file}, seed {seed}\n", operation.as_str()))
 }
 
 fn subject<'a>(planned: &'a Planned, namespace: &'a str) -> Subject<'a> {
@@ -118,7 +114,7 @@ fn subject<'a>(planned: &'a Planned, namespace: &'a str) -> Subject<'a> {
 }
 
 impl Outcome {
-    fn of(kind: &'static str, operation: OperationType, foreseen: &Foreseen) -> Self {
+    fn of(kind: &'static Kind, operation: OperationType, foreseen: &Simulated) -> Self {
         let rule = match &foreseen.rule {
             Some(rule) => {
                 format!("{}{}", rule.number, rule.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default())
@@ -126,25 +122,24 @@ impl Outcome {
             None => "none".to_owned(),
         };
         let ends = if foreseen.takes.is_some() { "succeeds" } else { "never ends" };
-        Self { kind, ends, rule, gardenlet: verdict(kind, operation, foreseen) }
+        Self { kind: kind.name, ends, rule, gardenlet: verdict(kind, operation, foreseen) }
     }
 }
 
-/// What gardenlet would make of it: it gives up on an error after a while, where it looks at errors, and on everything
-/// after a longer one (`pkg/extensions/customresources.go`).
-fn verdict(kind: &str, operation: OperationType, foreseen: &Foreseen) -> &'static str {
-    let wait = Wait::of(kind);
+/// gardenlet's reaction. It gives up on an error after the kind's threshold for errors, unless the operation is a
+/// deletion or a migration. It always gives up after the kind's timeout (`pkg/extensions/customresources.go`).
+fn verdict(kind: &Kind, operation: OperationType, foreseen: &Simulated) -> &'static str {
     let takes = foreseen.takes.and_then(|takes| Duration::try_from(takes).ok()).unwrap_or(Duration::MAX);
     let looks_at_errors = !matches!(operation, OperationType::Delete | OperationType::Migrate);
     if let Some((at, codes)) = foreseen.fails.as_ref().filter(|_| looks_at_errors) {
-        let seen = Duration::try_from(*at).unwrap_or(Duration::MAX).max(wait.severe);
-        if seen < takes.min(wait.timeout) {
+        let seen = Duration::try_from(*at).unwrap_or(Duration::MAX).max(kind.severe);
+        if seen < takes.min(kind.timeout) {
             let codes: Vec<_> = codes.iter().filter_map(|code| serde_json::to_value(code).ok()).collect();
             let codes: Vec<_> = codes.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             return if state_of_shoot(&codes) == "Failed" { "gives up, Failed" } else { "gives up, Error" };
         }
     }
-    if takes <= wait.timeout { "goes on" } else { "times out" }
+    if takes <= kind.timeout { "goes on" } else { "times out" }
 }
 
 const fn as_type(operation: Operation) -> OperationType {
@@ -162,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_outcome_is_that_of_the_script_and_the_same_each_time() {
+    fn outcome_follows_the_script_and_is_the_same_each_time() {
         let story = Story::find("quota-exceeded").unwrap();
         let first = table(&story, None, 20, Operation::Create, None).unwrap();
         assert_eq!(first, table(&story, None, 20, Operation::Create, None).unwrap());
@@ -173,18 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn gardenlet_gives_up_on_errors_sooner_than_on_silence() {
-        let foreseen = |takes: Option<i64>, fails: Option<i64>| Foreseen {
+    fn gardenlet_gives_up_on_an_error_before_its_timeout() {
+        let foreseen = |takes: Option<i64>, fails: Option<i64>| Simulated {
             attempts: 1,
             rule: None,
             takes: takes.map(k8s_openapi::jiff::SignedDuration::from_secs),
             fails: fails.map(|at| (k8s_openapi::jiff::SignedDuration::from_secs(at), Vec::new())),
         };
-        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(29), Some(1))), "goes on");
-        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(31), Some(1))), "gives up, Error");
-        assert_eq!(verdict("Infrastructure", OperationType::Create, &foreseen(Some(31), Some(1))), "goes on");
-        assert_eq!(verdict("Network", OperationType::Create, &foreseen(Some(179), None)), "goes on");
-        assert_eq!(verdict("Network", OperationType::Create, &foreseen(None, None)), "times out");
-        assert_eq!(verdict("Network", OperationType::Delete, &foreseen(Some(31), Some(1))), "goes on");
+        assert_eq!(verdict(&kinds::NETWORK, OperationType::Create, &foreseen(Some(29), Some(1))), "goes on");
+        assert_eq!(verdict(&kinds::NETWORK, OperationType::Create, &foreseen(Some(31), Some(1))), "gives up, Error");
+        assert_eq!(verdict(&kinds::INFRASTRUCTURE, OperationType::Create, &foreseen(Some(31), Some(1))), "goes on");
+        assert_eq!(verdict(&kinds::NETWORK, OperationType::Create, &foreseen(Some(179), None)), "goes on");
+        assert_eq!(verdict(&kinds::NETWORK, OperationType::Create, &foreseen(None, None)), "times out");
+        assert_eq!(verdict(&kinds::NETWORK, OperationType::Delete, &foreseen(Some(31), Some(1))), "goes on");
     }
 }

@@ -1,12 +1,19 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use extension_contract::{
+    Class, OPERATION_ANNOTATION, Reader, Status, TIMESTAMP_ANNOTATION, annotation, requested_at, whole_seconds,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::behaviour::{self, Record, Scripting, Subject};
-use crate::patch::{self, Problem, Report};
+use crate::kind::{Base, Outcome};
+use crate::script::source::Parsed;
+use crate::script::{self, Record};
+use crate::write::compose::{Target, compose};
+use crate::write::patch::{Request, status_body};
 
 const FINALIZER: &str = "extensions.gardener.cloud/test";
 const NOW: &str = "2026-08-20T10:15:30.7Z";
@@ -15,7 +22,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// An object as data, so that patches can be applied to it.
+/// An object, to which requests are applied as the API server does.
 #[derive(Clone, Debug)]
 struct Model {
     meta: ObjectMeta,
@@ -66,10 +73,11 @@ impl Model {
     }
 
     fn next_by(&self, script: Option<&Parsed>, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
-        let rules = Rules { types: &["mock".to_owned()], finalizer: FINALIZER, reader };
+        let types = ["mock".to_owned()];
+        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, reader };
         let scripting = Scripting {
             script: script.cloned(),
-            subject: Subject {
+            subject: script::Subject {
                 kind: "Test",
                 namespace: "shoot--t--a",
                 name: "a",
@@ -81,8 +89,8 @@ impl Model {
             drawn_seed: 77,
             timeout: SignedDuration::from_mins(3),
         };
-        let object = Object { meta: &self.meta, base: &self.base, status: self.status.as_ref() };
-        decide(object, cluster, &rules, &scripting, now)
+        let object = ObjectView { meta: &self.meta, base: &self.base, status: self.status.as_ref() };
+        decide(object, cluster, &served, &scripting, now)
     }
 
     fn conditions(&self) -> &[Value] {
@@ -97,75 +105,34 @@ impl Model {
         self.next(ClusterView::Known(&ShootFacts::default()), Reader::Polls, time(NOW))
     }
 
-    /// Carries a step out with the very bodies that go over the wire.
+    /// Carries out a step: composes its requests, and applies each as the API server does.
     fn apply(&mut self, step: &Step, now: Timestamp) {
-        let Step::Write { operation, writes } = step else { return };
-        for write in writes {
-            match write {
-                Write::Status(state) => {
-                    let record = (*state == State::Processing).then(|| self.record()).flatten();
-                    self.put(&Report::new(*operation, *state, update_time(&self.meta, now)), record, now);
-                }
-                Write::Scripted(act) => {
-                    let fault = (act.state == State::Succeeded).then(|| act.record.fault()).flatten();
-                    let error = act.error.clone().map(|(description, codes)| Problem { description, codes });
-                    let report = Report::new(*operation, act.state, update_time(&self.meta, now));
-                    self.put(&Report { progress: act.progress, error, fault, ..report }, Some(act.record.clone()), now);
-                }
-                Write::BadScript(invalid) => {
-                    let report = Report::new(*operation, State::Error, update_time(&self.meta, now));
-                    self.put(&Report { error: Some(Problem::from(invalid)), ..report }, self.record(), now);
-                }
-                Write::Conditions(record) => {
-                    let conditions = behaviour::conditions(self.conditions(), Some((**record).clone()), now);
-                    self.status.get_or_insert_default().conditions = conditions;
-                }
-                Write::Metadata(change) => {
-                    let body = patch::metadata(&self.meta, *change, FINALIZER);
-                    let mut document = json!({ "metadata": self.meta });
-                    apply_json_patch(&mut document, &body);
-                    self.meta = serde_json::from_value(document["metadata"].clone()).unwrap();
-                }
-            }
+        self.apply_first(step, now, usize::MAX);
+    }
+
+    /// The same for the first `most` requests: then the process dies.
+    fn apply_first(&mut self, step: &Step, now: Timestamp, most: usize) {
+        let Step::Write(plan) = step else { return };
+        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status: self.status.as_ref() };
+        let composed = compose(plan, &target, Ok(Outcome::default()), now);
+        for request in composed.requests.iter().take(most) {
+            self.receive(request);
         }
     }
-}
 
-impl Model {
-    fn put(&mut self, report: &Report, record: Option<Record>, now: Timestamp) {
-        let mut fields = serde_json::Map::new();
-        if let Some(conditions) = behaviour::conditions(self.conditions(), record, now) {
-            fields.insert("conditions".into(), json!(conditions));
+    /// What the API server does with a request for the object's current version.
+    fn receive(&mut self, request: &Request) {
+        let mut document = json!({ "metadata": self.meta, "status": self.status });
+        let version = self.meta.resource_version.as_deref();
+        match request {
+            Request::Status(fields) => json_patch::merge(&mut document, &status_body(fields, version)),
+            Request::Metadata(patch) => json_patch::patch(&mut document, &patch.body(version)).unwrap(),
+            Request::Secret(secret) => panic!("{secret:?}"),
         }
-        let body = patch::status(&self.meta, report, fields);
-        let mut status = json!(self.status.clone().unwrap_or_default());
-        for (key, value) in body["status"].as_object().unwrap() {
-            status[key] = value.clone();
-        }
-        self.status = Some(serde_json::from_value(status).unwrap());
-    }
-}
-
-/// The three operations that our patches use.
-fn apply_json_patch(document: &mut Value, operations: &Value) {
-    for operation in operations.as_array().unwrap() {
-        let path = operation["path"].as_str().unwrap();
-        let (parent, key) = path.rsplit_once('/').unwrap();
-        let key = key.replace("~1", "/").replace("~0", "~");
-        match operation["op"].as_str().unwrap() {
-            "test" => assert_eq!(document.pointer(path), Some(&operation["value"]), "{path}"),
-            "remove" => match document.pointer_mut(parent).unwrap() {
-                Value::Object(fields) => drop(fields.remove(&key).unwrap()),
-                Value::Array(items) => drop(items.remove(key.parse().unwrap())),
-                other => panic!("{other}"),
-            },
-            "add" => match document.pointer_mut(parent).unwrap() {
-                Value::Object(fields) => drop(fields.insert(key, operation["value"].clone())),
-                Value::Array(items) => items.push(operation["value"].clone()),
-                other => panic!("{other}"),
-            },
-            other => panic!("{other}"),
-        }
+        self.meta = serde_json::from_value(document["metadata"].take()).unwrap();
+        self.status = serde_json::from_value(document["status"].take()).unwrap();
+        let version: u64 = self.meta.resource_version.as_ref().unwrap().parse().unwrap();
+        self.meta.resource_version = Some((version + 1).to_string());
     }
 }
 
@@ -179,11 +146,17 @@ const DROP: Change = Change::new(true, Finalizer::Keep);
 const DROP_REMOVE: Change = Change::new(true, Finalizer::Remove);
 const ADD: Change = Change::new(false, Finalizer::Add);
 const REMOVE: Change = Change::new(false, Finalizer::Remove);
-const SUCCEEDED: Write = Write::Status(State::Succeeded);
-const PROCESSING: Write = Write::Status(State::Processing);
 
 fn writes(operation: OperationType, writes: &[Write]) -> Step {
-    Step::Write { operation, writes: writes.to_vec() }
+    Step::write(operation, writes.to_vec())
+}
+
+fn succeeded() -> Write {
+    Write::Status(Box::new(Report::plain(State::Succeeded)))
+}
+
+fn processing() -> Write {
+    Write::Status(Box::new(Report::plain(State::Processing)))
 }
 
 #[test]
@@ -193,30 +166,34 @@ fn each_situation_has_its_step() {
     let migrated = status("Migrate", "Succeeded");
     let request = Some("reconcile");
     for (situation, object, expected) in [
-        ("create", Model::new(request, Value::Null), writes(Create, &[SUCCEEDED, Write::Metadata(DROP_ADD)])),
-        ("bare create", Model::new(None, Value::Null), writes(Create, &[SUCCEEDED, Write::Metadata(ADD)])),
-        ("reconcile", Model::new(request, done.clone()).held(), writes(Reconcile, &[SUCCEEDED, Write::Metadata(DROP)])),
+        ("create", Model::new(request, Value::Null), writes(Create, &[succeeded(), Write::Metadata(DROP_ADD)])),
+        ("bare create", Model::new(None, Value::Null), writes(Create, &[succeeded(), Write::Metadata(ADD)])),
+        (
+            "reconcile",
+            Model::new(request, done.clone()).held(),
+            writes(Reconcile, &[succeeded(), Write::Metadata(DROP)]),
+        ),
         ("rest", Model::new(None, done.clone()).held(), Step::Leave(Reason::Done)),
         ("lost finalizer", Model::new(None, done.clone()), writes(Reconcile, &[Write::Metadata(ADD)])),
         ("same second", Model::new(None, done.clone()).held().asked_at(NOW), Step::Leave(Reason::Done)),
         (
             "newer timestamp",
             Model::new(None, done.clone()).held().asked_at("2026-08-20T10:15:31Z"),
-            writes(Reconcile, &[SUCCEEDED]),
+            writes(Reconcile, &[succeeded()]),
         ),
         ("unreadable", Model::new(None, done.clone()).held().asked_at("soon"), Step::Leave(Reason::Done)),
-        ("half a create", Model::new(None, status("Create", "Processing")).held(), writes(Create, &[SUCCEEDED])),
+        ("half a create", Model::new(None, status("Create", "Processing")).held(), writes(Create, &[succeeded()])),
         ("error", Model::new(None, status("Create", "Error")).held(), Step::RetryAt(time("2026-08-20T10:15:40Z"))),
         ("wait", Model::new(Some("wait-for-state"), Value::Null).deleted(), Step::Leave(Reason::WaitsForState)),
         (
             "migrate",
             Model::new(Some("migrate"), done.clone()).held(),
-            writes(Migrate, &[SUCCEEDED, Write::Metadata(DROP_REMOVE)]),
+            writes(Migrate, &[succeeded(), Write::Metadata(DROP_REMOVE)]),
         ),
         (
             "migrate beats deletion",
             Model::new(Some("migrate"), done.clone()).held().deleted(),
-            writes(Migrate, &[SUCCEEDED, Write::Metadata(DROP_REMOVE)]),
+            writes(Migrate, &[succeeded(), Write::Metadata(DROP_REMOVE)]),
         ),
         (
             "half a migrate",
@@ -233,7 +210,7 @@ fn each_situation_has_its_step() {
         (
             "restore after migrate",
             Model::new(Some("restore"), migrated),
-            writes(Restore, &[SUCCEEDED, Write::Metadata(DROP_ADD)]),
+            writes(Restore, &[succeeded(), Write::Metadata(DROP_ADD)]),
         ),
         ("delete", Model::new(request, done.clone()).held().deleted(), writes(Delete, &[Write::Metadata(REMOVE)])),
         ("deleted", Model::new(None, done).deleted(), Step::Leave(Reason::Released)),
@@ -246,17 +223,17 @@ fn each_situation_has_its_step() {
 fn a_watching_reader_sees_the_annotation_go_then_processing_then_success() {
     let next = |object: &Model| object.next(ClusterView::Unneeded, Reader::Watches, time(NOW));
     let create = Model::new(Some("reconcile"), Value::Null);
-    let expected = writes(OperationType::Create, &[Write::Metadata(DROP_ADD), PROCESSING, SUCCEEDED]);
+    let expected = writes(OperationType::Create, &[Write::Metadata(DROP_ADD), processing(), succeeded()]);
     assert_eq!(next(&create), expected);
     let migrate = Model::new(Some("migrate"), status("Create", "Succeeded")).held();
-    let expected = writes(OperationType::Migrate, &[PROCESSING, SUCCEEDED, Write::Metadata(DROP_REMOVE)]);
+    let expected = writes(OperationType::Migrate, &[processing(), succeeded(), Write::Metadata(DROP_REMOVE)]);
     assert_eq!(next(&migrate), expected);
     let half = Model::new(None, status("Create", "Processing")).held();
-    assert_eq!(next(&half), writes(OperationType::Create, &[SUCCEEDED]));
+    assert_eq!(next(&half), writes(OperationType::Create, &[succeeded()]));
 }
 
 #[test]
-fn the_cluster_decides_first_where_it_has_a_say() {
+fn a_failed_or_force_deleted_shoot_decides_before_the_object() {
     let failed = ShootFacts { failed: true, ..ShootFacts::default() };
     let forced = ShootFacts { failed: true, force_deleted: true, ..ShootFacts::default() };
     let next = |object: &Model, cluster| object.next(cluster, Reader::Polls, time(NOW));
@@ -270,10 +247,11 @@ fn the_cluster_decides_first_where_it_has_a_say() {
 }
 
 #[test]
-fn foreign_types_and_classes_are_not_ours() {
+fn objects_of_other_types_and_classes_are_not_ours() {
     let types = ["mock".to_owned()];
     let ours = |provider: &str, class: Option<&str>| {
-        is_ours(&Base { provider: provider.into(), class: class.map(Into::into), script: None }, &types)
+        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, reader: Reader::Polls };
+        served.includes(&Base { provider: provider.into(), class: class.map(Into::into), script: None })
     };
     assert!(ours("mock", None) && ours("mock", Some("")) && ours("mock", Some("shoot")));
     assert!(
@@ -326,7 +304,7 @@ proptest! {
             match object.next(ClusterView::Known(&facts), reader, now) {
                 Step::Leave(_) => break,
                 Step::RetryAt(due) => { prop_assert!(due > now); now = due; }
-                step @ Step::Write { .. } => { steps += 1; object.apply(&step, now); }
+                step @ Step::Write(_) => { steps += 1; object.apply(&step, now); }
             }
             prop_assert!(steps <= 3, "{object:?}");
         }
@@ -337,12 +315,12 @@ proptest! {
     }
 
     #[test]
-    fn a_request_that_is_served_is_ready_by_gardenlets_rule(start in any_object()) {
+    fn a_served_request_is_ready_by_gardenlets_rule(start in any_object()) {
         let mut object = start;
         object.meta.deletion_timestamp = None;
         let asked = annotation(&object.meta, OPERATION_ANNOTATION).map(str::to_owned);
         let now = time(NOW);
-        if let step @ Step::Write { .. } = object.step() {
+        if let step @ Step::Write(_) = object.step() {
             object.apply(&step, now);
             let status = object.status.clone().unwrap();
             let last = status.last_operation.unwrap();

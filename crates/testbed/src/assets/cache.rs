@@ -1,11 +1,10 @@
-//! The cache: one folder an entry, named after what it holds and its version, and therefore never changed.
+//! The cache: one folder per entry. The folder's name contains the version of the content, which never changes.
 
-use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 
-use super::{AssetsError, Progress, Variables};
+use super::environment::{Progress, Variables};
+use super::error::AssetsError;
 
 pub(super) struct Cache(PathBuf);
 
@@ -13,11 +12,11 @@ impl Cache {
     pub(super) fn open(variable: Variables) -> Result<Self, AssetsError> {
         let caches = variable("XDG_CACHE_HOME")
             .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-            .ok_or(AssetsError::NoCache)?;
+            .ok_or_else(|| AssetsError::new("no folder for the cache", "set HOME or XDG_CACHE_HOME"))?;
         Ok(Self(caches.join("gardener-mock-testbed")))
     }
 
-    /// The folder of an entry, filled by `fill` if it is not there yet, by one process at a time.
+    /// Returns the folder of an entry. If it does not exist yet, `fill` fills it, in one process at a time.
     pub(super) fn entry(
         &self,
         name: &str,
@@ -28,29 +27,29 @@ impl Cache {
         if entry.is_dir() {
             return Ok(entry);
         }
-        let not_writable = |source| AssetsError::CacheNotWritable { folder: self.0.clone(), source };
-        fs::create_dir_all(&self.0).map_err(not_writable)?;
-        let lock = File::create(self.0.join("lock")).map_err(not_writable)?;
+        let not_writable = AssetsError::not_writable(&self.0);
+        fs::create_dir_all(&self.0).map_err(&not_writable)?;
+        let lock = File::create(self.0.join("lock")).map_err(&not_writable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress(&format!("waiting for another process that fills {}", self.0.display()));
-                lock.lock().map_err(not_writable)?;
+                progress(&format!("waiting for another process to fill {}", self.0.display()));
+                lock.lock().map_err(&not_writable)?;
             }
             Err(TryLockError::Error(source)) => return Err(not_writable(source)),
         }
         if entry.is_dir() {
             return Ok(entry);
         }
-        // Under the lock a fixed name cannot collide, and what a killed process left is taken away by the next one.
+        // The lock allows a fixed name. The next process removes what a killed process has left.
         let unfinished = self.0.join("unfinished");
         if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).map_err(not_writable)?;
+            fs::remove_dir_all(&unfinished).map_err(&not_writable)?;
         }
-        fs::create_dir(&unfinished).map_err(not_writable)?;
-        let filled = fill(&unfinished).and_then(|()| fs::rename(&unfinished, &entry).map_err(not_writable));
+        fs::create_dir(&unfinished).map_err(&not_writable)?;
+        let filled = fill(&unfinished).and_then(|()| fs::rename(&unfinished, &entry).map_err(&not_writable));
         if filled.is_err() {
-            // Best effort: the error to report is that of filling, and the next process tries again.
+            // Best effort: the first error is the one to report, and the next process tries again.
             let _ = fs::remove_dir_all(&unfinished);
         }
         filled.map(|()| entry)
@@ -62,12 +61,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_filled_once_and_never_seen_half() {
+    fn an_entry_is_filled_once_and_never_visible_half_filled() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache(folder.path().join("cache"));
         let failing = |unfinished: &Path| {
             fs::write(unfinished.join("half"), "").unwrap();
-            Err(AssetsError::NoCache)
+            Err(AssetsError::new("failed", "none"))
         };
         cache.entry("a-v1", &|_| {}, failing).unwrap_err();
         let filling = |unfinished: &Path| {
@@ -76,6 +75,6 @@ mod tests {
         };
         let entry = cache.entry("a-v1", &|_| {}, filling).unwrap();
         assert!(entry.join("whole").is_file() && !entry.join("half").exists());
-        cache.entry("a-v1", &|_| {}, |_| panic!("it is there already")).unwrap();
+        cache.entry("a-v1", &|_| {}, |_| panic!("filled twice")).unwrap();
     }
 }

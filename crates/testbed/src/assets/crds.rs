@@ -1,24 +1,28 @@
-//! The `CustomResourceDefinition`s that are taken from Gardener's module, as data, and how they get into the cache.
+//! Sets of `CustomResourceDefinition`s in Gardener's Go module, and how they are copied into the cache.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use super::{AssetsError, GARDENER_VERSION, Progress, Variables, cache::Cache, go::Go};
+use extension_contract::GARDENER_VERSION;
 
-/// Some of the `CustomResourceDefinition`s in Gardener's module.
+use super::cache::Cache;
+use super::environment::{Progress, Variables};
+use super::error::AssetsError;
+use super::go::Go;
+
+/// A set of `CustomResourceDefinition`s in Gardener's Go module.
 pub(super) struct Crds {
-    /// The name of their folder in the cache, which the version follows.
+    /// The name of the cache entry, without the version.
     name: &'static str,
+    /// A description for messages.
     what: &'static str,
-    /// Files, and folders all of whose manifests are meant, in Gardener's module.
+    /// Files in the module, and folders of which all `*.yaml` files are copied.
     paths: &'static [&'static str],
-    /// What makes getting them unnecessary, as the end of a sentence.
+    /// An alternative to the download, as the end of a remedy.
     otherwise: &'static str,
 }
 
-/// The extension kinds, which gardenlet applies to each seed.
+/// The extension kinds. gardenlet applies these definitions to each seed.
 pub(super) const EXTENSION_CRDS: Crds = Crds {
     name: "crds",
     what: "the CRDs of Gardener's extension kinds",
@@ -26,10 +30,10 @@ pub(super) const EXTENSION_CRDS: Crds = Crds {
     otherwise: ", or set GARDENER_CRDS to a folder with them",
 };
 
-/// What a Gardener's clusters have besides that an extension's manifests are made of.
+/// Further kinds that our manifests use.
 pub(super) const FURTHER_CRDS: Crds = Crds {
     name: "further-crds",
-    what: "the CRDs of operator, monitoring and vertical pod autoscaler",
+    what: "the CRDs of Gardener's operator, of Prometheus and of the vertical pod autoscaler",
     paths: &[
         "example/operator/10-crd-operator.gardener.cloud_extensions.yaml",
         "example/operator/10-crd-monitoring.coreos.com_servicemonitors.yaml",
@@ -39,7 +43,7 @@ pub(super) const FURTHER_CRDS: Crds = Crds {
 };
 
 impl Crds {
-    /// The folder in the cache that holds them, filled if it is not there yet.
+    /// Returns the folder in the cache. Downloads the definitions if it does not exist yet.
     pub(super) fn cached(&self, variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {
         let entry = format!("{}-{GARDENER_VERSION}", self.name);
         Cache::open(variable)?.entry(&entry, progress, |folder| self.copy(folder, progress))
@@ -50,26 +54,25 @@ impl Crds {
         progress(&format!("downloading Gardener {GARDENER_VERSION} for {what}, once, about 1 min"));
         let module =
             Go::new(folder, what, otherwise).download(&format!("github.com/gardener/gardener@{GARDENER_VERSION}"))?;
-        let unreadable = |error: io::Error| AssetsError::Go {
-            command: "mod download".to_owned(),
-            reason: format!("{}: {error}", module.dir.display()),
-            otherwise,
+        let unreadable = |cause: io::Error| {
+            let problem = format!("cannot read {}: {cause}", module.dir.display());
+            AssetsError::new(problem, format!("make Go's module cache readable{otherwise}"))
         };
         for path in self.paths {
             let path = module.dir.join(path);
             let files = if path.is_dir() { manifests(&path).map_err(unreadable)? } else { vec![path] };
             for file in files {
-                // Not fs::copy: it would also copy the module cache's read-only mode.
+                // fs::copy would also copy the read-only mode of files in the module cache.
                 let text = fs::read(&file).map_err(unreadable)?;
                 fs::write(folder.join(file.file_name().unwrap_or_default()), text)
-                    .map_err(|source| AssetsError::CacheNotWritable { folder: folder.to_owned(), source })?;
+                    .map_err(AssetsError::not_writable(folder))?;
             }
         }
         Ok(())
     }
 }
 
-/// The `*.yaml` files of a folder, sorted.
+/// Returns the `*.yaml` files of a folder, sorted.
 pub(crate) fn manifests(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {

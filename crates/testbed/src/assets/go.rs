@@ -1,40 +1,42 @@
-//! The few commands of the Go toolchain that fetch modules and build programs from them.
+//! The commands of the Go toolchain that download modules and build programs.
 
-use std::{
-    ffi::OsStr,
-    fs, io,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fmt, fs, io};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::AssetsError;
+use super::error::AssetsError;
 
-/// What all programs need; older releases of Go cannot read their go.mod.
-pub(super) const GO_MINOR: u32 = 26;
+/// The minor version of Go that all programs need. Older versions cannot read the programs' go.mod.
+const GO_MINOR: u32 = 26;
 
-/// Go's build cache and module cache after etcd and kube-apiserver were built with none before; the others need less.
-pub(super) const COLD_BUILD_GIB: u64 = 4;
+/// Free space for a build, in GiB: the size of Go's caches after building etcd and kube-apiserver with empty caches.
+/// Other programs need less.
+const COLD_BUILD_GIB: u64 = 4;
 
-/// A Go toolchain that works in `folder`.
+/// The Go toolchain, with `folder` as its working directory.
 pub(super) struct Go<'a> {
     folder: &'a Path,
+    /// The asset that the toolchain downloads or builds.
     wanted: &'static str,
+    /// An alternative to using Go, as the end of a remedy.
     otherwise: &'static str,
 }
 
-/// What `go mod download -json` tells about a module.
+/// A module in the answer of `go mod download -json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Module {
-    /// The module's files.
+    /// The folder with the module's files.
     pub(super) dir: PathBuf,
-    /// The module's go.mod as it was published.
+    /// The module's published go.mod.
     pub(super) go_mod: PathBuf,
 }
 
-/// The part of a go.mod that matters to somebody who requires the module.
+/// The part of a go.mod that a build needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GoMod {
@@ -49,7 +51,7 @@ pub(super) struct Replace {
     pub(super) new: ModulePath,
 }
 
-/// The path of a module, or of the folder that stands for it.
+/// The path of a module, or of the folder that replaces it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ModulePath {
@@ -65,30 +67,39 @@ struct Environment {
 }
 
 impl<'a> Go<'a> {
-    /// A toolchain that gets `wanted`; `otherwise` ends an error's sentence with what would make that unnecessary.
+    /// A toolchain that downloads or builds `wanted`. `otherwise` ends each remedy with an alternative.
     pub(super) fn new(folder: &'a Path, wanted: &'static str, otherwise: &'static str) -> Self {
         Self { folder, wanted, otherwise }
     }
 
-    /// Refuses what would fail only after minutes: a toolchain that is too old, a disk that is too full.
+    /// Detects at once what would fail only after minutes: an old toolchain, or a full disk.
     pub(super) fn check(&self) -> Result<(), AssetsError> {
-        let Self { wanted, otherwise, .. } = *self;
+        let Self { wanted, .. } = *self;
         let environment: Environment = self.json(["env", "-json", "GOVERSION", "GOCACHE"])?;
         if minor(&environment.version).is_some_and(|minor| minor < GO_MINOR) {
-            return Err(AssetsError::GoTooOld { wanted, found: environment.version, otherwise });
+            let found = environment.version;
+            return Err(self.error(
+                format!("{wanted} needs Go 1.{GO_MINOR} or newer, but this is {found}"),
+                "update Go (https://go.dev/dl)",
+            ));
         }
-        // Go creates its cache when it needs it; what cannot be measured is left to the build to find out.
+        // Go may not have created its cache yet. If the space cannot be measured, the build finds out.
         let disk = environment.cache.ancestors().find(|folder| folder.exists());
         if let Some(disk) = disk.and_then(|folder| rustix::fs::statvfs(folder).ok()) {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             if free < COLD_BUILD_GIB << 30 {
-                return Err(AssetsError::NoRoom { wanted, folder: environment.cache, free_mib: free >> 20, otherwise });
+                let problem = format!(
+                    "building {wanted} needs {COLD_BUILD_GIB} GiB in {}, but {} MiB are free",
+                    environment.cache.display(),
+                    free >> 20
+                );
+                return Err(self.error(problem, "make room, or set GOCACHE to a larger disk"));
             }
         }
         Ok(())
     }
 
-    /// Brings a module into Go's module cache.
+    /// Downloads a module into Go's module cache.
     pub(super) fn download(&self, module: &str) -> Result<Module, AssetsError> {
         self.json(["mod", "download", "-json", module])
     }
@@ -98,7 +109,7 @@ impl<'a> Go<'a> {
         self.json([OsStr::new("mod"), OsStr::new("edit"), OsStr::new("-json"), go_mod.as_os_str()])
     }
 
-    /// Builds the main package `package` into the file `program`, in a module that has these `directives`.
+    /// Builds the main package `package` into the file `program`, in a temporary module with these `directives`.
     pub(super) fn build(
         &self,
         program: &str,
@@ -106,12 +117,12 @@ impl<'a> Go<'a> {
         directives: &str,
         linker_flags: &str,
     ) -> Result<(), AssetsError> {
-        let unwritable = |source| AssetsError::CacheNotWritable { folder: self.folder.to_owned(), source };
+        let not_writable = AssetsError::not_writable(self.folder);
         let go_mod = self.folder.join("go.mod");
-        fs::write(&go_mod, format!("module testbed\ngo 1.{GO_MINOR}\n{directives}")).map_err(unwritable)?;
+        fs::write(&go_mod, format!("module testbed\ngo 1.{GO_MINOR}\n{directives}")).map_err(&not_writable)?;
         self.run(["build", "-mod=mod", "-trimpath", "-ldflags", linker_flags, "-o", program, package])?;
-        fs::remove_file(go_mod).map_err(unwritable)?;
-        fs::remove_file(self.folder.join("go.sum")).map_err(unwritable)
+        fs::remove_file(go_mod).map_err(&not_writable)?;
+        fs::remove_file(self.folder.join("go.sum")).map_err(&not_writable)
     }
 
     fn json<T: DeserializeOwned>(
@@ -120,7 +131,8 @@ impl<'a> Go<'a> {
     ) -> Result<T, AssetsError> {
         let arguments: Vec<_> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let answer = self.run(&arguments)?;
-        serde_json::from_slice(&answer).map_err(|error| self.failed(&arguments, format!("unexpected answer: {error}")))
+        serde_json::from_slice(&answer)
+            .map_err(|error| self.failed(&arguments, format_args!("unexpected answer: {error}")))
     }
 
     fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Vec<u8>, AssetsError> {
@@ -128,7 +140,7 @@ impl<'a> Go<'a> {
         let output = Command::new("go")
             .args(&arguments)
             .current_dir(self.folder)
-            // What is built must run here and must not depend on how the user builds their own programs.
+            // The program must run on this machine, whatever the user's settings for other builds are.
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
             .env_remove("GOOS")
@@ -136,34 +148,46 @@ impl<'a> Go<'a> {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => AssetsError::NoGo { wanted: self.wanted, otherwise: self.otherwise },
-                _ => self.failed(&arguments, error.to_string()),
+                io::ErrorKind::NotFound => self.error(
+                    format!("Go 1.{GO_MINOR} or newer is needed once, for {}", self.wanted),
+                    "install Go (https://go.dev/dl)",
+                ),
+                _ => self.failed(&arguments, error),
             })?;
         if output.status.success() {
             return Ok(output.stdout);
         }
         let said = String::from_utf8_lossy(&output.stderr);
         if let Some(line) = said.lines().find(|line| line.contains("no space left on device")) {
-            return Err(AssetsError::DiskFull { reason: line.trim().to_owned(), otherwise: self.otherwise });
+            let remedy = format!(
+                "make room (building needs {COLD_BUILD_GIB} GiB), or set GOCACHE, GOMODCACHE and GOTMPDIR to a larger disk"
+            );
+            return Err(self.error(line.trim(), &remedy));
         }
         Err(self.failed(&arguments, reason(&output.stdout, &said)))
     }
 
-    fn failed(&self, arguments: &[impl AsRef<OsStr>], reason: String) -> AssetsError {
+    fn failed(&self, arguments: &[impl AsRef<OsStr>], reason: impl fmt::Display) -> AssetsError {
         let words = arguments.iter().map(|argument| argument.as_ref().to_string_lossy());
-        // The subcommand and its object; what stands between them is the same for everybody.
+        // The subcommand and its object, without the flags, which are always the same.
         let shown: Vec<_> = words.filter(|word| !word.starts_with('-') && !word.contains(' ')).collect();
-        AssetsError::Go { command: shown.join(" "), reason, otherwise: self.otherwise }
+        self.error(format!("`go {}` failed: {reason}", shown.join(" ")), "check the network and GOPROXY")
+    }
+
+    /// An error whose remedy ends with the alternative to using Go.
+    fn error(&self, problem: impl Into<String>, remedy: &str) -> AssetsError {
+        AssetsError::new(problem, format!("{remedy}{}", self.otherwise))
     }
 }
 
-/// `go1.26.8` → 26; nothing for a version that does not say, as those of Go's own developers.
+/// Returns the minor version, such as 26 of `go1.26.8`. Returns `None` for development versions.
 fn minor(version: &str) -> Option<u32> {
     let digits = version.strip_prefix("go1.")?;
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `go mod download -json` puts its error into the answer, every other command says it at the end.
+/// Returns the reason of a failure. `go mod download -json` reports it in its answer, other commands in the last line
+/// of stderr.
 fn reason(stdout: &[u8], stderr: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -179,14 +203,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn minor_of_a_release_and_of_a_development_version() {
+    fn only_releases_have_a_minor_version() {
         assert_eq!(minor("go1.26.8"), Some(26));
         assert_eq!(minor("go1.27rc1"), Some(27));
         assert_eq!(minor("devel go1.27-abcdef"), None);
     }
 
     #[test]
-    fn reason_is_one_line() {
+    fn the_reason_is_one_line() {
         assert_eq!(reason(br#"{"Path": "a", "Error": "a@v1: not found"}"#, ""), "a@v1: not found");
         assert_eq!(reason(b"", "go: downloading a\nlink failed\n\n"), "link failed");
         assert_eq!(reason(b"", ""), "it gave no reason");

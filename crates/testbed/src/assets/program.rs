@@ -1,28 +1,34 @@
-//! The programs that are built from Go modules, as data, and how one is built.
+//! Programs in Go modules, and how they are built into the cache.
 
 use std::path::{Path, PathBuf};
 
-use super::{AssetsError, GARDENER_VERSION, Progress, Variables, cache::Cache, go::Go};
+use extension_contract::GARDENER_VERSION;
+
+use super::cache::Cache;
+use super::environment::{Progress, Variables};
+use super::error::AssetsError;
+use super::go::Go;
 
 const KUBERNETES_VERSION: &str = "v1.36.3";
 
-/// A program, built once from a published Go module.
+/// A program in a published Go module.
 pub(super) struct Program {
     pub(super) name: &'static str,
-    /// The version of its module.
+    /// The version of the module.
     version: &'static str,
     module: &'static str,
-    /// Its main package, below the module's path.
+    /// The main package, relative to the module's path.
     package: &'static str,
-    /// Modules of the same repository that have to be required beside it, in the same version.
+    /// Other modules of the same repository that must be required in the same version.
     siblings: &'static [&'static str],
-    /// The version of the modules that its own go.mod replaces by folders, which the published module does not hold.
+    /// The version of the modules that the module's go.mod replaces with folders below `staging/`. The published module
+    /// does not contain these folders.
     staging: Option<&'static str>,
-    /// The variables by which it knows its version.
+    /// The linker variables that contain the program's version.
     variables: &'static [(&'static str, &'static str)],
-    /// How long building takes on two cores with empty caches.
+    /// The duration of a build on two cores with empty caches.
     minutes: u32,
-    /// What makes building unnecessary, as the end of a sentence.
+    /// An alternative to the build, as the end of a remedy.
     otherwise: &'static str,
 }
 
@@ -83,7 +89,7 @@ pub(super) const HELM: Program = Program {
 };
 
 impl Program {
-    /// The program in the cache, built if it is not there yet.
+    /// Returns the program in the cache. Builds it if it does not exist yet.
     pub(super) fn cached(&self, variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {
         let entry = format!("{}-{}", self.name, self.version);
         let folder = Cache::open(variable)?.entry(&entry, progress, |folder| self.build(folder, progress))?;

@@ -1,39 +1,34 @@
-//! Who may talk to a test bed's API server: keys, tokens, kubeconfigs, clients, grants.
+//! Access to a test bed's API server: keys, tokens, kubeconfigs, clients and grants.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use k8s_openapi::{
-    ByteString,
-    api::{
-        authorization::v1::{NonResourceRule, ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec},
-        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::ByteString;
+use k8s_openapi::api::authorization::v1::{
+    NonResourceRule, ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
 };
-use kube::{
-    Api, Client, Config,
-    api::{Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{ADMIN, BedError, TESTBED};
-use crate::identity::Identity;
+use super::options::{ADMIN, TESTBED};
+use crate::certificate::Certificate;
+use crate::error::BedError;
 
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The files from which kube-apiserver knows itself and its users.
+/// The files with which kube-apiserver authenticates itself and its users.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    pub(super) serving: Identity,
-    /// How it shows an API server behind it that a request comes from it.
-    pub(super) proxy: Identity,
+    pub(super) serving: Certificate,
+    /// Authenticates kube-apiserver when it forwards requests to an aggregated API server.
+    pub(super) proxy: Certificate,
     pub(super) service_account_private_key: PathBuf,
     pub(super) service_account_public_key: PathBuf,
     pub(super) tokens: PathBuf,
@@ -49,7 +44,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Makes keys and tokens that nobody else has, and writes a kubeconfig for each user.
+    /// Creates new keys and tokens, and a kubeconfig for each user.
     pub(super) fn create(folder: &Path, port: u16, users: &[String]) -> Result<Self, BedError> {
         let mut all: Vec<String> = vec![ADMIN.to_owned(), TESTBED.to_owned()];
         for user in users {
@@ -61,28 +56,29 @@ impl Access {
 
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
-            fs::write(&path, text).map_err(BedError::system(format_args!("write {}", path.display())))?;
+            fs::write(&path, text).map_err(BedError::failed(format_args!("write {}", path.display())))?;
             Ok::<_, BedError>(path)
         };
-        let serving = Identity::create(folder, "tls", &["127.0.0.1", "localhost"])?;
-        let service_accounts = rcgen::KeyPair::generate()?;
+        let serving = Certificate::create(folder, "tls", &["127.0.0.1", "localhost"])?;
+        let service_accounts =
+            rcgen::KeyPair::generate().map_err(BedError::failed("create the key of service accounts"))?;
 
         let kubeconfigs = folder.join("kubeconfigs");
-        fs::create_dir(&kubeconfigs).map_err(BedError::system("create the folder for the kubeconfigs"))?;
+        fs::create_dir(&kubeconfigs).map_err(BedError::failed(format_args!("create {}", kubeconfigs.display())))?;
         let mut tokens = Vec::new();
         for user in &all {
             let token = random_token()?;
             let groups = if [ADMIN, TESTBED].contains(&user.as_str()) { "system:masters" } else { "" };
             tokens.push([token.as_str(), user, user, groups].join(","));
             let path = kubeconfig_path(&kubeconfigs, user);
-            let text = kubeconfig(port, &serving.certificate.pem(), user, &token);
-            fs::write(&path, text).map_err(BedError::system(format_args!("write {}", path.display())))?;
+            let text = kubeconfig(port, &serving.pem(), user, &token);
+            fs::write(&path, text).map_err(BedError::failed(format_args!("write {}", path.display())))?;
         }
 
         Ok(Self {
             credentials: Credentials {
                 serving,
-                proxy: Identity::create(folder, "proxy", &[])?,
+                proxy: Certificate::create(folder, "proxy", &[])?,
                 service_account_private_key: write("service-account.key", &service_accounts.serialize_pem())?,
                 service_account_public_key: write("service-account.pub", &service_accounts.public_key_pem())?,
                 tokens: write("tokens.csv", &tokens.join("\n"))?,
@@ -109,21 +105,23 @@ impl Access {
         }
     }
 
-    /// A client with kube's defaults.
+    /// A client with kube's defaults, which retries requests.
     pub(super) async fn client(&self, user: &str) -> Result<Client, BedError> {
         connect(self.config(user).await?)
     }
 
-    /// A client for polling, which says at once that the server is not ready yet instead of trying again by itself.
-    pub(super) async fn impatient_client(&self, user: &str) -> Result<Client, BedError> {
+    /// A client for polling. It returns an error at once while the server is not ready.
+    pub(super) async fn client_without_retries(&self, user: &str) -> Result<Client, BedError> {
         let mut config = self.config(user).await?;
         config.default_retry = false;
         connect(config)
     }
 
     async fn config(&self, user: &str) -> Result<Config, BedError> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)?)?;
-        Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+        let doing = format!("read the kubeconfig of {user:?}");
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)?).map_err(BedError::failed(&doing))?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        config.map_err(BedError::failed(doing))
     }
 
     pub(super) async fn grant(&self, user: &str, rules: Vec<PolicyRule>) -> Result<(), BedError> {
@@ -145,11 +143,11 @@ impl Access {
             }]),
         };
         let cluster_roles: Api<ClusterRole> = Api::all(client.clone());
-        cluster_roles.patch(user, &params, &Patch::Apply(role)).await.map_err(BedError::request(&doing))?;
+        cluster_roles.patch(user, &params, &Patch::Apply(role)).await.map_err(BedError::failed(&doing))?;
         let cluster_role_bindings: Api<ClusterRoleBinding> = Api::all(client);
-        cluster_role_bindings.patch(user, &params, &Patch::Apply(binding)).await.map_err(BedError::request(&doing))?;
+        cluster_role_bindings.patch(user, &params, &Patch::Apply(binding)).await.map_err(BedError::failed(&doing))?;
 
-        // The authorizer learns of both through watches; only its own answer tells when it has.
+        // The authorizer sees both objects through watches, with a delay. A review shows when it has seen them.
         let mut config = self.config(TESTBED).await?;
         config.auth_info.impersonate = Some(user.to_owned());
         let reviews: Api<SelfSubjectRulesReview> = Api::all(connect(config)?);
@@ -159,13 +157,14 @@ impl Access {
         };
         let deadline = Instant::now() + EFFECTIVE_WITHIN;
         loop {
-            let answer = reviews.create(&PostParams::default(), &question).await.map_err(BedError::request(&doing))?;
+            let answer = reviews.create(&PostParams::default(), &question).await.map_err(BedError::failed(&doing))?;
             let status = answer.status.unwrap_or_default();
             if rules.iter().all(|rule| is_effective(rule, &status.resource_rules, &status.non_resource_rules)) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(BedError::NotGranted { user: user.to_owned(), after: EFFECTIVE_WITHIN });
+                let what = format!("the ClusterRole {user:?} has no effect");
+                return Err(BedError::NoEffect { what, after: EFFECTIVE_WITHIN });
             }
             sleep(POLL).await;
         }
@@ -190,10 +189,10 @@ fn is_effective(rule: &PolicyRule, resource_rules: &[ResourceRule], non_resource
 }
 
 fn connect(config: Config) -> Result<Client, BedError> {
-    Client::try_from(config).map_err(BedError::request("make a client for the test bed"))
+    Client::try_from(config).map_err(BedError::failed("create a client of the test bed"))
 }
 
-/// Names appear in file names, in a file of comma separated values and as names of cluster roles.
+/// Returns whether a name can be part of a file name and of a CSV file, and can name a `ClusterRole`.
 fn is_name(user: &str) -> bool {
     user.starts_with(|c: char| c.is_ascii_alphanumeric())
         && user.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:@".contains(c))
@@ -201,7 +200,7 @@ fn is_name(user: &str) -> bool {
 
 fn random_token() -> Result<String, BedError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| BedError::system("make a random token")(error.into()))?;
+    getrandom::fill(&mut bytes).map_err(|error| BedError::failed("generate a random token")(error))?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
@@ -210,8 +209,8 @@ fn kubeconfig_path(folder: &Path, user: &str) -> PathBuf {
 }
 
 fn kubeconfig(port: u16, certificate: &str, user: &str, token: &str) -> String {
-    let cluster = "mock-testbed";
-    // JSON is YAML, and kubectl reads it as well as every library.
+    let cluster = "gardener-testbed";
+    // JSON is valid YAML, so that kubectl and all libraries read it.
     format!(
         "{:#}\n",
         json!({

@@ -1,22 +1,22 @@
-//! The two servers of a test bed: their flags, and when they are ready.
+//! The servers of a test bed, etcd and kube-apiserver: their flags, and the wait until they are ready.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use tokio::process::Command;
 
-use super::{
-    BedError, Options, TESTBED,
-    access::{Access, Credentials},
-};
-use crate::{assets::Assets, audit, server::Server, supervisor::Supervisor};
+use super::access::{Access, Credentials};
+use super::options::{Options, TESTBED};
+use crate::assets::Assets;
+use crate::audit;
+use crate::error::BedError;
+use crate::server::Server;
+use crate::supervisor::Supervisor;
 
-/// etcd insists on a TCP address to tell others, though it listens on a socket only; nobody ever dials it.
+/// etcd requires a TCP address to advertise, although it listens on sockets only. No client uses this address.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-/// Where the API server of the bed in `folder` writes its audit log.
+/// The audit log of the API server whose test bed is in `folder`.
 pub(super) fn audit_log(folder: &Path) -> PathBuf {
     folder.join("audit.log")
 }
@@ -29,7 +29,7 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts both at once: the API server needs longer to get ready to talk to etcd than etcd to answer.
+    /// Starts both at once: etcd answers before the API server needs it.
     pub(super) fn spawn(
         supervisor: &Supervisor,
         assets: &Assets,
@@ -40,16 +40,16 @@ impl ControlPlane {
         let folder = supervisor.folder();
         let etcd = etcd(&assets.etcd, options, folder);
         let kube_apiserver = kube_apiserver(&assets.kube_apiserver, options, access.credentials(), folder, port)
-            .map_err(BedError::system("write the audit policy"))?;
+            .map_err(BedError::failed("write the audit policy"))?;
         Ok(Self {
             etcd: Server::spawn("etcd", supervisor, etcd)?,
             kube_apiserver: Server::spawn("kube-apiserver", supervisor, kube_apiserver)?,
         })
     }
 
-    /// Returns when the API server says that it is ready.
+    /// Returns when the API server is ready.
     pub(super) async fn ready(&mut self, access: &Access) -> Result<(), BedError> {
-        let client = access.impatient_client(TESTBED).await?;
+        let client = access.client_without_retries(TESTBED).await?;
         self.kube_apiserver.answers(&client, "/readyz", Some(&mut self.etcd)).await
     }
 
@@ -61,20 +61,20 @@ impl ControlPlane {
         self.kube_apiserver.id()
     }
 
-    /// Returns when both have ended, which somebody else has to bring about.
-    pub(super) async fn ended(mut self) -> io::Result<()> {
+    /// Waits until both servers have exited. The caller kills them.
+    pub(super) async fn exited(mut self) -> io::Result<()> {
         self.kube_apiserver.ended().await?;
         self.etcd.ended().await
     }
 }
 
-/// Sockets instead of ports: etcd asks nobody for a password, and the folder is closed to other users.
+/// etcd listens on sockets instead of ports. It does not authenticate clients, and only this user can enter the folder.
 fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .arg(format!("--data-dir={}", folder.join("etcd").display()))
         .arg("--unsafe-no-fsync")
-        // In ms. The only member waits one election timeout before it elects itself; the default is a second.
+        // In ms. The only member waits one election timeout before it elects itself. The default is 1000.
         .arg("--heartbeat-interval=10")
         .arg("--election-timeout=50")
         .arg(format!("--listen-client-urls={}", etcd_socket(folder)))
@@ -88,7 +88,7 @@ fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
     command
 }
 
-/// Where etcd of the bed in `folder` listens.
+/// The address of the etcd whose test bed is in `folder`.
 pub(crate) fn etcd_socket(folder: &Path) -> String {
     format!("unix://{}", folder.join("etcd.sock").display())
 }
@@ -105,25 +105,26 @@ fn kube_apiserver(
         .arg(format!("--etcd-servers={}", etcd_socket(folder)))
         .arg("--bind-address=127.0.0.1")
         .arg(format!("--secure-port={port}"))
-        // Otherwise it looks for a network interface, and does not start on a machine without network.
+        // Otherwise the API server looks for a network interface, and fails to start on a machine without network.
         .arg("--advertise-address=127.0.0.1")
         .arg("--endpoint-reconciler-type=none")
         .arg("--service-cluster-ip-range=10.0.0.0/24")
-        .arg(format!("--tls-cert-file={}", credentials.serving.certificate_file.display()))
+        .arg(format!("--tls-cert-file={}", credentials.serving.file.display()))
         .arg(format!("--tls-private-key-file={}", credentials.serving.private_key_file.display()))
         .arg(format!("--token-auth-file={}", credentials.tokens.display()))
         .arg("--authorization-mode=RBAC")
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg(format!("--service-account-key-file={}", credentials.service_account_public_key.display()))
         .arg(format!("--service-account-signing-key-file={}", credentials.service_account_private_key.display()))
-        // So that API servers behind it believe whose request it passes on. Its certificate is its own authority.
-        .arg(format!("--requestheader-client-ca-file={}", credentials.proxy.certificate_file.display()))
-        .arg(format!("--proxy-client-cert-file={}", credentials.proxy.certificate_file.display()))
+        // With these flags, aggregated API servers trust kube-apiserver to name the user of a forwarded request. The
+        // certificate is self-signed, and is therefore also the client CA.
+        .arg(format!("--requestheader-client-ca-file={}", credentials.proxy.file.display()))
+        .arg(format!("--proxy-client-cert-file={}", credentials.proxy.file.display()))
         .arg(format!("--proxy-client-key-file={}", credentials.proxy.private_key_file.display()))
         .arg("--requestheader-username-headers=X-Remote-User")
         .arg("--requestheader-group-headers=X-Remote-Group")
         .arg("--requestheader-extra-headers-prefix=X-Remote-Extra-")
-        // It waits for a token controller that is not there.
+        // This plugin waits for a token controller, which a test bed does not run.
         .arg("--disable-admission-plugins=ServiceAccount")
         .arg("--profiling=false");
     if options.audit {
@@ -133,7 +134,7 @@ fn kube_apiserver(
             .arg(format!("--audit-policy-file={}", policy.display()))
             .arg(format!("--audit-log-path={}", audit_log(folder).display()))
             .arg("--audit-log-mode=blocking")
-            // In MB; with the default of 100 the log would be moved away under its reader.
+            // In MB. At the default of 100, the API server would rotate the log while tests read it.
             .arg("--audit-log-maxsize=1000000");
     }
     command.args(&options.apiserver_flags);

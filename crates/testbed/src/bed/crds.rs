@@ -1,59 +1,60 @@
-//! Brings the custom resource definitions of a folder into a test bed's API server.
+//! Installs the custom resource definitions of a folder in a test bed's API server.
 
-use std::{fs, path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
+use extension_contract::json::text;
 use futures::future::try_join_all;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{
-    Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
-    runtime::{conditions::is_crd_established, wait::await_condition},
-};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{BedError, TESTBED};
-use crate::{assets, janitor::served_resource};
+use super::options::TESTBED;
+use crate::assets;
+use crate::error::BedError;
+use crate::janitor::served_resource;
+use crate::manifests;
 
 const SERVED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A custom resource definition as it was written: what the Kubernetes types here do not know must not get lost.
+/// A custom resource definition as JSON. The typed struct of `k8s-openapi` would drop fields that it does not know.
 pub(super) struct Manifest {
     name: String,
     definition: Value,
 }
 
-/// The custom resource definitions in a folder's `*.yaml` files.
+/// Reads the custom resource definitions in a folder's `*.yaml` files.
 pub(super) fn read(folder: &Path) -> Result<Vec<Manifest>, BedError> {
-    let files = assets::manifests(folder).map_err(BedError::system(format_args!("read {}", folder.display())))?;
+    let files = assets::manifests(folder).map_err(BedError::failed(format_args!("read {}", folder.display())))?;
     let mut manifests = Vec::new();
     for file in files {
-        let text = fs::read_to_string(&file).map_err(BedError::system(format_args!("read {}", file.display())))?;
-        let unusable = |reason: String| BedError::Manifest { file: file.clone(), reason };
-        let definitions: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|error| unusable(error.to_string()))?;
-        for definition in definitions {
-            if definition.pointer("/kind").and_then(Value::as_str) != Some("CustomResourceDefinition") {
-                return Err(unusable("is no CustomResourceDefinition".to_owned()));
+        let using = || format!("use {} as a CustomResourceDefinition", file.display());
+        for definition in manifests::read(&file).map_err(BedError::failed(using()))? {
+            if text(&definition, "kind") != Some("CustomResourceDefinition") {
+                return Err(BedError::failed(using())("it contains an object of another kind"));
             }
-            let name = definition.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
-            let name = name.ok_or_else(|| unusable("has no metadata.name".to_owned()))?;
+            let name = text(&definition, "metadata.name").map(str::to_owned);
+            let name = name.ok_or_else(|| BedError::failed(using())("it has no metadata.name"))?;
             manifests.push(Manifest { name, definition });
         }
     }
     Ok(manifests)
 }
 
-/// Applies them and returns when every resource is served; the client must not try again by itself.
+/// Applies the definitions. Returns when the API server serves every resource. The client must not retry by itself.
 pub(super) async fn install(client: Client, manifests: Vec<Manifest>) -> Result<(), BedError> {
     try_join_all(manifests.into_iter().map(|manifest| {
         let client = client.clone();
         async move {
-            let name = manifest.name.clone();
+            let what = format!("{} is not served", manifest.name);
             timeout(SERVED_WITHIN, install_one(client, manifest))
                 .await
-                .unwrap_or(Err(BedError::NotServed { name, after: SERVED_WITHIN }))
+                .unwrap_or(Err(BedError::NoEffect { what, after: SERVED_WITHIN }))
         }
     }))
     .await?;
@@ -66,12 +67,12 @@ async fn install_one(client: Client, Manifest { name, definition }: Manifest) ->
     let definition = api
         .patch(&name, &params, &Patch::Apply(definition))
         .await
-        .map_err(BedError::request(format_args!("apply {name}")))?;
+        .map_err(BedError::failed(format_args!("apply the CustomResourceDefinition {name}")))?;
     await_condition(api, &name, is_crd_established())
         .await
-        .map_err(|source| BedError::NotEstablished { name: name.clone(), source })?;
+        .map_err(BedError::failed(format_args!("watch the CustomResourceDefinition {name}")))?;
 
-    // The handlers of the resource are put in place after the condition is written.
+    // The API server installs the resource's handlers after it has written the condition.
     let resource = served_resource(&definition);
     let resources: Api<DynamicObject> = Api::all_with(client, &resource);
     let one = ListParams::default().limit(1);
@@ -79,7 +80,7 @@ async fn install_one(client: Client, Manifest { name, definition }: Manifest) ->
         match resources.list_metadata(&one).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if [404, 429, 503].contains(&status.code) => sleep(POLL).await,
-            Err(source) => return Err(BedError::Request { doing: format!("list {name}"), source }),
+            Err(error) => return Err(BedError::failed(format_args!("list {name}"))(error)),
         }
     }
 }

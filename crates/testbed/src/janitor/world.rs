@@ -1,33 +1,31 @@
-//! What the janitor has seen, and what follows from each event: state and decisions without a server.
+//! The objects that the janitor has seen, and the tasks that follow from each event. Sends no requests.
 
 use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::{
-    api::{DynamicObject, PartialObjectMeta},
-    runtime::watcher::Event,
-};
+use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::runtime::watcher::Event;
 
-/// Stands for the namespace of objects that have none.
+/// The `place` of objects without a namespace.
 pub(super) const CLUSTER_SCOPED: &str = "";
 
-/// Something that the API server should be asked to do.
+/// A change that the janitor has to make.
 #[derive(Debug, PartialEq)]
 pub(super) enum Task {
-    /// Delete an object of a terminating namespace.
+    /// Delete an object in a terminating namespace.
     Delete(Dependent),
-    /// Delete an object if really none of its owners exists.
+    /// Delete an object, after verifying that none of its owners exists.
     Collect(Dependent, Vec<OwnerReference>),
-    /// Finalize a namespace if it is really empty.
+    /// Finalize a namespace, after verifying that it is empty.
     Finalize(String),
 }
 
-/// An object that may have to go.
+/// An object that may have to be deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dependent {
-    /// Index of the kind.
+    /// The index of the kind.
     pub(super) kind: usize,
-    /// Its namespace, or [`CLUSTER_SCOPED`].
+    /// The object's namespace, or [`CLUSTER_SCOPED`].
     pub(super) place: String,
     pub(super) name: String,
     pub(super) uid: String,
@@ -41,26 +39,26 @@ struct Object {
     owners: Vec<OwnerReference>,
 }
 
-/// All objects, as far as the watches have told.
+/// All objects that the watches have reported.
 #[derive(Debug)]
 pub(super) struct World {
-    /// Index of the kind `Namespace`.
+    /// The index of the kind `Namespace`.
     namespaces: usize,
-    /// By namespace or [`CLUSTER_SCOPED`], then by uid.
+    /// Objects by place, which is a namespace or [`CLUSTER_SCOPED`], and then by uid.
     objects: HashMap<String, HashMap<String, Object>>,
-    /// The names of the namespaces that are being deleted.
+    /// The names of the terminating namespaces.
     terminating: HashSet<String>,
-    /// By kind, the uids of a list that has begun and not ended.
+    /// By kind, the uids in a list that is still being received.
     listed: HashMap<usize, HashSet<String>>,
 }
 
 impl World {
-    /// A world in which nothing was seen yet; the kind `Namespace` has the index `namespaces`.
+    /// A world without objects. `namespaces` is the index of the kind `Namespace`.
     pub(super) fn new(namespaces: usize) -> Self {
         Self { namespaces, objects: HashMap::new(), terminating: HashSet::new(), listed: HashMap::new() }
     }
 
-    /// Takes note of an event of the kind with this index.
+    /// Records an event of the kind with this index. Returns the tasks that follow from it.
     pub(super) fn observe(&mut self, kind: usize, event: Event<PartialObjectMeta<DynamicObject>>) -> Vec<Task> {
         match event {
             Event::Init => {
@@ -98,7 +96,7 @@ impl World {
             self.terminating.insert(object.name.clone());
             tasks = self.end(&object.name);
         } else if object.is_terminating {
-            // Its deletion was asked for already.
+            // The object is already being deleted.
         } else if self.terminating.contains(&place) {
             tasks.push(Task::Delete(dependent(&place, &uid, &object)));
         } else if !object.owners.is_empty() && !self.has_owner(&place, &object) {
@@ -118,7 +116,7 @@ impl World {
             self.terminating.remove(&object.name);
         }
         let mut tasks = match place {
-            // A cluster-scoped owner may have dependents everywhere.
+            // A cluster-scoped owner may have dependents in all namespaces.
             CLUSTER_SCOPED => self.objects.keys().flat_map(|place| self.dependents(place, uid)).collect(),
             namespace => self.dependents(namespace, uid),
         };
@@ -128,7 +126,7 @@ impl World {
         tasks
     }
 
-    /// What a list that just ended did not hold any more was deleted while the watch was interrupted.
+    /// Removes the objects that are missing in a complete list. They were deleted while the watch was interrupted.
     fn unlisted(&mut self, kind: usize, listed: &HashSet<String>) -> Vec<Task> {
         let lost: Vec<_> = self
             .objects
@@ -138,20 +136,20 @@ impl World {
             .map(|(place, uid, _)| (place.clone(), uid.clone()))
             .collect();
         let mut tasks: Vec<_> = lost.into_iter().flat_map(|(place, uid)| self.gone(&place, &uid)).collect();
-        // The last object of a namespace may have come and gone in the meantime.
+        // The last object of a namespace may have been created and deleted during the interruption.
         let empty = self.terminating.iter().filter(|namespace| !self.objects.contains_key(*namespace));
         tasks.extend(empty.cloned().map(Task::Finalize));
         tasks
     }
 
-    /// The first step of a namespace's end; the others follow from the deletion of its objects.
+    /// Starts the deletion of a namespace's content. The deletion events of the objects trigger the rest.
     fn end(&self, namespace: &str) -> Vec<Task> {
         let Some(objects) = self.objects.get(namespace) else { return vec![Task::Finalize(namespace.to_owned())] };
         let remaining = objects.iter().filter(|(_, object)| !object.is_terminating);
         remaining.map(|(uid, object)| Task::Delete(dependent(namespace, uid, object))).collect()
     }
 
-    /// Objects that name this owner and no other that is known to exist.
+    /// Collects the objects whose only known owner was this one.
     fn dependents(&self, place: &str, owner: &str) -> Vec<Task> {
         let Some(objects) = self.objects.get(place) else { return Vec::new() };
         objects
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_collected_with_the_last_of_its_owners() {
+    fn an_object_is_collected_when_its_last_owner_is_gone() {
         let mut world = World::new(NAMESPACE);
         assert_eq!(world.observe(INFRASTRUCTURE, Event::Apply(infrastructure())), []);
         let cluster = object(&json!({"name": "shoot--a--b", "uid": "u-cluster"}));
@@ -220,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_with_the_same_name_and_another_uid_is_another_owner() {
+    fn an_owner_with_another_uid_does_not_count() {
         let mut world = World::new(NAMESPACE);
         world.observe(INFRASTRUCTURE, Event::Apply(infrastructure()));
         assert!(collected(&world.observe(SECRET, Event::Apply(secret_of(&["u-former"])))));
     }
 
     #[test]
-    fn what_is_not_listed_any_more_is_gone() {
+    fn an_object_that_is_missing_in_a_new_list_is_gone() {
         let mut world = World::new(NAMESPACE);
         world.observe(INFRASTRUCTURE, Event::Apply(infrastructure()));
         world.observe(SECRET, Event::Apply(secret_of(&["u-infrastructure"])));
@@ -239,13 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_finalized_after_its_last_object() {
+    fn a_namespace_is_finalized_when_its_last_object_is_gone() {
         let mut world = World::new(NAMESPACE);
         world.observe(NAMESPACE, Event::Apply(namespace(false)));
         world.observe(SECRET, Event::Apply(secret_of(&[])));
         let tasks = world.observe(NAMESPACE, Event::Apply(namespace(true)));
         assert!(matches!(tasks.as_slice(), [Task::Delete(secret)] if secret.uid == "u-secret"));
-        // A creation that was under way when the namespace was deleted.
+        // A creation was in flight when the namespace was deleted.
         let tasks = world.observe(INFRASTRUCTURE, Event::Apply(infrastructure()));
         assert!(matches!(tasks.as_slice(), [Task::Delete(late)] if late.uid == "u-infrastructure"));
         assert_eq!(world.observe(SECRET, Event::Delete(secret_of(&[]))), []);
@@ -253,9 +251,13 @@ mod tests {
         assert_eq!(world.observe(INFRASTRUCTURE, Event::Delete(infrastructure())), finalize);
 
         assert_eq!(world.observe(SECRET, Event::Init), []);
-        assert_eq!(world.observe(SECRET, Event::InitDone), finalize, "a secret may have come and gone unseen");
+        assert_eq!(
+            world.observe(SECRET, Event::InitDone),
+            finalize,
+            "a secret may have been created and deleted in between"
+        );
 
         world.observe(NAMESPACE, Event::Delete(namespace(true)));
-        assert_eq!(world.observe(SECRET, Event::Apply(secret_of(&[]))), [], "a new namespace of the same name");
+        assert_eq!(world.observe(SECRET, Event::Apply(secret_of(&[]))), [], "the deleted namespace is forgotten");
     }
 }

@@ -1,10 +1,10 @@
-//! What a timestamp is worth that confirms a deletion.
+//! A timestamp that confirms a deletion.
 
 use super::*;
 
 const REQUESTED: &str = "2026-08-20T10:15:31.2Z";
 
-/// At rest but for a newer timestamp, which confirms a deletion.
+/// An object at rest except for a newer timestamp that confirms a deletion.
 fn confirmed() -> Model {
     Model::new(None, status("Reconcile", "Succeeded")).held().asked_at(REQUESTED).confirmed("true")
 }
@@ -14,9 +14,9 @@ fn at(now: &str, object: &Model) -> Step {
 }
 
 #[test]
-fn it_waits_a_second_for_the_delete_and_is_served_then() {
+fn a_confirmation_waits_a_second_for_the_delete_and_is_served_then() {
     let wait = Step::RetryAt(time("2026-08-20T10:15:32.2Z"));
-    let serve = writes(OperationType::Reconcile, &[SUCCEEDED]);
+    let serve = writes(OperationType::Reconcile, &[succeeded()]);
     for (situation, now, expected) in [
         ("as soon as it is seen", "2026-08-20T10:15:31.3Z", &wait),
         ("no DELETE came", "2026-08-20T10:15:32.2Z", &serve),
@@ -32,7 +32,7 @@ fn it_waits_a_second_for_the_delete_and_is_served_then() {
 }
 
 #[test]
-fn whatever_else_asks_for_service_gets_it_at_once() {
+fn any_other_request_is_served_immediately() {
     use OperationType::{Create, Delete, Reconcile};
     let with = |change: fn(&mut Model)| {
         let mut object = confirmed();
@@ -44,13 +44,13 @@ fn whatever_else_asks_for_service_gets_it_at_once() {
         object.meta.annotations.as_mut().unwrap().insert(key.into(), value.into());
         object
     };
-    let served = || writes(Reconcile, &[SUCCEEDED]);
+    let served = || writes(Reconcile, &[succeeded()]);
     for (situation, object, expected) in [
         ("not confirmed", confirmed().confirmed("yes"), served()),
         (
             "annotated",
             annotate(OPERATION_ANNOTATION, "reconcile"),
-            writes(Reconcile, &[SUCCEEDED, Write::Metadata(DROP)]),
+            writes(Reconcile, &[succeeded(), Write::Metadata(DROP)]),
         ),
         ("of a new generation", with(|object| object.meta.generation = Some(2)), served()),
         (
@@ -61,9 +61,9 @@ fn whatever_else_asks_for_service_gets_it_at_once() {
         (
             "unfinished",
             with(|object| object.status = serde_json::from_value(status("Create", "Processing")).unwrap()),
-            writes(Create, &[SUCCEEDED]),
+            writes(Create, &[succeeded()]),
         ),
-        ("never served", with(|object| object.status = None), writes(Create, &[SUCCEEDED])),
+        ("never served", with(|object| object.status = None), writes(Create, &[succeeded()])),
         ("answered", confirmed().asked_at(NOW), Step::Leave(Reason::Done)),
         ("deleted", confirmed().deleted(), writes(Delete, &[Write::Metadata(REMOVE)])),
     ] {

@@ -1,24 +1,24 @@
-//! What scripts make of operations, played in a time of its own.
+//! Operations under a script, simulated with a virtual clock.
 
 use std::sync::Arc;
 
 use super::*;
-use crate::behaviour::{Fault, Phase, Script};
+use crate::script::{Fault, Phase, Script};
 
 fn script(rules: &str) -> Parsed {
     let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\nseed: 7\nrules:\n";
     Script::parse(&format!("{head}{rules}")).map(Arc::new)
 }
 
-/// Plays an object until nothing is left to do, or until `until` seconds have gone. A line for each step: when, what
-/// was done, what the status says, and whether the object is annotated and held.
+/// Steps an object until nothing is left to do, or until `until` seconds have passed. The log has a line per step:
+/// second, last operation, and whether the object has an error, an operation annotation and our finalizer.
 struct Play {
     object: Model,
     script: Option<Parsed>,
     reader: Reader,
     now: Timestamp,
     log: Vec<String>,
-    /// After how many writes of a step the process dies.
+    /// The process dies after this many requests of a step.
     dies_after: usize,
 }
 
@@ -46,9 +46,8 @@ impl Play {
                     assert!(due > self.now, "a step in the past: {due}");
                     self.now = due;
                 }
-                Step::Write { operation, mut writes } => {
-                    writes.truncate(self.dies_after);
-                    self.object.apply(&Step::Write { operation, writes }, self.now);
+                step @ Step::Write(_) => {
+                    self.object.apply_first(&step, self.now, self.dies_after);
                     self.log();
                 }
             }
@@ -73,7 +72,7 @@ impl Play {
         self.object.record().unwrap()
     }
 
-    /// gardenlet asks again.
+    /// gardenlet requests an operation.
     fn ask(&mut self, operation: &str) -> &mut Self {
         let annotations = self.object.meta.annotations.get_or_insert_default();
         annotations.insert(OPERATION_ANNOTATION.into(), operation.into());
@@ -114,7 +113,7 @@ fn two_attempts_fail_and_the_third_succeeds() {
 }
 
 #[test]
-fn reports_on_the_way_are_no_more_than_people_read() {
+fn progress_within_a_second_of_the_report_before_is_skipped() {
     let steps: Vec<_> = (1..=20).map(|step| format!("{{percent: {}, description: d}}", step * 4)).collect();
     let mut play = Play::new(create(), &format!("- {{succeed: {{after: 5s}}, progress: [{}]}}", steps.join(", ")));
     let percents: Vec<_> = play.until(1000).log.iter().map(|line| line.split(' ').nth(3).unwrap().to_owned()).collect();
@@ -122,10 +121,10 @@ fn reports_on_the_way_are_no_more_than_people_read() {
 }
 
 #[test]
-fn what_takes_no_time_costs_two_writes_and_its_retry_one() {
+fn an_instant_attempt_costs_two_writes_and_its_retry_one() {
     let mut play = Play::new(create(), "- match: {attempts: {to: 1}}\n  fail: {message: m}\n- succeed: {}");
     let (first, metadata) = match play.step() {
-        Step::Write { writes, .. } => (writes.len(), writes.last().cloned()),
+        Step::Write(step) => (step.writes.len(), step.writes.last().cloned()),
         other => panic!("{other:?}"),
     };
     assert_eq!((first, metadata), (2, Some(Write::Metadata(DROP_ADD))));
@@ -133,15 +132,15 @@ fn what_takes_no_time_costs_two_writes_and_its_retry_one() {
 }
 
 #[test]
-fn readers_that_watch_see_processing_before_each_result() {
+fn watching_readers_see_processing_before_each_result() {
     let mut play = Play::new(create(), "- match: {attempts: {to: 1}}\n  fail: {message: m}\n- succeed: {}");
     play.reader = Reader::Watches;
     let states = |step| match step {
-        Step::Write { writes, .. } => writes
+        Step::Write(step) => step
+            .writes
             .iter()
             .filter_map(|write| match write {
-                Write::Status(state) => Some(*state),
-                Write::Scripted(act) => Some(act.state),
+                Write::Status(report) => Some(report.state),
                 _ => None,
             })
             .collect(),
@@ -154,7 +153,7 @@ fn readers_that_watch_see_processing_before_each_result() {
 }
 
 #[test]
-fn attempts_are_counted_over_new_requests_and_take_effect_at_once() {
+fn attempts_are_counted_across_new_requests() {
     let mut play = Play::new(create(), "- match: {attempts: {to: 2}}\n  hang: {}\n- succeed: {}");
     assert_eq!(play.until(100).step(), Step::Leave(Reason::Hangs));
     play.now += SignedDuration::from_secs(100);
@@ -167,7 +166,7 @@ fn attempts_are_counted_over_new_requests_and_take_effect_at_once() {
 }
 
 #[test]
-fn a_pending_operation_gives_way_to_migration_deletion_and_a_new_generation() {
+fn a_running_attempt_ends_at_a_migration_a_deletion_or_a_new_generation() {
     let pending = || {
         let mut play = Play::new(create(), "- match: {operations: [Create]}\n  succeed: {after: 1h}");
         play.until(3);
@@ -186,7 +185,7 @@ fn a_pending_operation_gives_way_to_migration_deletion_and_a_new_generation() {
 }
 
 #[test]
-fn a_deletion_takes_its_time_and_fails_and_force_deletion_ends_it() {
+fn a_deletion_is_scripted_and_force_deletion_ends_it() {
     let object = Model::new(None, status("Create", "Succeeded")).held().deleted();
     let mut play = Play::new(
         object,
@@ -230,7 +229,7 @@ fn migrate_and_restore_stay_requested_until_they_succeed() {
 }
 
 #[test]
-fn faults_break_the_contract_once_and_rest() {
+fn a_fault_breaks_the_contract_once_and_is_then_left() {
     for (fault, expected) in [
         (Fault::OldObservedGeneration, "0 Create Succeeded 100% held"),
         (Fault::StaleLastError, "0 Create Succeeded 100% error held"),
@@ -246,12 +245,12 @@ fn faults_break_the_contract_once_and_rest() {
         let stripped = annotation(&play.object.meta, TIMESTAMP_ANNOTATION).is_none();
         assert_eq!(stripped, fault == Fault::StripTimestamp);
     }
-    // Before the operation ends: with the success visible first, gardenlet would go on.
+    // The timestamp goes before the success is visible: otherwise gardenlet would go on.
     let mut play = Play::new(create(), "- misbehave: {fault: StripTimestamp, after: 1s}");
     play.until(0);
     assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
     assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "1 Create Succeeded 100% held"]);
-    // Nor may a moment show it where no annotation hides it.
+    // Without an annotation that hides it, the success must not show for a moment either.
     let bare = Model::new(None, Value::Null).held().asked_at(NOW);
     let mut play = Play::new(bare, "- misbehave: {fault: StripTimestamp}");
     assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "0 Create Succeeded 100% held"]);
@@ -267,7 +266,7 @@ fn faults_break_the_contract_once_and_rest() {
 }
 
 #[test]
-fn a_script_that_cannot_be_used_is_an_error_until_it_is_corrected() {
+fn an_unusable_script_is_an_error_until_it_is_corrected() {
     let mut play = Play::new(create(), "- {}");
     assert_eq!(play.until(3).log, ["0 Create Error 50% error held"]);
     play.script = None;
@@ -275,7 +274,7 @@ fn a_script_that_cannot_be_used_is_an_error_until_it_is_corrected() {
 }
 
 #[test]
-fn a_script_that_goes_takes_its_bookkeeping_along_and_others_conditions_stay() {
+fn a_removed_script_removes_its_conditions_and_keeps_those_of_others() {
     let mut play = Play::new(create(), "
 - succeed: {}
   conditions: [{type: EveryNodeReady, status: \"False\", reason: Gone, codes: [ERR_INFRA_RESOURCES_DEPLETED], after: 30s}]");
@@ -295,7 +294,7 @@ fn a_script_that_goes_takes_its_bookkeeping_along_and_others_conditions_stay() {
 }
 
 #[test]
-fn a_script_without_seed_shows_the_one_that_was_drawn() {
+fn a_script_without_seed_records_the_drawn_seed() {
     let mut play = Play::new(create(), "- succeed: {after: 5s}");
     let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\nrules:\n- succeed: {after: 5s}";
     play.script = Some(Script::parse(head).map(Arc::new));
@@ -312,7 +311,7 @@ fn migrating() -> Model {
 }
 
 #[test]
-fn deleting_what_is_being_migrated_begins_no_other_attempt() {
+fn deleting_an_object_during_its_migration_starts_no_other_attempt() {
     let mut play =
         Play::new(migrating(), "- match: {attempts: {to: 1}}\n  fail: {message: m, after: 5s}\n- succeed: {after: 5s}");
     play.until(1);
@@ -326,7 +325,7 @@ fn deleting_what_is_being_migrated_begins_no_other_attempt() {
 }
 
 #[test]
-fn a_timestamp_that_confirms_a_deletion_begins_no_attempt_before_it() {
+fn a_confirmed_deletion_starts_no_attempt_before_the_delete() {
     let mut play = Play::new(create(), "- succeed: {after: 2s}");
     play.until(1000);
     play.now = time(NOW) + SignedDuration::from_secs(10);
@@ -344,7 +343,7 @@ fn a_timestamp_that_confirms_a_deletion_begins_no_attempt_before_it() {
 }
 
 #[test]
-fn without_a_script_a_deletion_that_somebody_failed_at_is_let_go_at_once() {
+fn without_a_script_a_failed_deletion_is_released_immediately() {
     let mut play = Play::new(Model::new(None, status("Delete", "Error")).held().deleted(), "- succeed: {}");
     play.script = None;
     play.until(0);
@@ -352,7 +351,7 @@ fn without_a_script_a_deletion_that_somebody_failed_at_is_let_go_at_once() {
 }
 
 #[test]
-fn health_conditions_of_an_attempt_replace_those_of_an_earlier_one_while_it_runs() {
+fn health_conditions_of_an_earlier_attempt_remain_until_they_are_replaced() {
     let mut play = Play::new(
         create(),
         "

@@ -1,4 +1,4 @@
-//! What holds of every script.
+//! Properties of every script.
 
 use super::*;
 
@@ -30,17 +30,17 @@ proptest! {
         prop_assert!(matches!(play.step(), Step::Leave(_)), "{:?}", play.step());
     }
 
-    /// Whether the API server takes requests up inside of them or not, in the second of the last success or later.
+    /// The admission policy may take up requests, within the second of the last success or later.
     #[test]
     fn the_admission_policy_changes_no_outcome(
         start in any_object(), rules in any_rules(),
         pauses in prop::collection::vec(prop::sample::select(vec![0_i64, 400, 1000, 5000, 60_000]), 1..4),
     ) {
-        // Nothing is there to be kept by the one.
+        // With the policy there is no annotation to keep.
         let rules = rules.replace("KeepOperation", "KeepFinalizer");
-        // Once a deletion is confirmed, what only its timestamp tells waits a second for the DELETE.
+        // After a confirmed deletion, a request that only has a timestamp waits a second for the DELETE.
         let mut start = start;
-        start.meta.annotations.get_or_insert_default().remove(crate::contract::DELETION_CONFIRMATION_ANNOTATION);
+        start.meta.annotations.get_or_insert_default().remove(extension_contract::DELETION_CONFIRMATION_ANNOTATION);
         let outcome = |is_assisted: bool| {
             let mut play = Play::new(start.clone(), &rules);
             for pause in &pauses {
@@ -55,7 +55,7 @@ proptest! {
             play.until(100_000);
             let record = play.object.record().map(|record| (record.attempt, record.rule, record.phase, record.request));
             let last = play.object.status.clone().and_then(|status| status.last_operation);
-            // Of an unfinished restore the annotation would stand until the end, and nothing hangs on it.
+            // The annotation of an unfinished restore stays until the end. Nothing depends on it.
             let is_over = last.as_ref().is_some_and(|last| last.state == State::Succeeded);
             let annotations = play.object.meta.annotations.clone().filter(|_| is_over);
             let last = last.map(|last| (last.operation, last.state, last.last_update_time));
@@ -64,7 +64,7 @@ proptest! {
         prop_assert_eq!(outcome(true), outcome(false));
     }
 
-    /// Killed after the first write of every step, the outcome is that of a process that never was.
+    /// A process that is killed after the first request of every step reaches the same outcome.
     #[test]
     fn a_killed_process_changes_no_outcome(rules in any_rules(), operation in prop::sample::select(vec!["reconcile", "restore"])) {
         let outcome = |dies_after| {
@@ -81,7 +81,7 @@ proptest! {
 }
 
 impl Model {
-    /// What the admission policy does to a request.
+    /// Applies the admission policy to a request.
     fn take_up(&mut self) {
         let last = self.status.as_ref().and_then(|status| status.last_operation.as_ref());
         let second = SignedDuration::from_secs(1);

@@ -1,0 +1,30 @@
+//! Judges the controller of any provider by Gardener's extension contract, against a real API server.
+//!
+//! The kit knows the contract ([`extension_contract`]) and real servers ([`gardener_testbed`]), but no controller: a
+//! [`Subject`] describes the objects that the controller serves, a [`Launcher`](launcher::Launcher) starts it.
+//! [`rules::all`] returns the rules. [`run::Run`] runs them, and further tests beside them, as `cargo test` does.
+//!
+//! The program of this crate judges a controller by its command line:
+//!
+//! ```text
+//! extension-conformance --kind Worker --type aws --spec worker.yaml -- \
+//!     ./my-controller --kubeconfig {kubeconfig} --worker-type {type}
+//! ```
+
+pub mod eventually;
+pub mod launcher;
+pub mod object;
+pub mod report;
+pub mod rule;
+pub mod rules;
+pub mod run;
+pub mod scene;
+pub mod subject;
+pub mod suite;
+
+pub use eventually::{LIMIT, eventually};
+pub use object::{annotation, asking, asking_at, ensure, finalizers, last, merged, text};
+pub use rule::{Case, Proof, Rule};
+pub use scene::Scene;
+pub use subject::{Feature, Subject};
+pub use suite::Suite;

@@ -1,0 +1,90 @@
+//! Pure helpers: conditions of a rule, and fields of an object.
+
+use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+/// Fails the rule with a message unless the condition holds.
+pub fn ensure(condition: bool, otherwise: impl Into<String>) -> Result<(), Failed> {
+    if condition { Ok(()) } else { Err(Failed::from(otherwise.into())) }
+}
+
+/// The text at a JSON pointer. Empty if the field is absent or not a string.
+#[must_use]
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The annotation's value. `None` if the object lacks the annotation.
+#[must_use]
+pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+}
+
+/// `type/state` of the last operation, such as `Create/Succeeded`.
+#[must_use]
+pub fn last(object: &Value) -> String {
+    format!("{}/{}", text(object, "/status/lastOperation/type"), text(object, "/status/lastOperation/state"))
+}
+
+/// The object's finalizers.
+#[must_use]
+pub fn finalizers(object: &Value) -> Vec<&str> {
+    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// gardenlet's request as a merge patch, with the current time as its timestamp.
+#[must_use]
+pub fn asking(operation: &str) -> Value {
+    asking_at(operation, &Timestamp::now().to_string())
+}
+
+/// gardenlet's request as a merge patch, with this timestamp.
+#[must_use]
+pub fn asking_at(operation: &str, timestamp: &str) -> Value {
+    let annotations = json!({ OPERATION_ANNOTATION: operation, TIMESTAMP_ANNOTATION: timestamp });
+    json!({ "metadata": { "annotations": annotations } })
+}
+
+/// Applies a JSON merge patch (RFC 7386), also to another patch.
+#[must_use]
+pub fn merged(mut target: Value, patch: &Value) -> Value {
+    json_patch::merge(&mut target, patch);
+    target
+}
+
+/// A time after every `lastUpdateTime` so far, which has whole seconds. It is ahead of the clock.
+#[must_use]
+pub fn in_a_second() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(1)
+}
+
+/// A status as another process might have written it. For Error and Failed its time is in the past, so that a retry is
+/// due. For other states it is in the future.
+#[must_use]
+pub fn status(operation: &str, state: &str) -> Value {
+    let time = if matches!(state, "Error" | "Failed") { "2026-01-01T00:00:00Z" } else { "2098-01-01T00:00:00Z" };
+    let last = json!({ "type": operation, "state": state, "progress": 7, "description": "x", "lastUpdateTime": time });
+    json!({ "observedGeneration": 1, "lastOperation": last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_an_empty_object_are_empty() {
+        let object = json!({});
+        assert_eq!((text(&object, "/a/b"), last(&object).as_str()), ("", "/"));
+        assert!(annotation(&object, "a").is_none() && finalizers(&object).is_empty());
+    }
+
+    #[test]
+    fn merged_patches_keep_each_others_fields() {
+        let patch = merged(asking_at("reconcile", "t"), &json!({ "spec": { "type": "a" } }));
+        assert_eq!(annotation(&patch, OPERATION_ANNOTATION), Some("reconcile"));
+        assert_eq!(text(&patch, "/spec/type"), "a");
+    }
+}

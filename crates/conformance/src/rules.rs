@@ -1,0 +1,52 @@
+//! The rules of the extension contract, one module per section.
+
+mod cluster;
+mod deletion;
+mod handover;
+mod ownership;
+mod readiness;
+mod requests;
+mod restarts;
+
+use crate::rule::Rule;
+
+/// All rules, section by section.
+#[must_use]
+pub fn all() -> Vec<Rule> {
+    [
+        restarts::RULES,
+        readiness::RULES,
+        requests::RULES,
+        ownership::RULES,
+        cluster::RULES,
+        handover::RULES,
+        deletion::RULES,
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::scene::Scene;
+
+    #[test]
+    fn every_rule_has_a_unique_name_and_namespace_a_source_and_two_sentences() {
+        let rules = all();
+        let names: BTreeSet<_> = rules.iter().map(|rule| rule.name).collect();
+        let namespaces: BTreeSet<_> = rules.iter().map(|rule| Scene::namespace_of(rule.name)).collect();
+        assert_eq!((names.len(), namespaces.len()), (rules.len(), rules.len()));
+        for Rule { name, source, sentence, .. } in rules {
+            let paths = || source.split(", ");
+            assert!(
+                paths().all(|path| std::path::Path::new(path).extension().is_some_and(|extension| extension == "go")
+                    && !path.starts_with('/')),
+                "{name}: {source}"
+            );
+            let sentences = sentence.split_inclusive(". ").count();
+            assert!(sentences >= 2 && sentence.ends_with('.'), "{name}: {sentence}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Deletion of an object by gardenlet or another user.
+
+use extension_contract::{TIMESTAMP_ANNOTATION, readiness};
+use k8s_openapi::jiff::Timestamp;
+use libtest_mimic::Failed;
+use serde_json::json;
+
+use crate::object::{annotation, ensure, finalizers, in_a_second};
+use crate::rule::rules;
+use crate::scene::{A_SECOND, Scene};
+
+rules! {
+    section "deletion";
+
+    confirmed_deletion_removes_the_object needs []
+        from "pkg/extensions/customresources.go, pkg/utils/gardener/deletion_confirmation.go":
+        "The controller removes its finalizer from an object that is being deleted. Otherwise gardenlet waits until \
+         its timeout.";
+
+    confirmation_without_a_deletion_is_served needs [Unannotated]
+        from "pkg/utils/gardener/deletion_confirmation.go":
+        "If no DELETE follows the confirmation, its timestamp is served like that of a request. gardenlet may have \
+         been killed in between, and would never find the object ready again.";
+
+    deletion_without_the_finalizer_is_ignored needs [] from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "The controller does not write an object that is being deleted and lacks its finalizer. There is nothing to \
+         clean up, and a new finalizer would be refused.";
+
+    deletion_needs_no_cluster needs [MissingCluster] from "pkg/extensions/cluster.go":
+        "A deletion succeeds without the object's Cluster. Otherwise an object that outlives its Cluster is never \
+         deleted.";
+
+    deletion_removes_only_the_own_finalizer needs [] from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "A deletion keeps the finalizers of other controllers. Otherwise the object is gone before their clean-up.";
+
+    force_deletion_releases_the_object_of_a_failed_shoot needs [FailedShoot, ForceDeletion]
+        from "pkg/gardenlet/controller/shoot/shoot/reconciler_force_delete.go":
+        "The controller releases the objects of a force-deleted Shoot, even if the Shoot was Failed before. gardenlet \
+         waits 5 min for each.";
+}
+
+async fn confirmed_deletion_removes_the_object(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.confirm("a", in_a_second()).await?;
+    scene.delete_confirmed("a").await?;
+    scene.until_gone("a").await
+}
+
+async fn confirmation_without_a_deletion_is_served(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    // Without ClockSkew, a controller need not serve a timestamp that is ahead of its clock.
+    tokio::time::sleep(A_SECOND).await;
+    let confirmed = scene.confirm("a", Timestamp::now()).await?;
+    let timestamp = annotation(&confirmed, TIMESTAMP_ANNOTATION);
+    ensure(
+        readiness::check(&confirmed, timestamp).is_err(),
+        format!("the confirmation is not a request: {confirmed:#}"),
+    )?;
+    scene.until_served("a", timestamp).await.map(drop)
+}
+
+async fn deletion_without_the_finalizer_is_ignored(scene: Scene) -> Result<(), Failed> {
+    // While the object has another type, the controller does not add its finalizer.
+    scene.create_object("a", &json!({ "spec": { "type": "parked" } })).await?;
+    scene.patch("a", json!({ "metadata": { "finalizers": ["t.example.org/other"] } })).await?;
+    scene.delete("a").await?;
+    let before = scene.patch("a", json!({ "spec": { "type": scene.suite().subject().type_ } })).await?;
+    scene.unchanged("a", &before, "there is no finalizer to remove").await?;
+    scene.drop_finalizers("a").await
+}
+
+async fn deletion_needs_no_cluster(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.delete_cluster().await?;
+    scene.delete("a").await?;
+    scene.until_gone("a").await
+}
+
+async fn deletion_removes_only_the_own_finalizer(scene: Scene) -> Result<(), Failed> {
+    let other = "t.example.org/other";
+    scene.create_object("a", &json!({ "metadata": { "finalizers": [other] } })).await?;
+    let object = scene.until_ready("a").await?;
+    ensure(finalizers(&object).contains(&other), "the finalizer of another controller is gone")?;
+    scene.delete("a").await?;
+    let object = scene.until("a", "the release", |object| !scene.holds(object)).await?;
+    ensure(finalizers(&object) == [other], "the finalizer of another controller is gone")?;
+    scene.drop_finalizers("a").await
+}
+
+async fn force_deletion_releases_the_object_of_a_failed_shoot(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.fail_shoot().await?;
+    scene.barrier().await?;
+    scene.delete("a").await?;
+    let object = scene.get("a").await?;
+    scene.unchanged("a", &object, "the Shoot is Failed").await?;
+    scene.force_delete_shoot().await?;
+    scene.until_gone("a").await
+}

@@ -1,0 +1,76 @@
+//! Which objects, and which fields of them, belong to the controller.
+
+use extension_contract::{Class, OPERATION_ANNOTATION};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::object::{annotation, asking, ensure, merged, text};
+use crate::rule::rules;
+use crate::scene::Scene;
+
+rules! {
+    section "ownership";
+
+    foreign_type_is_never_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller compares spec.type exactly, and ignores objects of other types. Two controllers would fight \
+         over one object.";
+
+    foreign_class_is_never_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller ignores objects of a class that it does not serve. Where the garden's cluster is a seed as \
+         well, two controllers would fight over one object.";
+
+    class_in_the_spec_is_served needs [] from "extensions/pkg/predicate/default.go":
+        "An object that names the class is served; for class shoot, also an object without class. Otherwise gardenlet \
+         waits until its timeout.";
+
+    labels_and_annotations_of_others_survive needs [] from "extensions/pkg/controller/status.go":
+        "The controller's writes keep labels and annotations that others write at the same time. A lost annotation may \
+         be gardenlet's next request.";
+}
+
+async fn foreign_type_is_never_written(scene: Scene) -> Result<(), Failed> {
+    let own = &scene.suite().subject().type_;
+    let mut capital = own.chars();
+    let capital: String = capital.next().iter().flat_map(|first| first.to_uppercase()).chain(capital).collect();
+    for (name, foreign) in [("a", format!("not-{own}")), ("b", capital), ("c", format!("{own}ery"))] {
+        left_alone(&scene, name, json!({ "type": foreign }), "the controller does not serve this type").await?;
+    }
+    Ok(())
+}
+
+async fn foreign_class_is_never_written(scene: Scene) -> Result<(), Failed> {
+    let own = scene.suite().subject().class;
+    let mut classes = [Class::Seed, Class::Garden].into_iter().filter(|class| *class != own);
+    let foreign = classes.next().ok_or("there is no other class")?;
+    left_alone(&scene, "a", json!({ "class": foreign.as_str() }), "the controller does not serve this class").await
+}
+
+/// Fails if the controller writes an annotated object with this spec.
+async fn left_alone(scene: &Scene, name: &str, spec: Value, why: &str) -> Result<(), Failed> {
+    let before = scene.create_object(name, &merged(asking("reconcile"), &json!({ "spec": spec }))).await?;
+    ensure(
+        annotation(&before, OPERATION_ANNOTATION).is_some() && !scene.holds(&before),
+        "the API server changed the object at its creation",
+    )?;
+    scene.unchanged(name, &before, why).await
+}
+
+async fn class_in_the_spec_is_served(scene: Scene) -> Result<(), Failed> {
+    let class = scene.suite().subject().class.as_str();
+    scene.create_object("a", &json!({ "spec": { "class": class } })).await?;
+    scene.until_ready("a").await.map(drop)
+}
+
+async fn labels_and_annotations_of_others_survive(scene: Scene) -> Result<(), Failed> {
+    scene.create_annotated("a", "reconcile").await?;
+    for round in 0..20 {
+        let value = round.to_string();
+        scene.patch("a", json!({ "metadata": { "labels": { "n": value }, "annotations": { "t/n": value } } })).await?;
+        if round % 5 == 0 {
+            scene.ask("a", "reconcile").await?;
+        }
+    }
+    let object = scene.until_ready("a").await?;
+    ensure(text(&object, "/metadata/labels/n") == "19", "a label was lost")?;
+    ensure(annotation(&object, "t/n") == Some("19"), "an annotation was lost")
+}

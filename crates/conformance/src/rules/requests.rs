@@ -1,0 +1,141 @@
+//! What counts as a request of gardenlet. Each request is served.
+
+use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, readiness};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::object::{annotation, asking, ensure, last, merged, text};
+use crate::rule::rules;
+use crate::scene::Scene;
+
+rules! {
+    section "requests";
+
+    create_without_annotation_is_served needs []
+        from "pkg/component/extensions/infrastructure/infrastructure.go, extensions/pkg/predicate/default.go":
+        "A new object without lastOperation is a request, even without annotation. gardenlet creates some \
+         Infrastructures that way, and would wait for them until its timeout.";
+
+    two_reconciles_within_one_second_are_both_served needs [] from "pkg/extensions/customresources.go":
+        "A request in the second of the last success is served. Times in a status have whole seconds, so only the \
+         annotation distinguishes it from the previous request. gardenlet waits until the annotation is gone.";
+
+    request_patched_in_between_is_never_erased needs []
+        from "pkg/controllerutils/reconciler/operation_annotation_wrapper.go":
+        "A request that arrives while the controller serves another one is served as well. If the controller removes \
+         its annotation together with the old one, gardenlet waits until its timeout.";
+
+    new_generation_without_annotation_is_served needs [Unannotated]
+        from "pkg/utils/kubernetes/health/extensions.go":
+        "A changed spec is served without annotation. gardenlet waits until observedGeneration equals the generation.";
+
+    newer_timestamp_without_annotation_is_served needs [Unannotated, ClockSkew]
+        from "pkg/utils/kubernetes/health/extensions.go":
+        "A timestamp that is newer than the last operation is served without annotation. gardenlet waits until \
+         lastUpdateTime is not before the timestamp.";
+
+    unreadable_timestamp_is_kept_and_ignored needs [] from "pkg/extensions/customresources.go":
+        "The controller neither removes a timestamp that it cannot parse nor serves it again and again. gardenlet \
+         compares the annotation byte for byte, even if it is not a time.";
+
+    unknown_operation_is_left_alone needs [] from "pkg/apis/core/v1beta1/constants/types_constants.go":
+        "The controller ignores values of the operation annotation that are not for extension objects. Another \
+         component would miss its request.";
+
+    object_at_rest_is_not_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller does not write an object without a request, even if the Cluster changes. Each write would show \
+         gardenlet an operation that it did not request.";
+
+    unfinished_operation_is_finished_with_its_type needs [Retry, Migrate] from "pkg/api/core/v1beta1/helper/common.go":
+        "The controller finishes an operation that another process began, as the same type. An unfinished Migrate that \
+         becomes a Reconcile would serve the object on two seeds.";
+
+    failed_operation_is_retried needs [Retry, Migrate] from "extensions/pkg/predicate/default.go":
+        "The controller retries an operation that failed. gardenlet tolerates an error for a limited time, and \
+         sends no further request within it.";
+}
+
+async fn create_without_annotation_is_served(scene: Scene) -> Result<(), Failed> {
+    scene.create_object("a", &json!({})).await?;
+    let object = scene.until_ready("a").await?;
+    ensure(last(&object) == "Create/Succeeded", last(&object))
+}
+
+async fn two_reconciles_within_one_second_are_both_served(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    for _ in 0..3 {
+        let asked = scene.ask("a", "reconcile").await?;
+        let object = scene.until_served("a", annotation(&asked, TIMESTAMP_ANNOTATION)).await?;
+        ensure(text(&object, "/metadata/resourceVersion") != text(&asked, "/metadata/resourceVersion"), "not served")?;
+    }
+    Ok(())
+}
+
+async fn request_patched_in_between_is_never_erased(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    for round in 0..30 {
+        scene.ask("a", "reconcile").await?;
+        let patch = merged(asking("reconcile"), &json!({ "spec": { "providerConfig": { "round": round } } }));
+        let asked = scene.patch("a", patch).await?;
+        scene.until_served("a", annotation(&asked, TIMESTAMP_ANNOTATION)).await?;
+    }
+    Ok(())
+}
+
+async fn new_generation_without_annotation_is_served(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.patch("a", json!({ "spec": { "providerConfig": { "new": true } } })).await?;
+    let object = scene.until_ready("a").await?;
+    ensure(object.pointer("/status/observedGeneration") == Some(&json!(2)), "observedGeneration is not 2")
+}
+
+async fn newer_timestamp_without_annotation_is_served(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    let annotations = json!({ TIMESTAMP_ANNOTATION: "2098-01-01T00:00:00.5Z" });
+    let asked = scene.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
+    ensure(readiness::check(&asked, None).is_err(), "the patch is not a request")?;
+    scene.until_ready("a").await.map(drop)
+}
+
+async fn unreadable_timestamp_is_kept_and_ignored(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    let annotations = json!({ TIMESTAMP_ANNOTATION: "yesterday" });
+    let before = scene.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
+    scene.unchanged("a", &before, "an unreadable timestamp is no request").await
+}
+
+async fn unknown_operation_is_left_alone(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    let annotations = json!({ OPERATION_ANNOTATION: "keepalive" });
+    let before = scene.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
+    scene.unchanged("a", &before, "an unknown operation is not for extension objects").await
+}
+
+async fn object_at_rest_is_not_written(scene: Scene) -> Result<(), Failed> {
+    let before = scene.create_ready().await?;
+    scene.unchanged("a", &before, "there is no request").await?;
+    scene.write_cluster(json!({ "metadata": { "annotations": { "new": "yes" } } })).await?;
+    scene.unchanged("a", &before, "a changed Cluster is no request").await
+}
+
+async fn unfinished_operation_is_finished_with_its_type(scene: Scene) -> Result<(), Failed> {
+    for (name, operation, state, expected) in [
+        ("a", "Create", "Processing", "Create/Succeeded"),
+        ("b", "Restore", "Pending", "Restore/Succeeded"),
+        ("c", "Reconcile", "Aborted", "Reconcile/Succeeded"),
+        ("d", "Migrate", "Processing", "Migrate/Succeeded"),
+    ] {
+        scene.create_with_status(name, operation, state).await?;
+        scene.until(name, expected, |object| last(object) == expected).await?;
+    }
+    Ok(())
+}
+
+async fn failed_operation_is_retried(scene: Scene) -> Result<(), Failed> {
+    for (name, state) in [("a", "Error"), ("b", "Failed")] {
+        scene.create_with_status(name, "Create", state).await?;
+        let succeeded = |object: &Value| last(object) == "Create/Succeeded";
+        scene.until(name, "success", succeeded).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! gardenlet's rules for when an extension object is ready or migrated. Nothing here sends requests.
+//!
+//! Times are compared with code that only this module uses. The controllers truncate times with
+//! [`whole_seconds`](crate::whole_seconds), and a mistake there must not hide itself here.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use crate::annotations::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
+use crate::json::{annotation, get, list, text};
+use crate::status::ErrorCode;
+
+/// Why an object is not ready: the first rule, in gardenlet's order, that it does not meet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The object does not exist.
+    #[error("the object does not exist")]
+    Absent,
+    /// The timestamp annotation is not byte for byte what gardenlet wrote (`pkg/extensions/customresources.go`).
+    #[error("gardener.cloud/timestamp must be {expected:?} as gardenlet wrote it, but is {found:?}")]
+    Timestamp {
+        /// The value that gardenlet wrote.
+        expected: String,
+        /// The value on the object.
+        found: Option<String>,
+    },
+    /// The status contains an error.
+    #[error("status.lastError must be absent, but is {description:?} with codes {codes:?}")]
+    LastError {
+        /// `status.lastError.description`.
+        description: String,
+        /// `status.lastError.codes`.
+        codes: Vec<String>,
+    },
+    /// The status belongs to another generation of the spec.
+    #[error("status.observedGeneration must be metadata.generation ({generation}), but is {observed}")]
+    ObservedGeneration {
+        /// `status.observedGeneration`. Absent counts as 0.
+        observed: i64,
+        /// `metadata.generation`.
+        generation: i64,
+    },
+    /// The extension has not removed gardenlet's request.
+    #[error("gardener.cloud/operation must be gone, but is {0:?}")]
+    Operation(String),
+    /// The extension has never reported.
+    #[error("status.lastOperation must be present")]
+    NoLastOperation,
+    /// The last operation has not succeeded.
+    #[error("status.lastOperation.state must be Succeeded, but is {0}")]
+    State(String),
+    /// The timestamp annotation is not a time.
+    #[error("gardener.cloud/timestamp must be an RFC 3339 time, but is {0:?}")]
+    UnreadableTimestamp(String),
+    /// The last operation is older than the request. gardenlet compares whole seconds.
+    #[error("status.lastOperation.lastUpdateTime must not be before the request ({requested}), but is {updated}")]
+    Outdated {
+        /// Time of gardenlet's request.
+        requested: String,
+        /// Time of the last operation.
+        updated: String,
+    },
+    /// The extension has never reported the Worker's machine deployments
+    /// (`pkg/component/extensions/worker/worker.go`).
+    #[error("status.machineDeploymentsLastUpdateTime must be present")]
+    NoMachineDeployments,
+    /// The extension has not reported the Worker's machine deployments since the request.
+    #[error("status.machineDeploymentsLastUpdateTime must be later than before the request ({before}), but is {now}")]
+    MachineDeployments {
+        /// The time before the request.
+        before: String,
+        /// The time now.
+        now: String,
+    },
+    /// The extension has not migrated the object.
+    #[error("status.lastOperation must be Migrate Succeeded, but is {0}")]
+    NotMigrated(String),
+    /// The object still exists. The value lists its finalizers.
+    #[error("the object must be gone, but its finalizers are {0}")]
+    StillThere(String),
+}
+
+/// Checks that an object is ready (`pkg/utils/kubernetes/health/extensions.go`). With `expected_timestamp`, checks
+/// first that the timestamp annotation is the one that gardenlet wrote (`pkg/extensions/customresources.go`).
+pub fn check(object: &Value, expected_timestamp: Option<&str>) -> Result<(), NotReady> {
+    if let Some(expected) = expected_timestamp {
+        check_timestamp(object, expected)?;
+    }
+    check_last_error(object)?;
+    let number = |path| get(object, path).and_then(Value::as_i64).unwrap_or_default();
+    let (observed, generation) = (number("status.observedGeneration"), number("metadata.generation"));
+    if observed != generation {
+        return Err(NotReady::ObservedGeneration { observed, generation });
+    }
+    if let Some(operation) = annotation(object, OPERATION_ANNOTATION) {
+        return Err(NotReady::Operation(operation.to_owned()));
+    }
+    let last = get(object, "status.lastOperation").ok_or(NotReady::NoLastOperation)?;
+    let state = text(last, "state").unwrap_or_default();
+    if state != "Succeeded" {
+        return Err(NotReady::State(state.to_owned()));
+    }
+    annotation(object, TIMESTAMP_ANNOTATION).map_or(Ok(()), |timestamp| check_time(timestamp, last))
+}
+
+/// Checks that an object's latest request is the one with this timestamp.
+pub fn check_timestamp(object: &Value, expected: &str) -> Result<(), NotReady> {
+    let found = annotation(object, TIMESTAMP_ANNOTATION);
+    if found == Some(expected) {
+        return Ok(());
+    }
+    Err(NotReady::Timestamp { expected: expected.to_owned(), found: found.map(str::to_owned) })
+}
+
+/// Checks that the last operation is not older than the request, in whole seconds.
+fn check_time(timestamp: &str, last_operation: &Value) -> Result<(), NotReady> {
+    let requested = seconds(timestamp).ok_or_else(|| NotReady::UnreadableTimestamp(timestamp.to_owned()))?;
+    let updated = text(last_operation, "lastUpdateTime").unwrap_or_default();
+    if seconds(updated).is_some_and(|updated| requested <= updated) {
+        return Ok(());
+    }
+    Err(NotReady::Outdated { requested: timestamp.to_owned(), updated: updated.to_owned() })
+}
+
+/// Parses an RFC 3339 time as whole seconds since 1970. Returns `None` if it is not one.
+fn seconds(time: &str) -> Option<i64> {
+    time.parse().ok().map(Timestamp::as_second)
+}
+
+fn check_last_error(object: &Value) -> Result<(), NotReady> {
+    get(object, "status.lastError").map_or(Ok(()), |error| {
+        let codes = list(error, "codes").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        Err(NotReady::LastError { description: text(error, "description").unwrap_or_default().to_owned(), codes })
+    })
+}
+
+/// Returns the state of the Shoot after gardenlet gives up on an object with these error codes. With a code that is not
+/// retryable, the Shoot is `Failed` until its owner acts. Otherwise it is `Error`, and gardenlet retries
+/// (`pkg/api/core/v1beta1/helper/errors.go`, `pkg/gardenlet/controller/shoot/shoot/reconciler.go`).
+#[must_use]
+pub fn state_of_shoot(codes: &[String]) -> &'static str {
+    let is_final = |code: &String| {
+        // gardenlet retries unknown codes.
+        serde_json::from_value::<ErrorCode>(Value::from(code.as_str())).is_ok_and(|code| !code.is_retryable())
+    };
+    if codes.iter().any(is_final) { "Failed" } else { "Error" }
+}
+
+/// Checks that the extension has reported a Worker's machine deployments since gardenlet wrote the Worker. `before` is
+/// `status.machineDeploymentsLastUpdateTime` before that write. gardenlet checks this before [`check`], unless the
+/// Shoot is hibernated (`pkg/component/extensions/worker/worker.go`).
+pub fn check_machine_deployments(object: &Value, before: Option<&str>) -> Result<(), NotReady> {
+    let previous = before.and_then(seconds);
+    let reported = text(object, "status.machineDeploymentsLastUpdateTime");
+    let error_is_new = || {
+        let error = text(object, "status.lastError.lastUpdateTime").and_then(seconds);
+        previous.is_none() || error > previous
+    };
+    let is_newer =
+        reported.and_then(seconds).is_some_and(|reported| previous.is_none_or(|previous| reported > previous));
+    if is_newer {
+        return Ok(());
+    }
+    if error_is_new() {
+        check_last_error(object)?;
+    }
+    Err(match (reported, before) {
+        (Some(now), Some(before)) => NotReady::MachineDeployments { before: before.to_owned(), now: now.to_owned() },
+        _ => NotReady::NoMachineDeployments,
+    })
+}
+
+/// Checks that an object is migrated, so that another seed can take over. Ignores annotations, generation and lastError
+/// (`pkg/extensions/customresources.go`).
+pub fn check_migrated(object: &Value) -> Result<(), NotReady> {
+    let last = |field| text(object, field).unwrap_or("nothing");
+    match (last("status.lastOperation.type"), last("status.lastOperation.state")) {
+        ("Migrate", "Succeeded") => Ok(()),
+        (operation, state) => Err(NotReady::NotMigrated(format!("{operation} {state}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::json::{annotate, set};
+
+    const REQUESTED: &str = "2026-08-20T10:15:30.123456789Z";
+
+    fn ready() -> Value {
+        json!({
+            "metadata": {"generation": 3, "annotations": {TIMESTAMP_ANNOTATION: REQUESTED}},
+            "status": {
+                "observedGeneration": 3,
+                "lastOperation": {"type": "Create", "state": "Succeeded", "lastUpdateTime": "2026-08-20T10:15:30Z"},
+            },
+        })
+    }
+
+    fn changed(path: &str, value: Value) -> Value {
+        let mut object = ready();
+        set(&mut object, path, value);
+        object
+    }
+
+    fn annotated(name: &str, value: Value) -> Value {
+        let mut object = ready();
+        annotate(&mut object, name, value);
+        object
+    }
+
+    #[test]
+    fn each_unmet_rule_makes_an_object_not_ready() {
+        let cases = [
+            ("updated in the second of the request", ready(), ""),
+            ("another type of operation", changed("status.lastOperation.type", json!("Restore")), ""),
+            ("no timestamp", annotated(TIMESTAMP_ANNOTATION, Value::Null), "gardener.cloud/timestamp must be \""),
+            (
+                "rewritten timestamp",
+                annotated(TIMESTAMP_ANNOTATION, json!("2026-08-20T10:15:30Z")),
+                "gardener.cloud/timestamp must be \"",
+            ),
+            (
+                "lastError",
+                changed("status.lastError", json!({"description": "x", "codes": ["Y"]})),
+                "status.lastError must be absent, but is \"x\" with codes [\"Y\"]",
+            ),
+            ("observedGeneration", changed("status.observedGeneration", json!(2)), "status.observedGeneration must"),
+            (
+                "no observedGeneration",
+                changed("status.observedGeneration", Value::Null),
+                "status.observedGeneration must",
+            ),
+            ("operation", annotated(OPERATION_ANNOTATION, json!("reconcile")), "gardener.cloud/operation must"),
+            ("empty operation", annotated(OPERATION_ANNOTATION, json!("")), "gardener.cloud/operation must"),
+            ("no lastOperation", changed("status.lastOperation", Value::Null), "status.lastOperation must be present"),
+            (
+                "Processing",
+                changed("status.lastOperation.state", json!("Processing")),
+                "status.lastOperation.state must",
+            ),
+            (
+                "updated a second before the request",
+                changed("status.lastOperation.lastUpdateTime", json!("2026-08-20T10:15:29Z")),
+                "status.lastOperation.lastUpdateTime must",
+            ),
+        ];
+        for (case, object, rule) in cases {
+            let found = check(&object, Some(REQUESTED)).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(if rule.is_empty() { found.is_empty() } else { found.starts_with(rule) }, "{case}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_unmet_rule_is_reported() {
+        let mut object = json!({"metadata": {"generation": 1, "annotations": {OPERATION_ANNOTATION: "reconcile"}}});
+        assert!(matches!(check(&object, None), Err(NotReady::ObservedGeneration { .. })));
+        set(&mut object, "status.lastError.description", "no");
+        assert!(matches!(check(&object, None), Err(NotReady::LastError { .. })));
+        let unreadable = annotated(TIMESTAMP_ANNOTATION, json!("today"));
+        assert_eq!(check(&unreadable, None), Err(NotReady::UnreadableTimestamp("today".to_owned())));
+    }
+
+    /// Each expected number is written out by hand, so that the test does not depend on code that parses times either.
+    #[test]
+    fn times_are_compared_in_whole_seconds_since_1970() {
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-08-20T10:15:30Z", Some(1_787_220_930)),
+            ("2026-08-20T10:15:30.000000001Z", Some(1_787_220_930)),
+            ("2026-08-20T10:15:30.999999999Z", Some(1_787_220_930)),
+            ("2026-08-20T12:15:30.5+02:00", Some(1_787_220_930)),
+            ("2026-08-20T10:15:31Z", Some(1_787_220_931)),
+            ("2026-08-20", None),
+            ("", None),
+        ];
+        for (time, expected) in cases {
+            assert_eq!(seconds(time), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn the_fraction_of_a_second_is_ignored() {
+        let requested = |requested: &str, updated: &str| {
+            let mut object = changed("status.lastOperation.lastUpdateTime", json!(updated));
+            annotate(&mut object, TIMESTAMP_ANNOTATION, requested);
+            check(&object, Some(requested))
+        };
+        assert_eq!(requested("2026-08-20T10:15:30.999999999Z", "2026-08-20T10:15:30Z"), Ok(()));
+        assert_eq!(requested("2026-08-20T10:15:30.999999999Z", "2026-08-20T12:15:30+02:00"), Ok(()));
+        let outdated = requested("2026-08-20T10:15:31Z", "2026-08-20T10:15:30.999999999Z");
+        assert!(matches!(outdated, Err(NotReady::Outdated { .. })), "{outdated:?}");
+    }
+
+    #[test]
+    fn machine_deployments_must_be_reported_in_a_later_second() {
+        let at = |time: Option<&str>| json!({"status": {"machineDeploymentsLastUpdateTime": time}});
+        let (old, new) = ("2026-08-20T10:15:30Z", "2026-08-20T10:15:31Z");
+        assert_eq!(check_machine_deployments(&at(Some(old)), None), Ok(()));
+        assert_eq!(check_machine_deployments(&at(Some(new)), Some(old)), Ok(()));
+        let same = check_machine_deployments(&at(Some(old)), Some(old));
+        assert!(matches!(same, Err(NotReady::MachineDeployments { .. })), "{same:?}");
+        assert_eq!(check_machine_deployments(&at(None), None), Err(NotReady::NoMachineDeployments));
+
+        let mut failed = at(Some(old));
+        set(&mut failed, "status.lastError", json!({"description": "x", "lastUpdateTime": old}));
+        let is_old_error = check_machine_deployments(&failed, Some(old));
+        assert!(matches!(is_old_error, Err(NotReady::MachineDeployments { .. })), "{is_old_error:?}");
+        set(&mut failed, "status.lastError.lastUpdateTime", new);
+        let is_new_error = check_machine_deployments(&failed, Some(old));
+        assert!(matches!(is_new_error, Err(NotReady::LastError { .. })), "{is_new_error:?}");
+    }
+
+    #[test]
+    fn one_code_without_retry_makes_the_shoot_failed() {
+        let state = |codes: &[&str]| state_of_shoot(&codes.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(state(&[]), "Error");
+        assert_eq!(state(&["ERR_OF_TOMORROW", "ERR_INFRA_RESOURCES_DEPLETED"]), "Error");
+        assert_eq!(state(&["ERR_INFRA_RESOURCES_DEPLETED", "ERR_INFRA_DEPENDENCIES"]), "Failed");
+    }
+
+    #[test]
+    fn only_the_last_operation_decides_whether_an_object_is_migrated() {
+        let mut object = annotated(OPERATION_ANNOTATION, json!("migrate"));
+        assert_eq!(check_migrated(&object), Err(NotReady::NotMigrated("Create Succeeded".to_owned())));
+        set(&mut object, "status.lastOperation.type", "Migrate");
+        set(&mut object, "status.lastError.description", "is ignored");
+        assert_eq!(check_migrated(&object), Ok(()));
+        set(&mut object, "status.lastOperation.state", "Error");
+        assert_eq!(check_migrated(&object), Err(NotReady::NotMigrated("Migrate Error".to_owned())));
+    }
+}

@@ -1,0 +1,200 @@
+//! The result of a decision: nothing, a later time, or writes. A plan contains no requests yet: the kind's outcome is
+//! missing.
+
+use extension_contract::{ErrorCode, OperationType, State};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::invalid::Invalid;
+use crate::script::{Fault, Record};
+
+/// What to do with an object now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing, until the object or its Cluster changes.
+    Leave(Reason),
+    /// Nothing before that time.
+    RetryAt(Timestamp),
+    /// Writes.
+    Write(Plan),
+}
+
+/// Why nothing is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The type or class of another provider.
+    Foreign,
+    /// gardenlet is about to write the state.
+    WaitsForState,
+    /// The Cluster does not exist yet.
+    WaitsForCluster,
+    /// The Shoot is Failed.
+    ShootFailed,
+    /// The object is handed over to another seed.
+    Migrated,
+    /// The object is being deleted without our finalizer.
+    Released,
+    /// All requests are served.
+    Done,
+    /// A script lets the operation hang.
+    Hangs,
+}
+
+/// The writes of one operation, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The operation that the writes belong to.
+    pub operation: OperationType,
+    /// One request each, plus one for each Secret of the kind's outcome.
+    pub writes: Vec<Write>,
+}
+
+/// One write to the object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Patch of the status.
+    Status(Box<Report>),
+    /// Patch of the status: only a script's health conditions.
+    Conditions(Box<Record>),
+    /// Patch of the metadata.
+    Metadata(Change),
+}
+
+/// What a status says about the operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// State of `lastOperation`.
+    pub state: State,
+    /// Percentage; `None` means the state's default.
+    pub progress: Option<u8>,
+    /// Description; `None` means the default of operation and state.
+    pub description: Option<String>,
+    /// Content of `lastError`.
+    pub error: Option<LastError>,
+    /// Whether the status includes the kind's outcome.
+    pub with_outcome: bool,
+    /// What happens to the record of a script.
+    pub bookkeeping: Bookkeeping,
+}
+
+/// Content of `lastError`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// Text for people.
+    pub description: String,
+    /// Codes for Gardener.
+    pub codes: Vec<ErrorCode>,
+}
+
+/// What happens to the record of a script in the status.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bookkeeping {
+    /// It stays.
+    Keep,
+    /// It goes, with its health conditions.
+    Drop,
+    /// The script is unusable: the record stays, and an Event names the mistake.
+    Unusable(Invalid),
+    /// This record replaces it.
+    Put {
+        /// The new record.
+        record: Box<Record>,
+        /// Whether this is the first write of the attempt: an Event names the rule.
+        is_first: bool,
+    },
+}
+
+/// A change of the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Remove the operation annotation.
+    pub drop_operation: bool,
+    /// What happens to our finalizer.
+    pub finalizer: Finalizer,
+    /// Remove the timestamp annotation. Only a fault does so.
+    pub strip_timestamp: bool,
+}
+
+/// What happens to our finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// It stays as it is.
+    Keep,
+    /// It is added.
+    Add,
+    /// It is removed.
+    Remove,
+}
+
+impl Step {
+    /// Writes of an operation.
+    pub(crate) fn write(operation: OperationType, writes: Vec<Write>) -> Self {
+        Self::Write(Plan { operation, writes })
+    }
+
+    /// Releases a deleted object: removes our finalizer.
+    pub(crate) fn release() -> Self {
+        Self::write(OperationType::Delete, vec![Write::Metadata(Change::new(false, Finalizer::Remove))])
+    }
+}
+
+impl Report {
+    /// A report without a script. Processing keeps the record of a script for the second write of the operation.
+    #[must_use]
+    pub const fn plain(state: State) -> Self {
+        let processing = matches!(state, State::Processing);
+        let bookkeeping = if processing { Bookkeeping::Keep } else { Bookkeeping::Drop };
+        let with_outcome = matches!(state, State::Succeeded);
+        Self { state, progress: None, description: None, error: None, with_outcome, bookkeeping }
+    }
+
+    /// A report of an unusable script.
+    #[must_use]
+    pub fn unusable_script(operation: OperationType, invalid: Invalid) -> Self {
+        Self {
+            state: State::Error,
+            progress: None,
+            description: Some(failure(operation, &invalid.to_string())),
+            error: Some(LastError::from(&invalid)),
+            with_outcome: false,
+            bookkeeping: Bookkeeping::Unusable(invalid),
+        }
+    }
+
+    /// The record that this report writes.
+    #[must_use]
+    pub const fn record(&self) -> Option<&Record> {
+        match &self.bookkeeping {
+            Bookkeeping::Put { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
+    /// How this report breaks the contract on purpose.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.record().and_then(Record::fault)
+    }
+}
+
+/// Description of a failed operation.
+pub(crate) fn failure(operation: OperationType, why: &str) -> String {
+    format!("{} failed: {why}", operation.as_str())
+}
+
+impl From<&Invalid> for LastError {
+    fn from(invalid: &Invalid) -> Self {
+        Self { description: invalid.to_string(), codes: vec![ErrorCode::ConfigurationProblem] }
+    }
+}
+
+impl Change {
+    pub(crate) const fn new(drop_operation: bool, finalizer: Finalizer) -> Self {
+        Self { drop_operation, finalizer, strip_timestamp: false }
+    }
+
+    /// The write of this change. Returns `None` if nothing changes.
+    pub(crate) fn write(self) -> Option<Write> {
+        let changes = self.drop_operation || self.strip_timestamp || self.finalizer != Finalizer::Keep;
+        changes.then_some(Write::Metadata(self))
+    }
+}

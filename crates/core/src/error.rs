@@ -1,0 +1,37 @@
+//! Why a reconcile failed. It is retried with backoff.
+
+use std::time::Duration;
+
+/// How long one reconcile may take, including all its requests.
+pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often one reconcile reads the object again after a conflict.
+pub const CONFLICTS: u32 = 5;
+
+/// Why a reconcile failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request failed.
+    #[error("cannot {verb} the {target}: {source}")]
+    Request {
+        /// What the request does.
+        verb: &'static str,
+        /// What the request is about.
+        target: &'static str,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// The object changed before each write.
+    #[error("the object changed during each of {CONFLICTS} attempts")]
+    Conflicts,
+    /// The Cluster disappeared since the watch showed it.
+    #[error("the Cluster is gone or unreadable")]
+    ClusterGone,
+    /// The API server is too slow or unavailable.
+    #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
+    TimedOut,
+}
+
+/// Adds to an error what was requested.
+pub fn failed<T>(verb: &'static str, target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error::Request { verb, target, source: Box::new(source) })
+}

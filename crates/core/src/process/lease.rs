@@ -1,0 +1,283 @@
+//! Leader election with a Lease: among the processes of a controller, only the holder writes.
+//!
+//! Fields and durations are those of client-go (`tools/leaderelection`), so that every tool can read this Lease.
+//! [`next`] decides, [`Election`] carries it out.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::process::message::whole;
+use crate::process::metrics::Metrics;
+
+/// A Lease that was not renewed for this many seconds is free.
+const LEASE_DURATION: i32 = 15;
+/// A leader that could not renew for this long stops leading, before another process can start.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between two attempts to acquire or to renew.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// Time limit of one request: several fit before the deadline.
+const REQUEST: Duration = Duration::from_secs(3);
+
+/// Name of the Lease that the processes of a controller share (Gardener's convention,
+/// `charts/gardener/provider-local/templates/rbac.yaml`).
+#[must_use]
+pub fn name(name: &str) -> String {
+    format!("{name}-leader-election")
+}
+
+/// What to do with the Lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeaseAction {
+    /// The Lease does not exist: create it.
+    Create(LeaseSpec),
+    /// The Lease is ours or free: replace the Lease that was read.
+    Update(LeaseSpec),
+    /// Another process holds it.
+    Held {
+        /// Identity of that process.
+        holder: String,
+        /// Pause before the next attempt.
+        pause: Duration,
+    },
+}
+
+/// Decides for the process `identity`, whose wall clock says `now`.
+///
+/// `unchanged`: for how long this process has seen the Lease unchanged, by its own clock. The times in the Lease come
+/// from another clock and are not compared.
+#[must_use]
+pub fn next(identity: &str, lease: Option<&LeaseSpec>, unchanged: Duration, now: Timestamp) -> LeaseAction {
+    let acquired = |transitions| LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: Some(LEASE_DURATION),
+        acquire_time: Some(MicroTime(now)),
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    };
+    let Some(lease) = lease else { return LeaseAction::Create(acquired(0)) };
+    let holder = lease.holder_identity.as_deref().unwrap_or_default();
+    if holder == identity {
+        return LeaseAction::Update(LeaseSpec {
+            lease_duration_seconds: Some(LEASE_DURATION),
+            renew_time: Some(MicroTime(now)),
+            ..lease.clone()
+        });
+    }
+    let seconds = lease.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
+    let left = Duration::from_secs(seconds).saturating_sub(unchanged);
+    if holder.is_empty() || left.is_zero() {
+        LeaseAction::Update(acquired(lease.lease_transitions.unwrap_or_default().saturating_add(1)))
+    } else {
+        LeaseAction::Held { holder: holder.to_owned(), pause: left.min(RETRY_PERIOD) }
+    }
+}
+
+/// Why a process stopped leading.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Another process holds the Lease.
+    #[error("{0} holds it now")]
+    Taken(String),
+    /// The API server did not answer or refused.
+    #[error("it could not be renewed for {} s", RENEW_DEADLINE.as_secs())]
+    NotRenewed,
+}
+
+/// Why a request about a Lease failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The API server refused the request or is unavailable.
+    #[error(transparent)]
+    Request(#[from] kube::Error),
+    /// The API server did not answer in time.
+    #[error("no answer within {} s", REQUEST.as_secs())]
+    TimedOut,
+}
+
+/// Limits the time of a request.
+pub(crate) async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
+    Ok(timeout(REQUEST, request).await.map_err(|_| LeaseError::TimedOut)??)
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// The Lease is ours for another [`LEASE_DURATION`].
+    Ours,
+    /// Another process holds it. Try again after a pause.
+    Held { holder: String, pause: Duration },
+    /// A request failed, or another process was faster.
+    Failed,
+}
+
+/// One process in the election.
+#[derive(Debug)]
+pub struct Election {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    metrics: Metrics,
+    /// The Lease as read last, and since when it is unchanged.
+    seen: (Option<LeaseSpec>, Instant),
+    /// Start of the latest attempt that succeeded.
+    renewed: Instant,
+    /// Whether the Lease may be ours, because a write was sent.
+    wrote: bool,
+}
+
+impl Election {
+    /// The election among the processes of `controller`, in the client's default namespace.
+    ///
+    /// Fails if the system has no host name or no random numbers.
+    pub fn new(client: Client, controller: &str, metrics: Metrics) -> std::io::Result<Self> {
+        let host = hostname::get()?;
+        Ok(Self {
+            api: Api::default_namespaced(client),
+            name: name(controller),
+            identity: format!("{}_{:016x}", host.to_string_lossy(), getrandom::u64()?),
+            metrics,
+            seen: (None, Instant::now()),
+            renewed: Instant::now(),
+            wrote: false,
+        })
+    }
+
+    /// Waits until this process holds the Lease.
+    pub async fn acquire(&mut self) {
+        let mut leader = String::new();
+        loop {
+            match self.attempt().await {
+                Attempt::Ours => break,
+                Attempt::Held { holder, pause } => {
+                    if leader != holder {
+                        tracing::info!(lease = self.name, %holder, "standing by, another process leads");
+                        leader = holder;
+                    }
+                    sleep(pause).await;
+                }
+                Attempt::Failed => sleep(RETRY_PERIOD).await,
+            }
+        }
+        tracing::info!(lease = self.name, identity = self.identity, "leading");
+    }
+
+    /// Renews the Lease until it is lost.
+    pub async fn hold(&mut self) -> Lost {
+        loop {
+            match timeout_at(self.renewed + RENEW_DEADLINE, self.renew()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(lost)) => return lost,
+                Err(_) => return Lost::NotRenewed,
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), Lost> {
+        loop {
+            sleep(RETRY_PERIOD).await;
+            match self.attempt().await {
+                Attempt::Ours => return Ok(()),
+                Attempt::Held { holder, .. } => return Err(Lost::Taken(holder)),
+                Attempt::Failed => {}
+            }
+        }
+    }
+
+    /// Releases the Lease if it is ours, so that another process need not wait until it expires.
+    pub async fn release(&mut self) {
+        if !self.wrote {
+            return;
+        }
+        if let Err(error) = timeout(REQUEST, self.try_release()).await.map_err(|_| LeaseError::TimedOut).flatten() {
+            self.failed(&error, "cannot release the Lease, it will expire");
+        }
+    }
+
+    async fn try_release(&self) -> Result<(), LeaseError> {
+        loop {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+            let spec = lease.spec.take().unwrap_or_default();
+            if spec.holder_identity.as_ref() != Some(&self.identity) {
+                return Ok(());
+            }
+            let now = Some(MicroTime(Timestamp::now()));
+            lease.spec = Some(LeaseSpec {
+                holder_identity: Some(String::new()),
+                lease_duration_seconds: Some(1),
+                acquire_time: now.clone(),
+                renew_time: now,
+                ..spec
+            });
+            match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+                // A renewal that timed out may have arrived nevertheless.
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                released => {
+                    released?;
+                    tracing::info!(lease = self.name, "released");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Attempt {
+        let began = Instant::now();
+        match self.try_attempt().await {
+            Ok(Attempt::Ours) => {
+                self.renewed = began;
+                Attempt::Ours
+            }
+            Ok(attempt) => attempt,
+            Err(LeaseError::Request(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_already_exists() =>
+            {
+                tracing::debug!(lease = self.name, "another process was faster");
+                Attempt::Failed
+            }
+            Err(error) => {
+                self.failed(&error, "cannot acquire or renew the Lease, retrying");
+                Attempt::Failed
+            }
+        }
+    }
+
+    async fn try_attempt(&mut self) -> Result<Attempt, LeaseError> {
+        let lease = bounded(self.api.get_opt(&self.name)).await?;
+        let metadata = lease.as_ref().map(|lease| lease.metadata.clone());
+        let spec = lease.map(|lease| lease.spec.unwrap_or_default());
+        if self.seen.0 != spec {
+            self.seen = (spec, Instant::now());
+        }
+        let (spec, since) = &self.seen;
+        let params = PostParams::default();
+        match next(&self.identity, spec.as_ref(), since.elapsed(), Timestamp::now()) {
+            LeaseAction::Held { holder, pause } => return Ok(Attempt::Held { holder, pause }),
+            LeaseAction::Create(spec) => {
+                self.wrote = true;
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                bounded(self.api.create(&params, &Lease { metadata, spec: Some(spec) })).await?;
+            }
+            LeaseAction::Update(spec) => {
+                self.wrote = true;
+                // The version makes the API server refuse the write if another process was faster.
+                let lease = Lease { metadata: metadata.unwrap_or_default(), spec: Some(spec) };
+                bounded(self.api.replace(&self.name, &params, &lease)).await?;
+            }
+        }
+        Ok(Attempt::Ours)
+    }
+
+    fn failed(&self, error: &LeaseError, what: &'static str) {
+        self.metrics.count_error("lease");
+        tracing::warn!(lease = self.name, error = whole(error), "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

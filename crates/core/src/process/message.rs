@@ -1,0 +1,45 @@
+//! Errors as text for the log.
+
+use std::error::Error;
+
+/// Formats an error and its sources on one line, without repeating any of them. The innermost source is often the only
+/// helpful one, and a JSON log shows no sources by itself.
+pub(crate) fn whole(error: &dyn Error) -> String {
+    let text = error.to_string();
+    let Some(source) = error.source() else { return text };
+    // Many errors include the text of their source; kube's appends all fields of the API server's answer.
+    let source_text = source.to_string();
+    let before = text.split_once(&source_text).filter(|_| !source_text.is_empty()).map(|(before, _)| before);
+    before.map_or_else(|| format!("{text}: "), str::to_owned) + &whole(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Nested {
+        #[error("cannot list: {0}")]
+        Telling(#[source] Box<Nested>),
+        #[error("cannot connect")]
+        Silent(#[source] Box<Nested>),
+        #[error("refused")]
+        Innermost,
+    }
+
+    #[test]
+    fn an_error_is_formatted_down_to_its_innermost_source_without_repetition() {
+        let error = Nested::Telling(Box::new(Nested::Silent(Box::new(Nested::Innermost))));
+        assert_eq!(whole(&error), "cannot list: cannot connect: refused");
+        assert_eq!(whole(&Nested::Telling(Box::new(Nested::Innermost))), "cannot list: refused");
+        assert_eq!(whole(&Nested::Innermost), "refused");
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_is_formatted_without_its_fields() {
+        let answer = kube::core::Status::failure("workers is forbidden", "Forbidden").with_code(403).boxed();
+        let error = kube::runtime::watcher::Error::InitialListFailed(kube::Error::Api(answer));
+        let told = "failed to perform initial object list: ApiError: workers is forbidden: Forbidden";
+        assert_eq!(whole(&error), told);
+    }
+}

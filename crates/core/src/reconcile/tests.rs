@@ -1,0 +1,194 @@
+//! The I/O around the decision, against an API server whose answers a test chooses.
+
+use std::sync::Mutex;
+
+use extension_contract::kinds;
+use futures::FutureExt;
+use http::{Method, Request, Response};
+use kube::client::Body;
+use kube::{Client, Resource};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::events::Events;
+use crate::kind::{Kind, NoOptions, NoReport, NoShoot};
+use crate::process::metrics::Metrics;
+use crate::watch::clusters::Clusters;
+use crate::watch::memory::Memory;
+use crate::watch::queue::WorkQueue;
+
+#[derive(Clone, Debug, Deserialize)]
+struct Test {}
+
+impl MockKind for Test {
+    type Reported = NoReport;
+    type Shoot = NoShoot;
+    type Options = NoOptions;
+    const KIND: &'static Kind = &kinds::NETWORK;
+    const TYPES: &'static [&'static str] = &["mock"];
+    const WATCHES_CLUSTERS: bool = false;
+
+    fn outcome(_: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+        Ok(Outcome::default())
+    }
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A process whose API server answers each request by `answer` with a code and a body.
+fn context(answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + 'static) -> (Context<Test>, Log) {
+    let log = Log::default();
+    let service = {
+        let log = log.clone();
+        move |request: Request<Body>| {
+            let line = match request.method() {
+                &Method::GET => "get",
+                _ if request.uri().path().ends_with("/status") => "status",
+                _ => "metadata",
+            };
+            let mut log = log.lock().unwrap();
+            log.push(line.to_owned());
+            let (code, body) = answer(line, log.len());
+            let response = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            async { Ok::<_, tower::BoxError>(response?) }
+        }
+    };
+    let client = Client::new(tower::service_fn(service), "ns");
+    let metrics = Metrics::new().unwrap();
+    let context = Context {
+        events: Events::new(client.clone(), "mock-test"),
+        client,
+        server: String::new(),
+        types: vec!["mock".to_owned()],
+        options: NoOptions {},
+        concurrency: 1,
+        name: "mock-test".to_owned(),
+        script: None,
+        clusters: Clusters::default(),
+        memory: Memory::default(),
+        queue: WorkQueue::new(metrics.queued.clone()),
+        metrics,
+    };
+    (context, log)
+}
+
+fn object_at(version: usize) -> Value {
+    json!({ "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Network", "spec": { "type": "mock" },
+        "metadata": { "name": "a", "namespace": "ns", "uid": "u", "resourceVersion": version.to_string(), "generation": 1,
+            "annotations": { "gardener.cloud/operation": "reconcile" } } })
+}
+
+fn refusal(code: u16, reason: &str) -> (u16, Value) {
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+        "message": "refused for a test" });
+    (code, status)
+}
+
+async fn reconcile_once(context: &Context<Test>) -> Result<Requeue, Error> {
+    let object: Object<Test> = serde_json::from_value(object_at(1)).unwrap();
+    let key = Key::of(&object);
+    context.memory.seen(&object, None);
+    try_reconcile(&object, context, &key).await
+}
+
+fn requests(log: &Log) -> String {
+    log.lock().unwrap().join(" ")
+}
+
+#[tokio::test]
+async fn a_request_costs_a_status_write_and_then_a_metadata_write_and_nothing_is_requeued() {
+    let (context, log) = context(|_, count| (200, object_at(count + 1)));
+    assert!(matches!(reconcile_once(&context).await, Ok(None)));
+    assert_eq!(requests(&log), "status metadata");
+    assert_eq!(context.metrics.reconciles.with_label_values(&["Create", "Succeeded"]).get(), 1);
+}
+
+#[tokio::test]
+async fn a_conflict_reads_the_object_again_and_decides_anew() {
+    let (context, log) = context(|_, count| match count {
+        1 => refusal(409, "Conflict"),
+        _ => (200, object_at(count + 1)),
+    });
+    assert!(matches!(reconcile_once(&context).await, Ok(None)));
+    assert_eq!(requests(&log), "status get status metadata");
+    assert_eq!(context.metrics.writes.with_label_values(&["status", "conflict"]).get(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_changes_before_each_write_fails_the_reconcile_after_five_conflicts() {
+    let (context, log) = context(|line, count| match line {
+        "get" => (200, object_at(count + 1)),
+        _ => refusal(409, "Conflict"),
+    });
+    assert!(matches!(reconcile_once(&context).await, Err(Error::Conflicts)));
+    assert_eq!(requests(&log), ["status get"; CONFLICTS as usize].join(" "));
+}
+
+#[tokio::test]
+async fn a_refused_write_of_an_unchanged_object_is_an_error_with_the_reason() {
+    for (code, reason) in [(409, "Conflict"), (422, "Invalid")] {
+        let (context, log) = context(move |line, _| match line {
+            "get" => (200, object_at(1)),
+            _ => refusal(code, reason),
+        });
+        let error = whole(&reconcile_once(&context).await.unwrap_err());
+        assert_eq!(error, "cannot patch the status: ApiError: refused for a test: Invalid".replace("Invalid", reason));
+        assert_eq!(requests(&log), "status get");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_metadata_write_is_compared_with_the_version_that_the_status_write_returned() {
+    let (context, log) = context(|line, _| match line {
+        "metadata" => refusal(422, "Invalid"),
+        _ => (200, object_at(2)),
+    });
+    assert!(matches!(reconcile_once(&context).await, Err(Error::Request { target: "metadata", .. })));
+    assert_eq!(requests(&log), "status metadata get");
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_needs_no_further_request() {
+    for gone_at in [1, 2] {
+        let (context, log) = context(move |_, count| match count {
+            count if count == gone_at => refusal(404, "NotFound"),
+            _ => (200, object_at(count + 1)),
+        });
+        assert!(matches!(reconcile_once(&context).await, Ok(None)));
+        assert_eq!(log.lock().unwrap().len(), gone_at);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_request_is_retried_with_backoff_that_the_event_of_our_own_write_does_not_shorten() {
+    let (context, _) = context(|line, _| match line {
+        "metadata" => refusal(500, "InternalError"),
+        _ => (200, object_at(2)),
+    });
+    let context = Arc::new(context);
+    let object =
+        |version| -> Arc<Guarded<Test>> { Arc::new(Guarded(Ok(serde_json::from_value(object_at(version)).unwrap()))) };
+    let key = Key::of(object(1).as_ref());
+    context.memory.seen(object(1).as_ref(), None);
+    context.queue.add(key.clone());
+    assert_eq!(context.queue.next().await, key);
+    reconcile(object(1), context.clone(), key.clone()).await;
+    assert_eq!(context.metrics.errors.with_label_values(&["request"]).get(), 1);
+    assert!(context.memory.is_stale(&key, object(1).meta()), "the event of our status write has not arrived yet");
+    assert!(context.memory.pause(&key, object(2).meta()).is_some(), "our own write does not defeat the backoff");
+    assert_eq!(context.queue.next().now_or_never(), None);
+    assert_eq!(context.queue.next().await, key, "the requeue");
+}
+
+#[tokio::test]
+async fn an_undecodable_object_costs_no_request() {
+    let (context, log) = context(|_, _| (200, Value::Null));
+    let context = Arc::new(context);
+    let mut object = object_at(1);
+    object["status"] = json!({ "observedGeneration": "new" });
+    let object: Guarded<Test> = serde_json::from_value(object).unwrap();
+    let key = Key::of(&object);
+    reconcile(Arc::new(object), context.clone(), key).await;
+    assert_eq!((requests(&log).as_str(), context.metrics.errors.with_label_values(&["undecodable"]).get()), ("", 1));
+}

@@ -1,0 +1,130 @@
+//! Sends composed requests, one after the other.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::core::{ObjectMeta, Status};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::error::{Error, failed};
+use crate::kind::MockKind;
+use crate::watch::decode::Kept;
+use crate::watch::key::Key;
+use crate::write::patch::{Request, status_body};
+
+/// Asks for an answer without spec and status: they are large and known.
+const METADATA_ONLY: http::HeaderValue =
+    http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// How sending ended.
+#[derive(Debug)]
+pub enum Sent {
+    /// All requests succeeded.
+    Done,
+    /// The object is gone. Nothing is left to do.
+    Gone,
+    /// The API server refused a request: either the object is stale, or the API server does not accept this write.
+    Refused(Refusal),
+}
+
+/// A refused request.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The version that the request was made for.
+    pub version: Option<String>,
+    /// What the request is about.
+    pub target: &'static str,
+    /// The API server's answer.
+    pub status: Box<Status>,
+}
+
+impl Refusal {
+    /// The refusal as an error.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        Error::Request { verb: "patch", target: self.target, source: Box::new(kube::Error::Api(self.status)) }
+    }
+}
+
+/// Sends requests about the object with this metadata. Each request is for the version that the previous answer
+/// returned.
+pub async fn send<K: MockKind>(
+    context: &Context<K>,
+    key: &Key,
+    meta: &ObjectMeta,
+    requests: &[Request],
+) -> Result<Sent, Error> {
+    let mut version = meta.resource_version.clone();
+    for request in requests {
+        let answer = match request {
+            Request::Secret(secret) => {
+                apply(context, secret).await?;
+                continue;
+            }
+            Request::Status(fields) => {
+                let body: Patch<Value> = Patch::Merge(status_body(fields, version.as_deref()));
+                let request = key.request::<K>().patch_subresource("status", &key.name, &params(context), &body);
+                patch(context, "status", request).await?
+            }
+            Request::Metadata(metadata) => {
+                let body: Patch<()> = Patch::Json(metadata.body(version.as_deref()));
+                patch(context, "metadata", key.request::<K>().patch(&key.name, &params(context), &body)).await?
+            }
+        };
+        match answer {
+            Answer::Done(meta) => {
+                context.memory.written(key, &meta);
+                version = meta.resource_version;
+            }
+            Answer::Gone => return Ok(Sent::Gone),
+            Answer::Refused(target, status) => return Ok(Sent::Refused(Refusal { version, target, status })),
+        }
+    }
+    Ok(Sent::Done)
+}
+
+enum Answer {
+    Done(Box<ObjectMeta>),
+    Gone,
+    Refused(&'static str, Box<Status>),
+}
+
+async fn patch<K: MockKind>(
+    context: &Context<K>,
+    target: &'static str,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<Answer, Error> {
+    let mut request = failed("patch", target, request.map_err(kube::Error::BuildRequest))?;
+    request.headers_mut().insert(http::header::ACCEPT, METADATA_ONLY);
+    match context.client.request::<Kept>(request).await {
+        Ok(object) => {
+            context.metrics.count_write(target, "ok");
+            Ok(Answer::Done(Box::new(object.metadata)))
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Answer::Gone),
+        // A failed test of a JSON patch is answered 422, but so is a failed validation.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
+            context.metrics.count_write(target, "conflict");
+            tracing::debug!(target, %status, "the write was refused");
+            Ok(Answer::Refused(target, status))
+        }
+        Err(error) => {
+            context.metrics.count_write(target, "failed");
+            failed("patch", target, Err(error))
+        }
+    }
+}
+
+async fn apply<K: MockKind>(context: &Context<K>, secret: &Secret) -> Result<(), Error> {
+    let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();
+    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    let applied = api.patch(name, &PatchParams::apply(&context.name).force(), &Patch::Apply(secret)).await;
+    context.metrics.count_write("secret", if applied.is_ok() { "ok" } else { "failed" });
+    failed("apply", "Secret", applied).map(drop)
+}
+
+fn params<K: MockKind>(context: &Context<K>) -> PatchParams {
+    PatchParams { field_manager: Some(context.name.clone()), ..PatchParams::default() }
+}

@@ -1,0 +1,7 @@
+//! What a process knows of the seed: objects and Clusters as the watches show them, and the queue of what to reconcile.
+
+pub mod clusters;
+pub mod decode;
+pub mod key;
+pub mod memory;
+pub mod queue;

@@ -1,0 +1,78 @@
+//! Partial decoding of Clusters. Each contains a Shoot, Seed and CloudProfile, often 100 kB; unused fields are skipped.
+
+use std::collections::HashMap;
+
+use extension_contract::FORCE_DELETION_ANNOTATION;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{CustomResource, Resource};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::decide::view::ShootFacts;
+use crate::invalid::Invalid;
+use crate::script::SCRIPT_ANNOTATION;
+use crate::script::source::of_annotation;
+use crate::watch::decode::{decode, kept};
+
+/// A Cluster as the watch decodes it.
+///
+/// Decoding cannot fail: the CRD guarantees that the Shoot is an object, and its content is decoded later. So the watch
+/// needs no [`Guarded`](super::decode::Guarded).
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = "WholeCluster")]
+pub(super) struct Cluster {
+    #[serde(deserialize_with = "kept")]
+    pub(super) metadata: ObjectMeta,
+    pub(super) spec: ClusterSpec,
+}
+
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
+#[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Cluster", schema = "disabled")]
+#[kube(root = "WholeCluster")]
+pub(super) struct ClusterSpec {
+    pub(super) shoot: Box<RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WatchedShoot {
+    metadata: WatchedMeta,
+    status: WatchedStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WatchedMeta {
+    annotations: Option<HashMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WatchedStatus {
+    #[serde(rename = "technicalID")]
+    technical_id: String,
+    last_operation: Option<WatchedOperation>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WatchedOperation {
+    state: String,
+}
+
+impl Cluster {
+    /// What decisions need of the Shoot.
+    pub(super) fn facts(&self) -> Result<ShootFacts, Invalid> {
+        let shoot: WatchedShoot = decode(self.spec.shoot.get())?;
+        let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
+        Ok(ShootFacts {
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            failed: shoot.status.last_operation.as_ref().is_some_and(|last| last.state == "Failed"),
+            // Gardener accepts every spelling of true that Go's ParseBool accepts.
+            force_deleted: annotation(FORCE_DELETION_ANNOTATION)
+                .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "TRUE" | "true" | "True")),
+            script: annotation(SCRIPT_ANNOTATION).map(|text| of_annotation(text)),
+            technical_id: shoot.status.technical_id,
+        })
+    }
+}

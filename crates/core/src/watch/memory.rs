@@ -1,0 +1,265 @@
+//! What a process remembers of each object between two reconciles: its version after our last write, and its backoff.
+//! All of it may be lost at any time. It saves requests and paces retries, and no decision depends on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+
+use super::key::Key;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+// gardenlet waits three minutes for most kinds. An outage must not delay an object much longer than it lasted.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Memory of all objects of one kind.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<Key, Entry>,
+    by_cluster: HashMap<String, HashSet<Key>>,
+    listing: HashSet<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    uid: String,
+    cluster: Option<String>,
+    failures: u32,
+    retry_at: Option<Instant>,
+    written: Option<u64>,
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list starts.
+    pub fn list_began(&self) {
+        self.lock().listing.clear();
+    }
+
+    /// The list contains an object.
+    pub fn listed(&self, object: &impl Resource, cluster: Option<&str>) {
+        self.seen(object, cluster);
+        self.lock().listing.insert(Key::of(object));
+    }
+
+    /// An object was listed or changed.
+    pub fn seen(&self, object: &impl Resource, cluster: Option<&str>) {
+        let (key, uid) = (Key::of(object), object.meta().uid.clone().unwrap_or_default());
+        let mut inner = self.lock();
+        let known =
+            inner.entries.get(&key).is_some_and(|entry| entry.uid == uid && entry.cluster.as_deref() == cluster);
+        if !known {
+            inner.forget(&key);
+            if let Some(cluster) = cluster {
+                inner.by_cluster.entry(cluster.to_owned()).or_default().insert(key.clone());
+            }
+            let entry = Entry { uid, cluster: cluster.map(str::to_owned), ..Entry::default() };
+            inner.entries.insert(key, entry);
+        }
+    }
+
+    /// The list is complete: objects that it did not contain are gone.
+    pub fn list_ended(&self) {
+        let mut inner = self.lock();
+        let listing = std::mem::take(&mut inner.listing);
+        let gone: Vec<Key> = inner.entries.keys().filter(|key| !listing.contains(*key)).cloned().collect();
+        for key in &gone {
+            inner.forget(key);
+        }
+    }
+
+    /// An object was deleted.
+    pub fn gone(&self, object: &impl Resource) {
+        self.lock().forget(&Key::of(object));
+    }
+
+    /// Keys of the objects that belong to a Cluster.
+    pub fn of_cluster(&self, cluster: &str) -> Vec<Key> {
+        self.lock().by_cluster.get(cluster).into_iter().flatten().cloned().collect()
+    }
+
+    /// Remembers the metadata that our last write returned.
+    pub fn written(&self, key: &Key, meta: &ObjectMeta) {
+        // Once the last finalizer is removed the object is deleted. Any later event for it is stale.
+        let gone = meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().next().is_none();
+        // When the answer arrives, the name may already belong to another object.
+        let mut inner = self.lock();
+        let entry = inner.entries.get_mut(key).filter(|entry| meta.uid.as_deref() == Some(entry.uid.as_str()));
+        if let Some(entry) = entry {
+            entry.written = if gone { Some(u64::MAX) } else { version(meta) };
+        }
+    }
+
+    /// Whether this version is older than our last write, whose event has not arrived yet. Acting on it would only
+    /// conflict.
+    pub fn is_stale(&self, key: &Key, meta: &ObjectMeta) -> bool {
+        let inner = self.lock();
+        let Some(entry) = inner.entries.get(key) else { return false };
+        entry.written.zip(version(meta)).is_some_and(|(written, seen)| seen < written)
+    }
+
+    /// Remaining backoff of this object after a failed reconcile. It only applies to the event of our own last write,
+    /// which would otherwise defeat the backoff. Changes of others are reconciled immediately.
+    pub fn pause(&self, key: &Key, meta: &ObjectMeta) -> Option<Duration> {
+        let inner = self.lock();
+        let entry = inner.entries.get(key)?;
+        let own = entry.written.is_some() && entry.written == version(meta);
+        let pause = entry.retry_at?.checked_duration_since(Instant::now())?;
+        own.then_some(pause)
+    }
+
+    /// Notes a failed reconcile. Returns the pause before the next one: 200 ms, doubled each time, up to 30 s.
+    pub fn failed(&self, key: &Key) -> Duration {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(key) else { return FIRST_BACKOFF };
+        let pause = FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(entry.failures)).min(LONGEST_BACKOFF);
+        entry.failures = entry.failures.saturating_add(1);
+        entry.retry_at = Instant::now().checked_add(pause);
+        pause
+    }
+
+    /// Notes a successful reconcile.
+    pub fn succeeded(&self, key: &Key) {
+        if let Some(entry) = self.lock().entries.get_mut(key) {
+            entry.failures = 0;
+            entry.retry_at = None;
+        }
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, key: &Key) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        let Some(cluster) = entry.cluster else { return };
+        if let Some(keys) = self.by_cluster.get_mut(&cluster) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_cluster.remove(&cluster);
+            }
+        }
+    }
+}
+
+/// The resource version as a number. Versions of one resource are comparable.
+pub(crate) fn version(meta: &ObjectMeta) -> Option<u64> {
+    meta.resource_version.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn object(name: &str, uid: &str, version: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                namespace: Some("ns".into()),
+                name: Some(name.into()),
+                uid: Some(uid.into()),
+                resource_version: Some(version.into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_a_limit_and_is_reset_by_success_and_deletion() {
+        let memory = Memory::default();
+        let object = object("a", "1", "1");
+        let key = Key::of(&object);
+        memory.seen(&object, Some("ns"));
+        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
+        assert_eq!(memory.failed(&key), FIRST_BACKOFF * 2);
+        memory.succeeded(&key);
+        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
+        (0..40).for_each(|_| {
+            memory.failed(&key);
+        });
+        assert_eq!(memory.failed(&key), LONGEST_BACKOFF);
+        memory.gone(&object);
+        memory.seen(&object, Some("ns"));
+        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
+    }
+
+    #[test]
+    fn backoff_belongs_to_the_uid_not_to_the_name() {
+        let memory = Memory::default();
+        memory.seen(&object("a", "1", "1"), None);
+        memory.failed(&Key::of(&object("a", "1", "1")));
+        memory.seen(&object("a", "2", "2"), None);
+        assert_eq!(memory.failed(&Key::of(&object("a", "2", "2"))), FIRST_BACKOFF);
+    }
+
+    #[test]
+    fn an_event_from_before_our_write_is_stale_until_the_writes_own_event_comes() {
+        let memory = Memory::default();
+        let (old, new) = (object("a", "1", "99"), object("a", "1", "100"));
+        let key = Key::of(&old);
+        memory.seen(&old, None);
+        assert!(!memory.is_stale(&key, &old.metadata));
+        memory.written(&key, &new.metadata);
+        assert!(memory.is_stale(&key, &old.metadata));
+        assert!(!memory.is_stale(&key, &new.metadata));
+    }
+
+    #[test]
+    fn after_the_last_finalizer_is_removed_every_event_of_the_object_is_stale() {
+        let memory = Memory::default();
+        // The API server answers with the version that it deleted.
+        let mut deleted = object("a", "1", "100");
+        deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let key = Key::of(&deleted);
+        memory.seen(&deleted, None);
+        memory.written(&key, &deleted.metadata);
+        assert!(memory.is_stale(&key, &deleted.metadata));
+        let next = object("a", "2", "101");
+        memory.seen(&next, None);
+        assert!(!memory.is_stale(&key, &next.metadata));
+        memory.written(&key, &deleted.metadata);
+        assert!(!memory.is_stale(&key, &next.metadata), "a late answer does not affect the next object of that name");
+
+        memory.seen(&deleted, None);
+        deleted.metadata.finalizers = Some(vec!["t.example.org/other".to_owned()]);
+        memory.written(&key, &deleted.metadata);
+        assert!(!memory.is_stale(&key, &deleted.metadata));
+    }
+
+    #[test]
+    fn after_a_failure_only_the_event_of_our_own_write_is_delayed() {
+        let memory = Memory::default();
+        let (own, others) = (object("a", "1", "100"), object("a", "1", "101"));
+        let key = Key::of(&own);
+        memory.seen(&own, None);
+        memory.written(&key, &own.metadata);
+        assert_eq!(memory.pause(&key, &own.metadata), None);
+        memory.failed(&key);
+        assert!(memory.pause(&key, &own.metadata).is_some_and(|pause| pause <= FIRST_BACKOFF));
+        assert_eq!(memory.pause(&key, &others.metadata), None);
+        memory.succeeded(&key);
+        assert_eq!(memory.pause(&key, &own.metadata), None);
+    }
+
+    #[test]
+    fn a_new_list_forgets_objects_that_it_does_not_contain() {
+        let memory = Memory::default();
+        memory.seen(&object("a", "1", "1"), Some("ns"));
+        memory.seen(&object("b", "2", "1"), Some("ns"));
+        assert_eq!(memory.of_cluster("ns").len(), 2);
+        memory.list_began();
+        memory.listed(&object("b", "2", "1"), Some("ns"));
+        memory.list_ended();
+        assert_eq!(memory.of_cluster("ns"), vec![Key::of(&object("b", "2", "1"))]);
+    }
+}

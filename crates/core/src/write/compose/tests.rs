@@ -1,0 +1,165 @@
+use extension_contract::ErrorCode;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+use crate::decide::plan::{Change, Finalizer, Step};
+use crate::script::record::RequestId;
+
+const FINALIZER: &str = "extensions.gardener.cloud/test";
+
+fn now() -> Timestamp {
+    "2026-08-20T10:15:30.7Z".parse().unwrap()
+}
+
+fn meta() -> ObjectMeta {
+    serde_json::from_value(json!({ "uid": "u", "resourceVersion": "7", "generation": 3, "finalizers": ["t.example.org/other"],
+        "annotations": { "gardener.cloud/operation": "reconcile", "gardener.cloud/timestamp": "2026-08-20T10:15:31.9Z" } }))
+    .unwrap()
+}
+
+fn compose_for(plan: &Plan, outcome: Result<Outcome, Invalid>) -> Composed {
+    let meta = meta();
+    let status = serde_json::from_value(json!({ "conditions": [{ "type": "Theirs", "status": "True" }] })).unwrap();
+    compose(plan, &Target { kind: "Test", finalizer: FINALIZER, meta: &meta, status: Some(&status) }, outcome, now())
+}
+
+fn plan(report: Report) -> Plan {
+    let metadata = Write::Metadata(Change::new(true, Finalizer::Add));
+    let Step::Write(plan) = Step::write(OperationType::Create, vec![Write::Status(Box::new(report)), metadata]) else {
+        panic!()
+    };
+    plan
+}
+
+fn outcome() -> Outcome {
+    let mut outcome = Outcome { secrets: vec![Secret::default()], ..Outcome::default() };
+    outcome.report("zone", "z");
+    outcome
+}
+
+fn invalid() -> Invalid {
+    Invalid { field: "spec.zone".to_owned(), problem: "is unknown".to_owned() }
+}
+
+fn scripted() -> Report {
+    let record = Record {
+        phase: Phase::Served,
+        operation: OperationType::Create,
+        request: RequestId::default(),
+        attempt: 2,
+        seed: 7,
+        rule: None,
+        start: now(),
+        due: None,
+        conditions: Vec::new(),
+        published: Vec::new(),
+        inherited: Vec::new(),
+    };
+    Report {
+        bookkeeping: Bookkeeping::Put { record: Box::new(record), is_first: true },
+        ..Report::plain(State::Succeeded)
+    }
+}
+
+fn status(composed: &Composed) -> Value {
+    let status = composed.requests.iter().find_map(|request| match request {
+        Request::Status(fields) => Some(fields.clone()),
+        _ => None,
+    });
+    Value::Object(status.unwrap())
+}
+
+#[test]
+fn a_success_sends_secrets_then_the_status_with_the_outcome_then_the_metadata() {
+    let composed = compose_for(&plan(Report::plain(State::Succeeded)), Ok(outcome()));
+    let [Request::Secret(_), Request::Status(_), Request::Metadata(patch)] = &composed.requests[..] else {
+        panic!("{composed:#?}")
+    };
+    let expected = json!({
+        "zone": "z", "lastError": null, "observedGeneration": 3,
+        "lastOperation": { "type": "Create", "state": "Succeeded", "progress": 100, "lastUpdateTime": "2026-08-20T10:15:31Z",
+            "description": "Test created: nothing was built, there is no cloud" },
+    });
+    assert_eq!(status(&composed), expected, "its time is not before the request");
+    let operation = "/metadata/annotations/gardener.cloud~1operation";
+    let timestamp = "/metadata/annotations/gardener.cloud~1timestamp";
+    let expected = json!([
+        { "op": "test", "path": "/metadata/uid", "value": "u" },
+        { "op": "test", "path": operation, "value": "reconcile" },
+        { "op": "test", "path": timestamp, "value": "2026-08-20T10:15:31.9Z" },
+        { "op": "remove", "path": operation },
+        { "op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER },
+    ]);
+    assert_eq!(json!(patch.body(Some("8"))), expected);
+    assert_eq!((composed.ended, composed.is_answer, composed.refusal), (Some(State::Succeeded), true, None));
+}
+
+#[test]
+fn a_refused_outcome_is_an_error_without_secrets_and_without_fields_of_the_kind() {
+    let composed = compose_for(&plan(Report::plain(State::Succeeded)), Err(invalid()));
+    let status = status(&composed);
+    assert_eq!(composed.requests.len(), 2);
+    assert_eq!(status["lastOperation"]["state"], "Error");
+    assert_eq!(status["lastOperation"]["progress"], 50);
+    assert_eq!(status["lastError"]["description"], "spec.zone: is unknown");
+    assert_eq!(status["lastError"]["codes"], json!([ErrorCode::ConfigurationProblem]));
+    assert_eq!(status["observedGeneration"], 3);
+    assert_eq!((composed.ended, composed.refusal), (Some(State::Error), Some(invalid())));
+}
+
+#[test]
+fn a_refused_outcome_lets_the_attempt_of_a_script_fail_and_retries_it() {
+    let composed = compose_for(&plan(scripted()), Err(invalid()));
+    let status = status(&composed);
+    assert_eq!(
+        status["lastOperation"]["description"],
+        "Create failed: spec.zone: is unknown [script: no rule, attempt 2, seed 7]"
+    );
+    let conditions = status["conditions"].as_array().unwrap();
+    assert_eq!(conditions[0]["type"], "Theirs", "conditions of other writers are kept");
+    let record = Record::find(conditions).unwrap();
+    let due: Timestamp = "2026-08-20T10:15:31Z".parse().unwrap();
+    assert_eq!((record.phase, record.due), (Phase::Failed, Some(due + SignedDuration::from_secs(10))));
+    assert!(matches!(&composed.events[..], [Event::Fired(_)]), "the rule did fire");
+}
+
+#[test]
+fn processing_keeps_generation_error_and_the_record_of_a_script() {
+    let composed = compose_for(&plan(Report::plain(State::Processing)), Ok(Outcome::default()));
+    let fields: Vec<String> = status(&composed).as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, ["lastOperation"]);
+    assert_eq!(composed.ended, None);
+}
+
+#[test]
+fn an_unusable_script_is_an_error_and_an_event_and_the_outcome_is_not_reported() {
+    let report = Report::unusable_script(OperationType::Create, invalid());
+    let composed = compose_for(&plan(report), Ok(outcome()));
+    let status = status(&composed);
+    assert_eq!((composed.requests.len(), status.get("zone")), (2, None));
+    assert_eq!(status["lastError"]["description"], "spec.zone: is unknown");
+    assert_eq!(composed.events, [Event::Unusable(invalid())]);
+}
+
+#[test]
+fn only_a_finalizer_that_is_added_without_a_request_or_to_an_empty_list_depends_on_the_version() {
+    let tests_version = |change, finalizers: &[&str]| {
+        let held = (!finalizers.is_empty()).then(|| finalizers.iter().map(ToString::to_string).collect());
+        let patch = MetadataPatch::new(&ObjectMeta { finalizers: held, ..meta() }, change, FINALIZER);
+        json!(patch.body(Some("9"))).to_string().contains("resourceVersion")
+    };
+    assert!(tests_version(Change::new(false, Finalizer::Add), &["other"]));
+    assert!(tests_version(Change::new(true, Finalizer::Add), &[]));
+    assert!(!tests_version(Change::new(true, Finalizer::Add), &["other"]));
+    assert!(!tests_version(Change::new(true, Finalizer::Keep), &[]));
+    assert!(!tests_version(Change::new(false, Finalizer::Remove), &["other", FINALIZER]));
+}
+
+#[test]
+fn metadata_alone_ends_an_operation_in_success() {
+    let Step::Write(plan) = Step::release() else { panic!() };
+    let composed = compose_for(&plan, Ok(Outcome::default()));
+    assert_eq!((composed.ended, composed.is_answer, report_with_outcome(&plan)), (Some(State::Succeeded), false, None));
+}

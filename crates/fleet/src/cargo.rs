@@ -1,0 +1,95 @@
+//! Runs cargo in the root of the workspace.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::kinds::Package;
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+/// A command that runs cargo in the root of the workspace: the cargo that started this program, if one did.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    // `cargo run` describes the program's package in variables. Some build scripts, such as that of ring, run again
+    // whenever one of them changes: if cargo inherited them, it would compile half of the dependencies anew.
+    for (name, _) in env::vars_os() {
+        let described = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_")
+                || name.starts_with("CARGO_MANIFEST_")
+                || matches!(name, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE")
+        });
+        if described {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Builds controllers, while cargo shows its progress. Returns their programs in the order of `packages`.
+///
+/// `caller` is the package of the running program, `env!("CARGO_PKG_NAME")`. If it was built with the same profile,
+/// cargo builds it together with the controllers: then both share one set of features of each dependency, and no
+/// dependency is compiled twice.
+pub fn build(packages: &[Package], release: bool, caller: &str) -> Result<Vec<(Package, PathBuf)>> {
+    let mut arguments = Vec::from_iter(release.then_some("--release"));
+    if release != cfg!(debug_assertions) {
+        arguments.extend(["--package", caller]);
+    }
+    build_with(packages, &arguments, &[])
+}
+
+/// Builds controllers as [`build`] does, with these arguments and environment variables for cargo.
+pub fn build_with(
+    packages: &[Package],
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<(Package, PathBuf)>> {
+    let mut command = command();
+    command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
+    command.args(arguments).envs(variables.iter().cloned());
+    for package in packages {
+        command.args(["--package", &package.full_name()]);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut programs = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
+        let message: Value = serde_json::from_str(&line?).unwrap_or_default();
+        let program = message.get("executable").and_then(Value::as_str);
+        let name = message.pointer("/target/name").and_then(Value::as_str);
+        if let (Some(name), Some(program)) = (name, program) {
+            programs.push((name.to_owned(), PathBuf::from(program)));
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("cannot build the controllers: see the errors above");
+    }
+    let program = |package: &Package| {
+        let name = package.full_name();
+        let found = programs.iter().find(|(built, _)| *built == name);
+        found.map(|(_, program)| (*package, program.clone())).with_context(|| format!("{name} has no binary"))
+    };
+    packages.iter().map(program).collect()
+}
+
+/// The packages of the workspace, as `cargo metadata` describes them.
+pub fn packages() -> Result<Vec<Value>> {
+    let mut command = command();
+    command.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "cargo metadata failed: see the errors above");
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cannot parse the output of cargo metadata")?;
+    Ok(metadata.get("packages").and_then(Value::as_array).cloned().unwrap_or_default())
+}

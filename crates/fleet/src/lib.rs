@@ -1,0 +1,13 @@
+//! The kinds that have a controller, and the one way to build, start, await and stop these controllers.
+
+pub mod cargo;
+pub mod controller;
+mod fleet;
+mod kept_alive;
+pub mod kinds;
+pub mod log;
+pub mod signals;
+
+pub use controller::{Controller, StartTimes};
+pub use fleet::{Fleet, Processes};
+pub use kept_alive::KeptAlive;

@@ -1,0 +1,234 @@
+//! An object under watch: the wait for a rule, and the reports meanwhile.
+
+use std::time::{Duration, Instant};
+
+use extension_contract::json::{get, list, text};
+use extension_contract::readiness::{self, NotReady};
+use futures::{StreamExt, pin_mut};
+use kube::Client;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout_at;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::phase::Phase;
+use crate::report::{Progress, Report};
+use crate::rules;
+use crate::stuck::Stuck;
+use crate::target::{Target, to_value};
+
+/// How objects are watched.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    /// Receives the reports.
+    pub(crate) reports: UnboundedSender<Report>,
+    /// The timeout of a wait.
+    pub(crate) patience: Duration,
+    /// For how long gardenlet tolerates an error of an object of this kind.
+    pub(crate) tolerance: fn(&str) -> Duration,
+}
+
+/// An event of a watch: its time, and the object, or `None` if the object does not exist.
+type Event = (Instant, Result<Option<Value>, String>);
+
+/// An object under watch. The watch starts before gardenlet's first write, so that no event is missed.
+pub(crate) struct Watched<'a> {
+    context: &'a Context,
+    /// Reports are sent only with a phase.
+    phase: Option<Phase>,
+    pub(crate) target: Target,
+    spec_type: String,
+    events: UnboundedReceiver<Event>,
+    /// The object in the newest event.
+    object: Option<Value>,
+    /// The time of the newest event.
+    at: Instant,
+    watch_error: Option<String>,
+    /// The latest reported lastOperation: type, state and percentage, and the description.
+    last_state: Option<(String, String)>,
+    /// `status.conditions` before the request.
+    conditions_before: Vec<Value>,
+    /// When the API server answered the request.
+    since: Instant,
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl<'a> Watched<'a> {
+    /// Starts to watch an object. Returns when the object's state before the request is known.
+    pub(crate) async fn start(context: &'a Context, phase: Option<Phase>, object: &Value) -> Self {
+        let target = Target::of(&context.client, object);
+        let (sender, events) = unbounded_channel();
+        let (api, name) = (target.api.clone(), target.name.clone());
+        let watch = tokio::spawn(async move {
+            let objects = watch_object(api, &name).default_backoff();
+            pin_mut!(objects);
+            while let Some(object) = objects.next().await {
+                let at = Instant::now();
+                let object = match object {
+                    Ok(Some(object)) => to_value(&object).map(Some).map_err(|error| error.to_string()),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error.to_string()),
+                };
+                if sender.send((at, object)).is_err() {
+                    return;
+                }
+            }
+        });
+        let now = Instant::now();
+        let mut watched = Self {
+            context,
+            phase,
+            target,
+            spec_type: text(object, "spec.type").unwrap_or_default().to_owned(),
+            events,
+            object: None,
+            at: now,
+            watch_error: None,
+            last_state: None,
+            conditions_before: Vec::new(),
+            since: now,
+            _watch: AbortOnDropHandle::new(watch),
+        };
+        let deadline = (now + context.patience).into();
+        if let Ok(Some(event)) = timeout_at(deadline, watched.events.recv()).await {
+            watched.observe(event);
+        }
+        watched.last_state = watched.object.as_ref().and_then(last_operation);
+        watched.conditions_before = watched.object.as_ref().map(conditions).unwrap_or_default().to_vec();
+        watched
+    }
+
+    /// The object in the newest event, or `None` if it does not exist.
+    pub(crate) fn object(&self) -> Option<&Value> {
+        self.object.as_ref()
+    }
+
+    /// Waits until the object is gone.
+    pub(crate) async fn wait_gone(&mut self) -> Result<(), Stuck> {
+        self.wait(rules::gone).await.map(drop)
+    }
+
+    /// Waits until the object meets a rule, and returns the object, or `null` if it does not exist. An error of the
+    /// object is tolerated for a time that starts with the wait (`pkg/extensions/customresources.go`).
+    pub(crate) async fn wait(&mut self, rule: impl Fn(Option<&Value>) -> Result<(), NotReady>) -> Result<Value, Stuck> {
+        let patience = self.context.patience;
+        let tolerance = (self.context.tolerance)(self.target.extension_kind()).min(patience);
+        let start = Instant::now();
+        loop {
+            let Err(unmet) = rule(self.object.as_ref()) else {
+                return Ok(self.object.clone().unwrap_or_default());
+            };
+            let after = if matches!(unmet, NotReady::LastError { .. }) { tolerance } else { patience };
+            let Ok(Some(event)) = timeout_at((start + after).into(), self.events.recv()).await else {
+                return Err(self.fail(self.timed_out(unmet, after)));
+            };
+            self.observe(event);
+        }
+    }
+
+    fn timed_out(&self, unmet: NotReady, after: Duration) -> Stuck {
+        let object = self.target.describe();
+        match &unmet {
+            NotReady::LastError { codes, .. } => {
+                Stuck::GaveUp { object, shoot: readiness::state_of_shoot(codes), error: unmet, after }
+            }
+            _ => Stuck::Waiting { object, rule: unmet.to_string(), status: self.status(), after },
+        }
+    }
+
+    /// Returns the error for a rule that the object violates. Waiting would not help.
+    pub(crate) fn violation(&self, rule: impl Into<String>) -> Stuck {
+        self.fail(Stuck::Rule { object: self.target.describe(), rule: rule.into(), status: self.status() })
+    }
+
+    /// Adds the object to the error of a request, and reports the error.
+    pub(crate) fn request<T>(&self, doing: &'static str, result: kube::Result<T>) -> Result<T, Stuck> {
+        result.map_err(|source| {
+            self.fail(Stuck::Request { doing, object: self.target.describe(), source: Box::new(source) })
+        })
+    }
+
+    /// Reports that the API server answered the request. The time until the object is ready or gone starts now.
+    pub(crate) fn report_requested(&mut self) {
+        self.since = Instant::now();
+        self.report(Progress::Requested);
+    }
+
+    /// Reports that the object is ready.
+    pub(crate) fn report_ready(&self) {
+        self.report(Progress::Ready(self.at.saturating_duration_since(self.since)));
+    }
+
+    /// Reports that the object is gone.
+    pub(crate) fn report_gone(&self) {
+        self.report(Progress::Gone(self.at.saturating_duration_since(self.since)));
+    }
+
+    fn fail(&self, stuck: Stuck) -> Stuck {
+        self.report(Progress::Stuck(stuck.rule()));
+        stuck
+    }
+
+    fn observe(&mut self, (at, event): Event) {
+        match event {
+            Ok(object) => {
+                self.object = object;
+                self.at = at;
+                self.watch_error = None;
+            }
+            Err(error) => self.watch_error = Some(error),
+        }
+        let state = self.object.as_ref().and_then(last_operation);
+        if state.is_some() && state != self.last_state {
+            self.last_state.clone_from(&state);
+            self.report(Progress::State(state.unwrap_or_default().0));
+        }
+    }
+
+    fn report(&self, what: Progress) {
+        let Some(phase) = self.phase else { return };
+        let Target { namespace, name, .. } = &self.target;
+        // The caller may have dropped the receiver.
+        let _ = self.context.reports.send(Report {
+            phase,
+            namespace: namespace.clone(),
+            kind: self.target.extension_kind(),
+            name: name.clone(),
+            spec_type: self.spec_type.clone(),
+            conditions: self.new_conditions(),
+            what,
+        });
+    }
+
+    fn new_conditions(&self) -> Vec<Value> {
+        let now = self.object.as_ref().map(conditions).unwrap_or_default();
+        now.iter().filter(|condition| !self.conditions_before.contains(condition)).cloned().collect()
+    }
+
+    fn status(&self) -> String {
+        let field = |path| {
+            let value = self.object.as_ref().and_then(|object| get(object, path));
+            value.map_or_else(|| "none".to_owned(), Value::to_string)
+        };
+        let mut status =
+            format!("lastOperation: {}, lastError: {}", field("status.lastOperation"), field("status.lastError"));
+        if let Some(error) = &self.watch_error {
+            status = format!("{status}; the watch failed: {error}");
+        }
+        status
+    }
+}
+
+fn conditions(object: &Value) -> &[Value] {
+    list(object, "status.conditions")
+}
+
+fn last_operation(object: &Value) -> Option<(String, String)> {
+    let last = get(object, "status.lastOperation")?;
+    let progress = get(last, "progress").and_then(Value::as_i64).unwrap_or_default();
+    let state = format!("{} {} {progress}%", text(last, "type")?, text(last, "state")?);
+    Some((state, text(last, "description").unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,33 @@
+//! The promises of all our controllers.
+
+use crate::promise::Promise;
+
+pub(crate) mod assisted;
+mod attempts;
+mod costs;
+mod faults;
+pub(crate) mod installed;
+mod leases;
+pub(crate) mod privileges;
+mod processes;
+mod requests;
+pub(crate) mod schema;
+mod scripts;
+
+/// Promises that hold in every mode.
+pub(crate) fn all() -> Vec<Promise> {
+    [
+        leases::PROMISES,
+        requests::PROMISES,
+        processes::PROMISES,
+        attempts::PROMISES,
+        scripts::PROMISES,
+        faults::PROMISES,
+        costs::PROMISES,
+        schema::PROMISES,
+    ]
+    .concat()
+}
+
+/// Promises whose proof would disturb other tests of the same suite.
+pub(crate) const DISTURBING: &[Promise] = processes::DISTURBING;

@@ -1,0 +1,28 @@
+//! Scripts for tests, and the bookkeeping of scripts in a status.
+
+use extension_conformance::{asking, merged};
+use libtest_mimic::Failed;
+use mock_core::script::{MOCK_API_VERSION, Record};
+use serde_json::{Value, json};
+
+use crate::scene::MockScene;
+
+/// A script with these rules and a seed.
+#[must_use]
+pub fn script(rules: &Value) -> Value {
+    json!({ "apiVersion": MOCK_API_VERSION, "kind": "Script", "seed": 7, "rules": rules })
+}
+
+/// The bookkeeping in an object's status. `None` if no script applies.
+#[must_use]
+pub fn record(object: &Value) -> Option<Record> {
+    Record::find(object.pointer("/status/conditions")?.as_array()?)
+}
+
+impl MockScene {
+    /// Creates an annotated object with a script in its providerConfig.
+    pub(crate) async fn create_scripted(&self, name: &str, rules: &Value) -> Result<(), Failed> {
+        let patch = merged(asking("reconcile"), &json!({ "spec": { "providerConfig": script(rules) } }));
+        self.create_object(name, &patch).await.map(drop)
+    }
+}

@@ -1,0 +1,48 @@
+//! All versions of one object. A poll may miss a short-lived version; a watch misses none.
+
+use std::pin::Pin;
+
+use extension_conformance::LIMIT;
+use futures::{Stream, StreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::scene::MockScene;
+
+/// The versions of one object since the start of the watch, in order.
+pub(crate) struct Versions(Pin<Box<dyn Stream<Item = Value> + Send>>);
+
+impl Versions {
+    /// Returns the next version.
+    pub(crate) async fn next(&mut self) -> Result<Value, Failed> {
+        let next = timeout(LIMIT, self.0.next()).await.map_err(|_| "the object was not written again")?;
+        Ok(next.ok_or("the watch has ended")?)
+    }
+
+    /// Returns the next version that meets a condition. `what` completes the sentence "gave up waiting
+    /// for ...".
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
+        let mut last = Value::Null;
+        while !holds(&last) {
+            last = self.next().await.map_err(|_| format!("gave up waiting for {what}:\n{last:#}"))?;
+        }
+        Ok(last)
+    }
+}
+
+impl MockScene {
+    /// Follows an object, which need not exist yet. Returns all versions that are written from now on.
+    pub(crate) async fn follow(&self, name: &str) -> Result<Versions, Failed> {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = Box::pin(watcher(self.api(), config).default_backoff());
+        while !matches!(events.next().await.ok_or("the watch has ended")??, Event::InitDone) {}
+        let versions = events.filter_map(async |event| match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => Some(json!(object)),
+            _ => None,
+        });
+        Ok(Versions(Box::pin(versions)))
+    }
+}

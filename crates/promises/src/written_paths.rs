@@ -1,0 +1,79 @@
+//! Compares every status that a kind writes with the schema of its CRD.
+
+use clap::Parser;
+use extension_conformance::ensure;
+use extension_contract::{ErrorCode, OperationType, State};
+use k8s_openapi::jiff::Timestamp;
+use libtest_mimic::Failed;
+use mock_core::decide::plan::{Bookkeeping, LastError, Plan, Report, Write};
+use mock_core::kind::{Input, MockKind, Object, Outcome};
+use mock_core::process::args::Args;
+use mock_core::write::compose::{Target, compose};
+use mock_core::write::patch::Request;
+use serde_json::{Value, json};
+
+/// Fails unless every path of every status that the kind writes is in the CRD, with its type.
+pub(crate) fn written_paths_exist<K: MockKind>(object: &Value, schema: &Value) -> Result<(), Failed> {
+    let object: Object<K> = serde_json::from_value(object.clone())?;
+    let options = Args::<K::Options>::try_parse_from(["mock"])?.kind;
+    let (time, technical_id, shoot) = (Timestamp::now(), "shoot--t--a", &K::Shoot::default());
+    let input = Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot };
+    let outcome = K::outcome(&object, &input).map_err(|invalid| invalid.to_string())?;
+    let migrated = Outcome { status: K::migrated(), ..Outcome::default() };
+    let target =
+        Target { kind: K::KIND.name, finalizer: K::FINALIZER, meta: &object.metadata, status: object.status.as_ref() };
+    for (operation, report, outcome) in [
+        (OperationType::Create, Report::plain(State::Succeeded), outcome),
+        (OperationType::Migrate, Report::plain(State::Succeeded), migrated),
+        (OperationType::Create, scripted_failure(time)?, Outcome::default()),
+    ] {
+        let plan = Plan { operation, writes: vec![Write::Status(Box::new(report))] };
+        for request in compose(&plan, &target, Ok(outcome), time).requests {
+            if let Request::Status(fields) = request {
+                walk("status", &Value::Object(fields), schema)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A failure with an error code, under a script that reports health.
+fn scripted_failure(now: Timestamp) -> Result<Report, Failed> {
+    let condition = json!({ "at": now, "type": "EveryNodeReady", "status": "False", "reason": "R", "message": "m",
+        "codes": ["ERR_CONFIGURATION_PROBLEM"] });
+    let record = json!({ "phase": "Failed", "operation": "Create", "timestamp": "t", "generation": 1, "attempt": 1,
+        "seed": 1, "start": now, "due": now, "conditions": [condition] });
+    let record = Box::new(serde_json::from_value(record)?);
+    let error = LastError { description: "d".to_owned(), codes: vec![ErrorCode::ConfigurationProblem] };
+    let bookkeeping = Bookkeeping::Put { record, is_first: true };
+    Ok(Report { error: Some(error), bookkeeping, with_outcome: false, ..Report::plain(State::Error) })
+}
+
+fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {
+    let expected = schema.get("type").and_then(Value::as_str).unwrap_or("object");
+    let fits = match value {
+        // Null removes.
+        Value::Null => true,
+        Value::Bool(_) => expected == "boolean",
+        Value::Number(_) => matches!(expected, "integer" | "number"),
+        Value::String(_) => expected == "string",
+        Value::Array(_) => expected == "array",
+        Value::Object(_) => expected == "object",
+    };
+    ensure(fits, format!("{path} is written as {value}, but the CRD requires {expected}"))?;
+    match value {
+        Value::Array(items) => {
+            let schema = schema.get("items").unwrap_or(&Value::Null);
+            items.iter().try_for_each(|item| walk(&format!("{path}[]"), item, schema))
+        }
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            let open = schema.get("x-kubernetes-preserve-unknown-fields").is_some();
+            let known = schema.get("properties").and_then(|known| known.get(name));
+            match known.or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object())) {
+                Some(schema) => walk(&format!("{path}.{name}"), value, schema),
+                None => ensure(open, format!("{path}.{name} is not in the CRD: the API server drops it")),
+            }
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,352 @@
+//! The chart in `deploy/chart`: helm renders it, and the real API server accepts the objects.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
+)]
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use clap::Parser;
+use extension_contract::OPERATION_ANNOTATION;
+use gardener_testbed::admission;
+use gardener_testbed::assets::{self, Assets};
+use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::manifests::{self, Mode};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use mock_core::deploy::rbac;
+use mock_core::kind::NoOptions;
+use mock_core::process::args::Args;
+use mock_core::process::lease;
+use mock_gardenlet::installation::{gardener, template};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "extension-mock";
+/// The seed's version, which gardenlet passes to the chart.
+const KUBERNETES: &str = "v1.36.3";
+
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| assets::helm(&progress).unwrap_or_else(|error| panic!("{error}")));
+
+fn progress(step: &str) {
+    let _ = writeln!(io::stderr(), "{step}");
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn chart() -> PathBuf {
+    root().join("deploy/chart")
+}
+
+/// The kinds that the chart can install.
+fn kinds() -> Vec<String> {
+    let files = std::fs::read_dir(chart().join("rbac")).unwrap().map(|file| file.unwrap().path());
+    let mut kinds: Vec<_> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    assert!(kinds.len() >= 5, "{kinds:?}");
+    kinds
+}
+
+/// Renders the chart with these values. Returns helm's message if helm refuses them.
+fn render(kind: &str, values: &Value) -> Result<Vec<Value>, String> {
+    render_for(KUBERNETES, kind, values)
+}
+
+/// Renders the chart for a seed of another version.
+fn render_for(version: &str, kind: &str, values: &Value) -> Result<Vec<Value>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.json");
+    std::fs::write(&file, values.to_string()).unwrap();
+    let mut helm = Command::new(&*HELM);
+    helm.args(["template", &format!("mock-{kind}"), "--namespace", NAMESPACE, "--set", &format!("kind={kind}")]);
+    helm.args(["--kube-version", version]);
+    let rendered = template(helm.arg("--values").arg(file).arg(chart())).map_err(|error| error.to_string())?;
+    Ok(manifests::parse(&rendered, "the rendered chart").unwrap())
+}
+
+fn object<'a>(objects: &'a [Value], kind: &str) -> Option<&'a Value> {
+    objects.iter().find(|object| object["kind"] == kind)
+}
+
+fn pod(objects: &[Value]) -> &Value {
+    &object(objects, "Deployment").unwrap()["spec"]["template"]
+}
+
+fn arguments(objects: &[Value]) -> Vec<String> {
+    serde_json::from_value(pod(objects)["spec"]["containers"][0]["args"].clone()).unwrap()
+}
+
+fn seed() -> Value {
+    let documents = manifests::read(&root().join("example/40-seed.yaml")).unwrap();
+    documents.into_iter().find(|document| document["kind"] == "Seed").unwrap()
+}
+
+fn unusual_types() -> Value {
+    json!(["yes", "1", "a: {b}", "--x", "ü/\"'", "{{ . }}", "TYPES", "\\n<&>"])
+}
+
+/// Unusual values, each with what is unusual about it.
+fn unusual_values() -> Vec<(&'static str, Value)> {
+    vec![
+        ("nothing but the kind", json!({})),
+        ("the values of gardenlet", json!({ "gardener": gardener(&seed()), "usablePorts": [10_100, 10_101] })),
+        ("no values of gardenlet", json!({ "gardener": null })),
+        ("a seed with IPv6", json!({ "gardener": { "seed": { "networks": { "ipFamilies": ["IPv6"] } } } })),
+        ("disabled", json!({ "replicas": 0 })),
+        (
+            "everything on",
+            json!({
+                "replicas": 3,
+                "concurrency": 65535,
+                "logLevel": "debug,kube=info",
+                "vpa": { "enabled": true },
+                "admissionPolicy": { "enabled": true },
+                "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } } },
+                "image": { "repository": "localhost:5000/a/b", "tag": "1.0", "pullPolicy": "Always", "pullSecrets": ["a"] },
+                "script": "a: |\n  {{ .Values }} \"'\n# ü\n",
+                "extraArgs": ["--log-format=text"],
+                "adminPort": 65535,
+            }),
+        ),
+        (
+            "everything off",
+            json!({
+                "heartbeat": { "enabled": false },
+                "metrics": { "scrape": false },
+                "priorityClassName": "",
+                "resources": null,
+                "livenessProbe": null,
+                "readinessProbe": null,
+            }),
+        ),
+        (
+            "words that are no text in YAML 1.1",
+            json!({
+                "vpa": { "enabled": true, "updateMode": "Off" },
+                "image": { "pullSecrets": ["1234"], "tag": "1.10" },
+                "metrics": { "serviceMonitor": { "enabled": true, "labels": { "on": "yes" } } },
+            }),
+        ),
+        ("a digest", json!({ "image": { "tag": format!("1.0@sha256:{}", "0".repeat(64)) } })),
+        ("types that are no text in YAML", json!({ "types": unusual_types() })),
+        ("numbers for quantities", json!({ "resources": { "requests": { "cpu": 1, "memory": 134_217_728 } } })),
+        ("another liveness probe", json!({ "livenessProbe": { "initialDelaySeconds": 30, "timeoutSeconds": 5 } })),
+    ]
+}
+
+/// A bed with the resources that the chart can render, and with the namespace and the priority class of a seed.
+async fn bed() -> TestBed {
+    let assets = Assets::locate(&progress).unwrap();
+    let bed = TestBed::start(&assets, Options::default()).await.unwrap();
+    let further = assets::further_crds(&progress).unwrap();
+    bed.install_crds(&further).await.unwrap();
+    let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE, "labels": labels } });
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": { "name": "gardener-system-900" },
+        "value": 999_998_900,
+    });
+    for object in [namespace, class] {
+        manifests::apply(&bed.client(), &object, Mode::Apply).await.unwrap();
+    }
+    bed
+}
+
+/// Fails unless the API server would accept the Pod, its security standard included.
+async fn admits_pod(client: &Client, objects: &[Value]) -> Result<(), String> {
+    let mut pod = pod(objects).clone();
+    pod["metadata"]["name"] = json!("pod");
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    pods.create(&params, &serde_json::from_value(pod).unwrap()).await.map_err(|error| error.to_string()).map(drop)
+}
+
+#[test]
+fn helm_lint_accepts_the_chart_of_every_kind() {
+    let every_kind = kinds().into_iter().map(|kind| vec![format!("--set=kind={kind}")]);
+    for arguments in every_kind.chain([vec![]]) {
+        let output = Command::new(&*HELM).args(["lint", "--strict"]).args(&arguments).arg(chart()).output().unwrap();
+        let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && !output_text.contains("[WARNING]"), "{arguments:?}: {output_text}");
+    }
+}
+
+#[tokio::test]
+async fn api_server_accepts_every_object_of_every_kind_with_unusual_values() {
+    let bed = bed().await;
+    for kind in kinds() {
+        for (case, values) in unusual_values() {
+            let objects = render(&kind, &values).unwrap_or_else(|error| panic!("{kind}, {case}: {error}"));
+            for object in &objects {
+                let accepted = manifests::apply(&bed.client(), object, Mode::DryRun).await;
+                accepted.unwrap_or_else(|error| panic!("{kind}, {case}: {error}"));
+            }
+            admits_pod(&bed.client(), &objects).await.unwrap_or_else(|error| panic!("{kind}, {case}: {error}"));
+        }
+    }
+    bed.stop().await.unwrap();
+}
+
+#[test]
+fn arguments_are_flags_of_the_controller_with_the_given_values() {
+    for (case, values) in unusual_values() {
+        let objects = render("network", &values).unwrap();
+        let arguments = arguments(&objects);
+        let parsed = Args::<NoOptions>::try_parse_from([&["mock".to_owned()], arguments.as_slice()].concat());
+        let args = parsed.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let types: Vec<String> = serde_json::from_value(values["types"].clone()).unwrap_or_default();
+        assert_eq!(args.types, types, "{case}");
+        let port = values["usablePorts"][0].as_u64().or(values["adminPort"].as_u64()).unwrap_or(8080);
+        let address = args.admin_address.unwrap();
+        assert_eq!(u64::from(address.port()), port, "{case}");
+        assert!(address.ip().is_unspecified(), "{case}");
+        assert_eq!(address.is_ipv6(), case == "a seed with IPv6", "{case}");
+        if let Some(level) = values["logLevel"].as_str() {
+            assert_eq!(args.log_level, level);
+        }
+    }
+}
+
+#[test]
+fn script_is_mounted_unchanged_where_the_flag_points() {
+    let script = "a: |\n  {{ .Values }} \"'\n\t# ü\n\n";
+    let objects = render("network", &json!({ "script": script })).unwrap();
+    assert_eq!(object(&objects, "ConfigMap").unwrap()["data"]["script.yaml"], script);
+    let spec = &pod(&objects)["spec"];
+    let mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    assert!(arguments(&objects).contains(&format!("--script={mounted}/script.yaml")));
+    assert_eq!(spec["volumes"][0]["configMap"]["name"], object(&objects, "ConfigMap").unwrap()["metadata"]["name"]);
+    assert!(object(&render("network", &json!({})).unwrap(), "ConfigMap").is_none());
+}
+
+#[test]
+fn several_replicas_have_a_leader_and_a_budget_unless_switched_off() {
+    for (values, elects, budget) in [
+        (json!({}), false, false),
+        (json!({ "replicas": 2 }), true, true),
+        (json!({ "leaderElection": { "enabled": true } }), true, false),
+        (json!({ "replicas": 2, "leaderElection": { "enabled": false } }), false, true),
+    ] {
+        let objects = render("network", &values).unwrap();
+        assert_eq!(arguments(&objects).contains(&"--leader-elect".to_owned()), elects, "{values}");
+        assert_eq!(object(&objects, "PodDisruptionBudget").is_some(), budget, "{values}");
+        let rules: Vec<PolicyRule> =
+            serde_json::from_value(object(&objects, "Role").unwrap()["rules"].clone()).unwrap();
+        let of_election = |rule: &PolicyRule| rule.resource_names == Some(vec![lease::name("mock-network")]);
+        let mut expected = rbac::lease_rules("mock-network");
+        expected.retain(|rule| elects || !of_election(rule));
+        assert_eq!(rules, expected, "{values}");
+    }
+    let nothing = json!({ "heartbeat": { "enabled": false } });
+    assert!(object(&render("network", &nothing).unwrap(), "Role").is_none(), "a Role without a Lease");
+}
+
+#[test]
+fn invalid_values_are_refused_by_name() {
+    for (values, named) in [
+        (json!({ "replica": 2 }), "'replica' not allowed"),
+        (json!({ "replicas": -1 }), "/replicas"),
+        (json!({ "replicas": "two" }), "/replicas"),
+        (json!({ "types": "mock" }), "/types"),
+        (json!({ "types": ["a", "a"] }), "/types"),
+        (json!({ "types": [""] }), "/types/0"),
+        (json!({ "concurrency": 0 }), "/concurrency"),
+        (json!({ "image": { "tag": "a b" } }), "/image/tag"),
+        (json!({ "image": { "name": "x" } }), "/image"),
+        (json!({ "adminPort": 80 }), "/adminPort"),
+        (json!({ "livenessProbe": { "httpGet": {} } }), "/livenessProbe"),
+        (json!({ "heartbeat": { "renewIntervalSeconds": 0 } }), "/heartbeat/renewIntervalSeconds"),
+        (json!({ "heartbeat": { "renewIntervalSeconds": 241 } }), "/heartbeat/renewIntervalSeconds"),
+        (json!({ "heartbeat": null }), "missing property 'heartbeat'"),
+        (json!({ "leaderElection": null }), "missing property 'leaderElection'"),
+        (json!({ "image": { "pullSecrets": null } }), "missing property 'pullSecrets'"),
+        (json!({ "metrics": { "serviceMonitor": null } }), "missing property 'serviceMonitor'"),
+        (json!({ "adminPort": null }), "missing property 'adminPort'"),
+        (json!({ "admissionPolicy": { "enabled": "yes" } }), "/admissionPolicy/enabled"),
+        (json!({ "admissionPolicy": null }), "missing property 'admissionPolicy'"),
+        (json!({ "vpa": { "updateMode": "Sometimes" } }), "/vpa/updateMode"),
+    ] {
+        let error = render("network", &values).expect_err(&values.to_string());
+        assert!(error.contains(named), "{values}: {error}");
+    }
+    let error = render("bastion", &json!({})).unwrap_err();
+    assert!(error.contains("\"bastion\"") && error.contains("network, operatingsystemconfig"), "{error}");
+}
+
+const POLICY: &str = "MutatingAdmissionPolicy";
+const BINDING: &str = "MutatingAdmissionPolicyBinding";
+
+#[test]
+fn admission_policy_is_rendered_only_if_enabled_and_a_controller_runs() {
+    for kind in kinds() {
+        for (values, expected) in [
+            (json!({}), false),
+            (json!({ "admissionPolicy": { "enabled": true } }), true),
+            (json!({ "admissionPolicy": { "enabled": true }, "replicas": 0 }), false),
+        ] {
+            let objects = render(&kind, &values).unwrap();
+            let found = [POLICY, BINDING].map(|kind| object(&objects, kind).is_some());
+            assert_eq!(found, [expected; 2], "{kind}: {values}");
+        }
+    }
+}
+
+#[test]
+fn admission_policy_without_support_is_refused() {
+    let values = json!({ "admissionPolicy": { "enabled": true } });
+    for version in ["v1.35.9", "v1.34.1-gke.100"] {
+        let error = render_for(version, "network", &values).unwrap_err();
+        assert!(error.contains("requires Kubernetes 1.36") && error.contains(version), "{error}");
+    }
+    for version in ["v1.36.0", "v1.36.2-gke.100", "v1.37.0-alpha.1", "v2.0.0"] {
+        render_for(version, "network", &values).unwrap_or_else(|error| panic!("{version}: {error}"));
+    }
+    assert!(render_for("v1.30.0", "network", &json!({})).is_ok());
+    for argument in ["--type=aws", "--namespace=a"] {
+        let values = json!({ "admissionPolicy": { "enabled": true }, "extraArgs": [argument] });
+        let error = render("network", &values).unwrap_err();
+        assert!(error.contains(argument), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn admission_policy_applies_to_the_served_types_only() {
+    let bed = bed().await;
+    let of_type = |name: &str, provider: &Value| {
+        json!({
+            "apiVersion": "extensions.gardener.cloud/v1alpha1",
+            "kind": "Network",
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "annotations": { OPERATION_ANNOTATION: "reconcile" },
+            },
+            "spec": { "type": provider, "podCIDR": "10.20.0.0/16", "serviceCIDR": "10.30.0.0/16" },
+        })
+    };
+    for types in [json!([]), unusual_types()] {
+        let objects = render("network", &json!({ "admissionPolicy": { "enabled": true }, "types": types })).unwrap();
+        let policies: Vec<_> = [POLICY, BINDING].map(|kind| object(&objects, kind).unwrap().clone()).into();
+        let served = if types == json!([]) { json!(["mock"]) } else { types };
+        let probes: Vec<_> = served.as_array().unwrap().iter().map(|provider| of_type("probe", provider)).collect();
+        admission::install(&bed.client(), &policies, &probes).await.unwrap_or_else(|error| panic!("{served}: {error}"));
+    }
+    for foreign in ["mock", "yes,1", "n<&>", ""] {
+        let created = manifests::apply(&bed.client(), &of_type("foreign", &json!(foreign)), Mode::DryRun).await;
+        let created = json!(created.unwrap());
+        assert_eq!(created["metadata"]["annotations"][OPERATION_ANNOTATION], "reconcile", "{foreign}");
+        assert!(created["metadata"]["finalizers"].is_null(), "{foreign}");
+    }
+    bed.stop().await.unwrap();
+}

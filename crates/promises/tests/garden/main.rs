@@ -1,0 +1,262 @@
+//! `deploy/` and `example/` against the real gardener-apiserver with its admission plugins: it accepts the manifests in
+//! their order, and refuses what it should refuse.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
+)]
+
+mod world;
+
+use gardener_testbed::assets::{self, Assets};
+use gardener_testbed::bed::{BedError, Options, TestBed};
+use gardener_testbed::gardener_apiserver::GardenerApiserver;
+use gardener_testbed::manifests::Mode;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use mock_gardenlet::installation::Installation;
+use mock_gardenlet::shoot::Landscape;
+use serde_json::{Value, json};
+
+use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress, root};
+
+const SHOOTS: [&str; 3] = ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml"];
+
+/// For each registration, the message for a Shoot with workers if it is missing
+/// (`plugin/pkg/global/extensionvalidation/admission.go`).
+const NOT_REGISTERED: [(&str, &str); 5] = [
+    ("mock-infrastructure", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+    ("mock-controlplane", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+    (
+        "mock-operatingsystemconfig",
+        r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
+    ),
+    ("mock-network", r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+    ("mock-worker", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
+];
+
+/// Asserts that everything in `expected` is in `found`, and names the first path that differs.
+fn assert_holds(found: &Value, expected: &Value, path: &str) {
+    match expected {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                assert_holds(&found[field], value, &format!("{path}.{field}"));
+            }
+        }
+        Value::Array(items) => {
+            assert_eq!(found.as_array().map(Vec::len), Some(items.len()), "{path}: {found}");
+            for (index, item) in items.iter().enumerate() {
+                assert_holds(&found[index], item, &format!("{path}[{index}]"));
+            }
+        }
+        value => assert_eq!(found, value, "{path}"),
+    }
+}
+
+#[test]
+fn garden_that_cannot_start_fails_with_the_log() {
+    let error = RUNTIME.block_on(async {
+        let assets = Assets::locate(&progress).unwrap();
+        let bed = TestBed::start(&assets, Options::default()).await.unwrap();
+        // kube-apiserver does not know all flags of gardener-apiserver.
+        GardenerApiserver::start(&bed, &assets.kube_apiserver).await.unwrap_err()
+    });
+    assert!(matches!(error, BedError::Exited { server: "gardener-apiserver", .. }), "{error}");
+    assert!(error.to_string().contains("unknown flag: --"), "{error}");
+}
+
+#[test]
+fn all_manifests_are_accepted_in_their_order_and_a_second_time() {
+    RUNTIME.block_on(async {
+        // Other tests may have applied some manifests to the shared garden already.
+        let world = World::start().await.unwrap();
+        for file in files("deploy/controllerregistrations").into_iter().chain(files("example")) {
+            for object in objects(&file) {
+                let mut applied = world.accepted(&object).await;
+                let mut again = world.accepted(&object).await;
+                for metadata in ["resourceVersion", "managedFields"] {
+                    for answer in [&mut applied, &mut again] {
+                        answer["metadata"].as_object_mut().unwrap().remove(metadata);
+                    }
+                }
+                assert_eq!(applied, again, "{}", file.display());
+            }
+        }
+    });
+}
+
+#[test]
+fn upgrade_changes_the_tag_and_keeps_patched_replicas() {
+    in_the_garden(async |world| {
+        let mut deployment = objects(&root().join("deploy/controllerregistrations/mock-worker.yaml")).remove(0);
+        world.accepted(&deployment).await;
+        let group = GroupVersionKind::gvk("core.gardener.cloud", "v1", "ControllerDeployment");
+        let resource = ApiResource::from_gvk_with_plural(&group, "controllerdeployments");
+        let api: Api<DynamicObject> = Api::all_with(world.bed.client(), &resource);
+        let patch = json!({ "helm": { "values": { "replicas": 2 } } });
+        api.patch("mock-worker", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+
+        deployment["helm"]["values"]["image"]["tag"] = json!("next");
+        let upgraded = world.accepted(&deployment).await;
+        assert_eq!(upgraded["helm"]["values"]["image"]["tag"], "next");
+        assert_eq!(upgraded["helm"]["values"]["replicas"], 2);
+        // Other tests expect the manifest without these changes.
+        world.delete(&deployment).await;
+    });
+}
+
+#[test]
+fn registrations_are_defaulted_to_primary_and_on_demand() {
+    in_the_garden(async |world| {
+        for file in
+            files("deploy/controllerregistrations").into_iter().chain([root().join("example/35-dnsrecord.yaml")])
+        {
+            let objects = objects(&file);
+            let [deployment, registration] = objects.as_slice() else { panic!("{}", file.display()) };
+            let deployment = world.accepted(deployment).await;
+            let registration = world.accepted(registration).await;
+            let expected = json!({
+                "resources": [{"primary": true}],
+                "deployment": {"policy": "OnDemand", "deploymentRefs": [{"name": deployment["metadata"]["name"]}]},
+            });
+            assert_holds(&registration["spec"], &expected, name(&registration));
+        }
+    });
+}
+
+/// The stand-in for gardenlet sets the same defaults as gardener-apiserver.
+#[test]
+fn defaults_of_shoots_are_those_of_the_stand_in_for_gardenlet() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        for object in objects(&root().join("example/40-seed.yaml")) {
+            world.accepted(&object).await;
+        }
+        for file in SHOOTS {
+            let mut shoot = example(file, "Shoot");
+            // gardener-scheduler would set it, and compare the networks of Seed and Shoot.
+            shoot["spec"]["seedName"] = json!("mock");
+            let plan = Landscape::load(&root().join("example").join(file), None, None).unwrap().plan(None);
+            let shoot = world.acceptable(&new(shoot)).await;
+            assert_holds(&shoot["spec"], &plan.shoot["spec"], file);
+            assert_eq!(shoot["spec"]["hibernation"]["enabled"] == true, file == "56-shoot-hibernated.yaml");
+        }
+    });
+}
+
+#[test]
+fn unknown_field_is_refused() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let folders = ["deploy/controllerregistrations", "deploy/extensions", "example"];
+        for object in folders.into_iter().flat_map(files).flat_map(|file| objects(&file)) {
+            let mut misspelt = object.clone();
+            misspelt["specc"] = json!({});
+            let error = world.apply(&misspelt, Mode::DryRun).await.expect_err("an unknown field");
+            assert!(error.to_string().contains("specc"), "{} {}: {error}", object["kind"], name(&object));
+        }
+    });
+}
+
+#[test]
+fn seed_is_refused_before_its_registrations() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let seed = new(example("40-seed.yaml", "Seed"));
+        for (registration, message) in [
+            (
+                "example/35-dnsrecord.yaml",
+                r#"given Seed uses non-registered extension type: spec.dns.provider.type ("mock")"#,
+            ),
+            (
+                "deploy/controllerregistrations/mock-controlplane.yaml",
+                r#"given Seed uses non-registered provider type: spec.provider.type ("mock")"#,
+            ),
+        ] {
+            for object in objects(&root().join(registration)) {
+                world.delete(&object).await;
+            }
+            world.refused_for(&seed, message).await;
+            world.prepare().await;
+        }
+    });
+}
+
+#[test]
+fn shoots_with_workers_need_every_registration() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        let [shoot, hibernated, workerless] = SHOOTS.map(|file| new(example(file, "Shoot")));
+        for (registration, message) in NOT_REGISTERED {
+            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+            for object in objects(&file) {
+                assert_eq!(name(&object), registration);
+                world.delete(&object).await;
+            }
+            world.refused_for(&shoot, message).await;
+            world.refused_for(&hibernated, message).await;
+            world.acceptable(&workerless).await;
+
+            for object in objects(&file) {
+                world.accepted(&object).await;
+            }
+            world.acceptable(&shoot).await;
+        }
+    });
+}
+
+#[test]
+fn second_primary_registration_of_a_type_is_refused() {
+    in_the_garden(async |world| {
+        world.prepare().await;
+        for (registration, _) in NOT_REGISTERED {
+            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+            let mut second = new(objects(&file).pop().unwrap());
+            let resource = &second["spec"]["resources"][0];
+            let (kind, extension_type) = (resource["kind"].as_str().unwrap(), resource["type"].as_str().unwrap());
+            let message = format!(
+                "another ControllerRegistration resource already exists that controls resource {kind}/{extension_type} primarily"
+            );
+            world.refused(&second, &message).await;
+            second["spec"]["resources"][0]["primary"] = json!(false);
+            world.acceptable(&second).await;
+        }
+    });
+}
+
+#[test]
+fn combined_file_holds_the_same_registrations() {
+    let mut combined = objects(&root().join("deploy/controllerregistrations.yaml"));
+    let mut single: Vec<_> = files("deploy/controllerregistrations").iter().flat_map(|file| objects(file)).collect();
+    for objects in [&mut combined, &mut single] {
+        objects.sort_by_key(|object| (object["kind"].to_string(), name(object).to_owned()));
+    }
+    assert_eq!(combined, single);
+}
+
+#[test]
+fn extensions_of_gardener_operator_are_accepted() {
+    in_the_garden(async |world| {
+        for file in files("deploy/extensions") {
+            let [extension] = objects(&file).try_into().unwrap();
+            world.accepted(&extension).await;
+        }
+    });
+}
+
+/// gardenlet takes an installation for healthy if its objects are. A `ConfigMap` always is.
+#[test]
+fn chart_of_the_kind_without_controller_renders_one_config_map() {
+    let helm = assets::helm(&progress).unwrap_or_else(|error| panic!("{error}"));
+    in_the_garden(async |world| {
+        let file = root().join("example/35-dnsrecord.yaml");
+        let seed = example("40-seed.yaml", "Seed");
+        let installation = Installation::render(&file, &seed, &helm, world.bed.dir()).unwrap();
+        let [config_map] = installation.objects.as_slice() else { panic!("{installation:?}") };
+        assert_eq!(config_map["kind"], "ConfigMap");
+        installation.apply(&world.bed.client()).await.unwrap();
+    });
+}

@@ -1,0 +1,105 @@
+//! Stories: Shoots in `example/` with a script in their annotation. A file of the user can be one too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mock_core::script::{SCRIPT_ANNOTATION, Script};
+use mock_fleet::cargo;
+use serde_json::Value;
+
+/// A script and its file.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) script: Script,
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Whether the file is a Shoot with the script in its annotation.
+    pub(crate) is_shoot: bool,
+}
+
+impl Story {
+    /// Reads a story from a file, or finds it by its name in `example/`.
+    pub(crate) fn find(file_or_name: &str) -> Result<Self> {
+        let file = Path::new(file_or_name);
+        if file.is_file() {
+            return Self::read(file);
+        }
+        let stories = stories()?;
+        let Some((_, file)) = stories.iter().find(|(name, _)| name == file_or_name) else {
+            ensure!(!file.is_dir(), "cannot read {file_or_name}: it is a folder: give a file");
+            let names: Vec<_> = stories.iter().map(|(name, _)| name.as_str()).collect();
+            bail!(
+                "there is neither a file nor a story {file_or_name:?}; the stories in example/ are {}",
+                names.join(", ")
+            );
+        };
+        Self::read(file)
+    }
+
+    fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let shoot = shoot(&text);
+        let is_shoot = shoot.is_some();
+        let script = match shoot.as_ref().map(annotation) {
+            Some(None) => {
+                bail!("{}: the Shoot has no script: its annotation {SCRIPT_ANNOTATION} is missing", file.display())
+            }
+            Some(Some(script)) => script.to_owned(),
+            None => text,
+        };
+        let script = Script::parse(&script).with_context(|| file.display().to_string())?;
+        Ok(Self { script, file: file.to_owned(), is_shoot })
+    }
+}
+
+/// Parses a Shoot. Returns `None` if the text is something else.
+fn shoot(text: &str) -> Option<Value> {
+    let object: Value = serde_saphyr::from_str(text).ok()?;
+    (object.get("kind").and_then(Value::as_str) == Some("Shoot")).then_some(object)
+}
+
+/// The script in a Shoot's annotation.
+fn annotation(shoot: &Value) -> Option<&str> {
+    shoot.get("metadata")?.get("annotations")?.get(SCRIPT_ANNOTATION)?.as_str()
+}
+
+/// The names and files of the stories in `example/`. `60-shoot-quota-exceeded.yaml` has the name `quota-exceeded`.
+fn stories() -> Result<Vec<(String, PathBuf)>> {
+    let folder = cargo::root().join("example");
+    let mut stories = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let file = entry?.path();
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if let Some((_, name)) = stem.split_once("-shoot-")
+            && fs::read_to_string(&file).ok().as_deref().and_then(shoot).as_ref().and_then(annotation).is_some()
+        {
+            stories.push((name.to_owned(), file));
+        }
+    }
+    stories.sort();
+    Ok(stories)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain;
+    use super::*;
+
+    #[test]
+    fn story_is_found_by_its_name_and_has_no_warning() {
+        let stories = stories().unwrap();
+        assert_eq!(stories.len(), 6, "{stories:?}");
+        for (name, file) in stories {
+            let story = Story::find(&name).unwrap();
+            assert!(story.is_shoot && story.file == file && story.script.seed.is_some(), "{name}");
+            assert!(!explain::script(&story.script).contains("warning"), "{name}");
+        }
+    }
+
+    #[test]
+    fn error_for_an_unknown_name_lists_the_stories() {
+        let error = Story::find("earthquake").unwrap_err().to_string();
+        assert!(error.contains("quota-exceeded") && error.contains("dead-pool"), "{error}");
+    }
+}
