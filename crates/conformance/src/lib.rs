@@ -1,7 +1,7 @@
 //! Judges the controller of any provider by Gardener's extension contract, against a real API server.
 //!
-//! The kit knows the contract ([`extension_contract`]) and real servers ([`gardener_testbed`]), but no controller: a
-//! [`Subject`] describes the objects that the controller serves, a [`Launcher`](launcher::Launcher) starts it.
+//! The kit knows the contract ([`extension_contract`]) and real servers ([`gardener_testbed`]), but no controller. A
+//! [`Subject`] describes the objects that the controller serves, and a [`Launcher`](launcher::Launcher) starts it.
 //! [`rules::all`] returns the rules. [`run::Run`] runs them, and further tests beside them, as `cargo test` does.
 //!
 //! The program of this crate judges a controller by its command line:

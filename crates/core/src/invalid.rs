@@ -1,4 +1,4 @@
-//! An unusable value, by its field.
+//! An unusable value, named by its field.
 
 /// A value in an object, its Cluster or a script that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! The generic reconciler of extension objects, and everything else that a controller process needs.
 //!
-//! Data flows one way: [`watch`] decodes events and queues keys, [`reconcile`] handles one object:
-//! [`decide`](mod@decide) plans, [`write`](mod@write) composes requests, [`send`] sends them. Their events come back
-//! through [`watch`]. A kind is a [`kind::MockKind`].
+//! Data flows one way. [`watch`] decodes events and queues keys. [`reconcile`] handles one object:
+//! [`decide`](mod@decide) plans, [`write`](mod@write) composes requests, and [`send`] sends them. The watch events of
+//! these writes come back through [`watch`]. A kind is a [`kind::MockKind`].
 
 pub mod context;
 pub mod decide;

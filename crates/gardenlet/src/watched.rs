@@ -25,7 +25,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     /// Receives the reports.
     pub(crate) reports: UnboundedSender<Report>,
-    /// The timeout of a wait.
+    /// How long the stand-in waits for an object of any kind. Gardener's own timeouts are in
+    /// [`extension_contract::kinds`].
     pub(crate) patience: Duration,
     /// For how long gardenlet tolerates an error of an object of this kind.
     pub(crate) tolerance: fn(&str) -> Duration,
