@@ -75,7 +75,7 @@ pub enum Feature {
     Retry,
     /// The controller serves a new generation or a newer timestamp even without the operation annotation.
     Unannotated,
-    /// The controller serves a request whose timestamp is ahead of its own clock.
+    /// The controller serves a request even if its timestamp is ahead of the controller's clock.
     ClockSkew,
     /// The kit can start and kill further controllers, each for another type.
     Restart,

@@ -65,11 +65,11 @@ pub async fn send<K: MockKind>(
             Request::Status(fields) => {
                 let body: Patch<Value> = Patch::Merge(status_body(fields, version.as_deref()));
                 let request = key.request::<K>().patch_subresource("status", &key.name, &params(context), &body);
-                patch(context, "status", request).await?
+                patch(context, key, "status", request).await?
             }
             Request::Metadata(metadata) => {
                 let body: Patch<()> = Patch::Json(metadata.body(version.as_deref()));
-                patch(context, "metadata", key.request::<K>().patch(&key.name, &params(context), &body)).await?
+                patch(context, key, "metadata", key.request::<K>().patch(&key.name, &params(context), &body)).await?
             }
         };
         match answer {
@@ -92,6 +92,7 @@ enum Answer {
 
 async fn patch<K: MockKind>(
     context: &Context<K>,
+    key: &Key,
     target: &'static str,
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<Answer, Error> {
@@ -106,7 +107,8 @@ async fn patch<K: MockKind>(
         // A failed test of a JSON patch is answered 422, but so is a failed validation.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.code == 422 => {
             context.metrics.count_write(target, "conflict");
-            tracing::debug!(target, %status, "the write was refused");
+            let Key { namespace, name } = key;
+            tracing::debug!(namespace, name, target, %status, "the write was refused");
             Ok(Answer::Refused(target, status))
         }
         Err(error) => {
