@@ -176,10 +176,14 @@ impl Service<Request<Body>> for Link {
 
 /// Builds the client as kube does, around our connector.
 fn stack(access: &Access) -> Result<Stack, BoxError> {
-    let Access { config, connector, .. } = access;
-    let server = config.cluster_url.clone();
+    let Access { config, connector, proxy, .. } = access;
+    let (server, proxy) = (config.cluster_url.clone(), proxy.clone());
     let explain = move |error: legacy::Error| {
-        if error.is_connect() { Unreachable::new(&server, &error).into() } else { BoxError::from(error) }
+        if error.is_connect() {
+            Unreachable::new(&server, proxy.as_ref(), &error).into()
+        } else {
+            BoxError::from(error)
+        }
     };
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

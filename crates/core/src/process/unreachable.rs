@@ -20,18 +20,23 @@ pub(crate) struct Unreachable {
 }
 
 impl Unreachable {
-    /// Explains the error of a connector.
-    pub(crate) fn new(server: &Uri, error: &(dyn Error + 'static)) -> Self {
+    /// Explains the error of a connector that goes through `proxy`.
+    pub(crate) fn new(server: &Uri, proxy: Option<&Uri>, error: &(dyn Error + 'static)) -> Self {
         let (problem, remedy, is_tls) =
             if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
                 let (problem, remedy) = tls(error);
                 (problem, remedy, true)
             } else {
                 let innermost = causes(error).last().map(ToString::to_string).unwrap_or_default();
-                let remedy = "check that it runs, and the server and proxy of the kubeconfig and of HTTPS_PROXY";
+                let remedy = if proxy.is_some() {
+                    "check proxy-url of the kubeconfig, HTTPS_PROXY and NO_PROXY"
+                } else {
+                    "check that it runs, and the server of the kubeconfig"
+                };
                 (innermost, remedy.to_owned(), false)
             };
-        Self { server: address(server), problem, remedy, is_tls }
+        let through = proxy.map(|proxy| format!(" through the proxy {}", address(proxy))).unwrap_or_default();
+        Self { server: address(server) + &through, problem, remedy, is_tls }
     }
 }
 
@@ -81,7 +86,9 @@ fn certificate(error: &CertificateError, issue: &str, ca: &str) -> (String, Stri
         CertificateError::UnknownIssuer => ("is signed by no CA of the kubeconfig".to_owned(), ca.to_owned()),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
-            let names = presented.join(", ");
+            // rustls gives them as in `DnsName("api.example")`.
+            let name = |it: &String| it.split_once('(').map_or(it.as_str(), |(_, it)| it).trim_matches(['"', ')']).to_owned();
+            let names = presented.iter().map(name).collect::<Vec<_>>().join(", ");
             if names.is_empty() {
                 let problem = format!("has no subject alternative name, so it is not for {expected}: a common name does not count");
                 (problem, format!("issue it with the subject alternative name {expected}"))

@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_timeout::TimeoutConnector;
 use k8s_openapi::ByteString;
@@ -36,6 +37,8 @@ pub(super) struct Access {
     /// Without a plugin and without a token file: what they gave is in it.
     pub(super) config: Config,
     pub(super) connector: TimeoutConnector<HttpsConnector<Route>>,
+    /// The proxy on the way.
+    pub(super) proxy: Option<Uri>,
     /// How long until it has to be read again, if it ever has to.
     pub(super) lifetime: Option<Duration>,
     /// Whether a plugin gave the credentials.
@@ -47,21 +50,21 @@ pub(super) struct Access {
 impl Source {
     /// Reads everything, and runs the plugin if there is one.
     pub(super) async fn read(&self) -> Result<Access, StartError> {
-        let (mut config, proxy_url) = self.config().await?;
-        let context = proxy_url.context;
+        let (mut config, Chosen { context, proxy_url }) = self.config().await?;
         // A reconcile has a time limit and is retried with backoff. Retries of the client would hide both.
         config.default_retry = false;
         // Detects a peer that accepts a request and never answers. It is longer than a watch may be idle.
         config.read_timeout = Some(Duration::from_secs(300));
         let variable = |name: &str| env::var(name).ok();
-        let proxy = proxy::choose(&config.cluster_url, proxy_url.url.as_deref(), &variable)?;
+        let proxy = proxy::choose(&config.cluster_url, proxy_url.as_deref(), &variable)?;
+        let proxy_address = proxy.as_ref().map(|proxy| proxy.uri().clone());
         let is_from_plugin = config.auth_info.exec.is_some();
         let lifetime = resolve(&mut config.auth_info).await?;
         let mut connector = TimeoutConnector::new(tls::connector(&config, Route::new(proxy))?);
         connector.set_connect_timeout(config.connect_timeout);
         connector.set_read_timeout(config.read_timeout);
         connector.set_write_timeout(config.write_timeout);
-        Ok(Access { config, connector, lifetime, is_from_plugin, context })
+        Ok(Access { config, connector, proxy: proxy_address, lifetime, is_from_plugin, context })
     }
 
     async fn config(&self) -> Result<(Config, Chosen), StartError> {
@@ -72,27 +75,28 @@ impl Source {
                 "cannot find an API server: no --kubeconfig, no KUBECONFIG, no ~/.kube/config, and this is no Pod";
             let remedy = "give --kubeconfig FILE or set KUBECONFIG";
             let config = Config::incluster().map_err(StartError::because(attempt, remedy))?;
-            return Ok((config, Chosen { url: None, context: None }));
+            return Ok((config, Chosen::default()));
         };
         if self.context.is_some() {
             kubeconfig.current_context.clone_from(&self.context);
         }
         let context = kubeconfig.current_context.clone();
-        let url = kubeconfig::cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let proxy_url = kubeconfig::cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
         let name = context.as_deref().unwrap_or_default();
         let attempt = format!("cannot use context {name} of the kubeconfig");
         let remedy = "see `kubectl config view`, and correct the context, its cluster and its user";
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let mut config = config.map_err(StartError::because(attempt, remedy))?;
         with_scheme(&mut config);
-        Ok((config, Chosen { url, context }))
+        Ok((config, Chosen { context, proxy_url }))
     }
 }
 
 /// What a kubeconfig says beside kube's [`Config`].
+#[derive(Default)]
 struct Chosen {
-    url: Option<String>,
     context: Option<String>,
+    proxy_url: Option<String>,
 }
 
 /// Completes `server: HOST:PORT` as client-go does (`rest/url_utils.go`).
