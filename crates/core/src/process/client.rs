@@ -33,7 +33,7 @@ use crate::start_error::StartError;
 
 /// Pause between two readings of the credentials.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Longest pause between two runs of a plugin whose credentials are refused again and again.
+/// Longest pause between two runs of a plugin that fails or whose credentials are refused.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Makes clients of one API server, with the same credentials. Cheap to clone.
@@ -79,28 +79,31 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
     let mut pause = PAUSE;
     // The latest attempt, and the latest one that succeeded.
     let (mut tried, mut read) = (Instant::now(), Instant::now());
+    let mut lifetime = sender.borrow().access.lifetime;
     loop {
         let Reading { generation, access } = &*sender.borrow().clone();
         let server = address(&access.config.cluster_url);
         let over = async {
-            match access.lifetime {
+            match lifetime {
                 Some(lifetime) => sleep_until(read + lifetime).await,
                 None => std::future::pending().await,
             }
         };
         let is_refused = tokio::select! {
-            refused = refusals.wait_for(|refused| refused >= generation) => refused.is_ok(),
+            Ok(_) = refusals.wait_for(|refused| refused >= generation) => true,
             () = over => false,
             () = sender.closed() => return,
         };
-        if is_refused {
-            // A reading that is refused at once does not change with the next one, or a person has to help the plugin.
-            let at_once = access.is_from_plugin && read.elapsed() < pause + PAUSE;
-            sleep_until(tried + pause).await;
-            pause = if at_once { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
+        if tried.elapsed() > LONGEST_PAUSE {
+            pause = PAUSE;
         }
+        sleep_until(tried + pause).await;
         tried = Instant::now();
-        match source.read().await {
+        let result = source.read().await;
+        // A plugin may ask a person, or the whole company's login server.
+        let is_in_vain = access.has_plugin && (is_refused || result.is_err());
+        pause = if is_in_vain { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
+        match result {
             Ok(next) if next.config.cluster_url != access.config.cluster_url => {
                 tracing::warn!(server, "the kubeconfig names another server now: keeping the old credentials");
                 sleep(LONGEST_PAUSE).await;
@@ -109,13 +112,14 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
                 if is_refused {
                     tracing::info!(server, "read the credentials again, because the API server refused them");
                 }
-                read = Instant::now();
+                (read, lifetime) = (Instant::now(), next.lifetime);
+                // The same credentials keep their connections.
+                if !is_refused && next.is(access) {
+                    continue;
+                }
                 sender.send_replace(Arc::new(Reading { generation: generation + 1, access: next }));
             }
-            Err(error) => {
-                tracing::warn!(server, %error, "cannot read the credentials again, retrying");
-                sleep(PAUSE).await;
-            }
+            Err(error) => tracing::warn!(server, %error, "cannot read the credentials again, retrying"),
         }
     }
 }

@@ -145,7 +145,7 @@ impl Service<Uri> for Route {
                 Box::pin(async { Ok(connecting.await?) })
             }
             Self::Tunnel(tunnel) => {
-                let connecting = tunnel.call(server);
+                let connecting = tunnel.call(with_port(server));
                 Box::pin(async { Ok(connecting.await?) })
             }
             Self::Socks(socks) => {
@@ -154,6 +154,13 @@ impl Service<Uri> for Route {
             }
         }
     }
+}
+
+/// hyper-util's tunnel takes 443 for the port of each URL that has none.
+fn with_port(server: Uri) -> Uri {
+    let plain = server.scheme_str() == Some("http") && server.port().is_none();
+    let host = server.host().filter(|_| plain);
+    host.and_then(|host| format!("http://{host}:80/").parse().ok()).unwrap_or(server)
 }
 
 #[cfg(test)]
@@ -285,6 +292,14 @@ mod tests {
         let (read, connected) = through("socks5", &[&[5, 2], &[1, 0], &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]]).await;
         connected.unwrap();
         assert!(read[1].contains("user") && read[2].contains("api.example"), "{read:?}");
+    }
+
+    #[test]
+    fn a_tunnel_to_a_server_without_port_has_the_port_of_its_scheme() {
+        assert_eq!(with_port("http://[::1]/a".parse().unwrap()), "http://[::1]:80/");
+        for kept in ["http://api.example:8080/a", "https://api.example/a"] {
+            assert_eq!(with_port(kept.parse().unwrap()), kept);
+        }
     }
 
     #[cfg(target_os = "linux")]
