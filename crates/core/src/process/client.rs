@@ -110,7 +110,10 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
             }
             Ok(next) => {
                 if is_refused {
-                    tracing::info!(server, "read the credentials again, because the API server refused them");
+                    tracing::info!(
+                        server,
+                        "read the kubeconfig again, because the API server refused the credentials or shows another certificate"
+                    );
                 }
                 (read, lifetime) = (Instant::now(), next.lifetime);
                 // The same credentials keep their connections.
