@@ -96,7 +96,8 @@ pub enum Lost {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The API server refused the request or is unavailable.
-    #[error(transparent)]
+    // Not transparent: the log shows what is known about the source.
+    #[error("{0}")]
     Request(#[from] kube::Error),
     /// The API server did not answer in time.
     #[error("no answer within {} s", REQUEST.as_secs())]
