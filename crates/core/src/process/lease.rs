@@ -127,11 +127,6 @@ fn read(spec: &Value) -> (LeaseSpec, Vec<String>) {
     (read, unreadable)
 }
 
-/// Leases whose fields are not decoded.
-pub(crate) fn leases(client: Client) -> Api<DynamicObject> {
-    Api::default_namespaced_with(client, &ApiResource::erase::<Lease>(&()))
-}
-
 /// The Lease to write.
 fn written(metadata: ObjectMeta, spec: &LeaseSpec) -> DynamicObject {
     let types = Some(TypeMeta::resource::<Lease>());
@@ -181,7 +176,8 @@ impl Election {
     pub fn new(client: Client, controller: &str, metrics: Metrics) -> std::io::Result<Self> {
         let host = hostname::get()?;
         Ok(Self {
-            api: leases(client),
+            // Its fields are not decoded.
+            api: Api::default_namespaced_with(client, &ApiResource::erase::<Lease>(&())),
             name: name(controller),
             identity: format!("{}_{:016x}", host.to_string_lossy(), getrandom::u64()?),
             metrics,
