@@ -31,8 +31,9 @@ pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<Config, StartErr
     };
     // A reconcile has a time limit and is retried with backoff. Retries of the client would hide both.
     config.default_retry = false;
-    // Detects a peer that accepts a request and never answers. It is longer than a watch may be idle.
-    config.read_timeout = Some(Duration::from_secs(300));
+    // Detects a peer that accepts a request and never answers, and closes idle connections before they can go stale. It
+    // is longer than a watch lasts.
+    config.read_timeout = Some(Duration::from_secs(40));
     Ok(config)
 }
 
