@@ -85,8 +85,10 @@ pub(crate) fn build_twice() -> Result<()> {
         pack(&workspace, packages, &[Platform::host()?], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), folder)
     };
     let packed = build(kinds::ALL, None)?;
-    let again =
-        tempfile::tempdir_in(cargo::root().join("target")).context("cannot create a folder for the second build")?;
+    // It does not exist in a fresh clone with CARGO_TARGET_DIR.
+    let target = cargo::root().join("target");
+    let again = fs::create_dir_all(&target).and_then(|()| tempfile::tempdir_in(target));
+    let again = again.context("cannot create a folder for the second build")?;
     let one = kinds::ALL.get(..1).unwrap_or_default();
     for second in build(one, Some(again.path()))? {
         let same = packed.iter().any(|first| first.file == second.file && first.tar == second.tar);

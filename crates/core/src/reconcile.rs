@@ -195,7 +195,7 @@ impl<K: MockKind> Reconcile<'_, K> {
             tracing::warn!(
                 namespace,
                 name,
-                timestamp,
+                value = timestamp,
                 "ignoring annotation gardener.cloud/timestamp: it is not an RFC 3339 time"
             );
         }

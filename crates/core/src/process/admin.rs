@@ -13,6 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::process::metrics::Metrics;
 
@@ -36,31 +38,51 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves for ever.
+/// Serves for ever, few connections at a time: this port may be open to everybody, and must not take the file
+/// descriptors of the API server's client. Further connections wait in the queue of the system.
 pub async fn serve(listener: TcpListener, ready: Ready, metrics: Metrics) {
-    loop {
+    serve_within(listener, ready, metrics, Arc::new(Semaphore::new(CONNECTIONS)), LIMIT).await;
+}
+
+/// Connections at a time. A probe and a scrape need one each.
+const CONNECTIONS: usize = 16;
+/// Time limit of a connection, for its one request and answer. Probes and scrapes take milliseconds.
+const LIMIT: Duration = Duration::from_secs(5);
+
+async fn serve_within(listener: TcpListener, ready: Ready, metrics: Metrics, places: Arc<Semaphore>, limit: Duration) {
+    let mut accepts = true;
+    // It fails only if the semaphore is closed.
+    while let Ok(place) = places.clone().acquire_owned().await {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Most likely the process is out of file descriptors: wait for some.
-                tracing::warn!(%error, "the admin port cannot accept connections");
+                if std::mem::replace(&mut accepts, false) {
+                    tracing::warn!(%error, "the admin port cannot accept connections, retrying");
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
         };
+        if !std::mem::replace(&mut accepts, true) {
+            tracing::info!("the admin port accepts connections again");
+        }
         let (ready, metrics) = (ready.clone(), metrics.clone());
         let service = service_fn(move |request| {
             let response = answer(&request, &ready, &metrics);
             async { Ok::<_, Infallible>(response) }
         });
+        // Without keep-alive, an idle client does not hold its place, and one limit covers reading and writing.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(5))
+            .header_read_timeout(limit)
+            .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Ok(Err(error)) = timeout(limit, connection).await {
                 tracing::debug!(%error, "a connection to the admin port broke");
             }
+            drop(place);
         });
     }
 }
@@ -88,6 +110,9 @@ fn answer<B>(request: &Request<B>, ready: &Ready, metrics: &Metrics) -> Response
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn get(path: &str, ready: &Ready, metrics: &Metrics) -> StatusCode {
@@ -103,6 +128,58 @@ mod tests {
         assert_eq!(get("/readyz", &ready, &metrics), StatusCode::OK);
         assert_eq!(get("/metrics", &ready, &metrics), StatusCode::OK);
         assert_eq!(get("/", &ready, &metrics), StatusCode::NOT_FOUND);
+    }
+
+    async fn answered(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        // It ends, because the connection serves no second request.
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// Starts an admin port with two places. Returns its address and the places.
+    async fn with_two_places(limit: Duration) -> (SocketAddr, Arc<Semaphore>) {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (address, places) = (listener.local_addr().unwrap(), Arc::new(Semaphore::new(2)));
+        let metrics = Metrics::new().unwrap();
+        tokio::spawn(serve_within(listener, Ready::default(), metrics, places.clone(), limit));
+        (address, places)
+    }
+
+    #[tokio::test]
+    async fn silent_connections_take_no_more_than_the_places_and_give_them_back() {
+        let (address, places) = with_two_places(Duration::from_secs(3600)).await;
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        while places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // The last one waits for a place, like the others before it.
+        let last = tokio::spawn(answered(address));
+        assert!(!last.is_finished());
+        drop(silent);
+        assert!(last.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_silent_or_does_not_end_its_request_is_closed() {
+        let (address, _) = with_two_places(Duration::from_millis(100)).await;
+        let mut open = Vec::new();
+        for request in ["", "GET /metr", "GET /healthz HTTP/1.1\r\na: b", "PUT / HTTP/1.1\r\ncontent-length: 9\r\n\r\n"]
+        {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+        assert!(answered(address).await.starts_with("HTTP/1.1 200 OK"));
+        for mut stream in open {
+            // Only what hyper answers to half a request may come, and then the end.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
     }
 
     #[test]

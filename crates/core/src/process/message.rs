@@ -1,16 +1,36 @@
 //! Errors as text for the log.
 
 use std::error::Error;
+use std::iter::successors;
+
+use http::StatusCode;
+
+use crate::process::unreachable::Unreachable;
 
 /// Formats an error and its sources on one line, without repeating any of them. The innermost source is often the only
 /// helpful one, and a JSON log shows no sources by itself.
-pub(crate) fn whole(error: &dyn Error) -> String {
+pub(crate) fn whole(error: &(dyn Error + 'static)) -> String {
+    successors(Some(error), |&error| error.source()).find_map(explained).unwrap_or_else(|| chain(error))
+}
+
+/// What says more than all that is around it.
+fn explained(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref()
+        && status.code == StatusCode::UNAUTHORIZED
+    {
+        let told = &status.message;
+        return Some(format!("the API server refuses our credentials ({told}); check the user of the kubeconfig"));
+    }
+    error.downcast_ref::<Unreachable>().map(ToString::to_string)
+}
+
+fn chain(error: &dyn Error) -> String {
     let text = error.to_string();
     let Some(source) = error.source() else { return text };
     // Many errors include the text of their source; kube's appends all fields of the API server's answer.
     let source_text = source.to_string();
     let before = text.split_once(&source_text).filter(|_| !source_text.is_empty()).map(|(before, _)| before);
-    before.map_or_else(|| format!("{text}: "), str::to_owned) + &whole(source)
+    before.map_or_else(|| format!("{text}: "), str::to_owned) + &chain(source)
 }
 
 #[cfg(test)]
