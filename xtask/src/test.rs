@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
 use gardener_testbed::assets::{self, Assets, AssetsError};
-use gardener_testbed::container;
+use gardener_testbed::{causes, container};
 use mock_fleet::cargo;
-use mock_view::words::{causes, duration};
+use mock_view::words::duration;
 use serde_json::Value;
 
 use crate::images;
