@@ -226,7 +226,7 @@ fn tests(which: &[&str]) -> Result<Outcome> {
 fn images() -> Result<Outcome> {
     println!("$ cargo xtask images");
     images::build_twice()?;
-    let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder())];
+    let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder()?)];
     let outcome = cargo_test(&["--package", "mock-promises", "--test", "images"], variables)?;
     let missing = match container::available() {
         Err(error) => Some(error.to_string()),
@@ -251,7 +251,7 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
     let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
     println!("$ unshare --net cargo test {}", arguments.join(" "));
     let mut cargo = cargo::command();
-    cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder());
+    cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder()?);
     if full {
         cargo.env("MOCK_FULL", "1");
     }
