@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches};
 use futures::StreamExt;
 use kube::Api;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::reflector;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -28,6 +28,7 @@ use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
+use crate::watch::reach::Reach;
 
 /// How long reconciles in flight may take after SIGTERM. Kubernetes kills a Pod after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
@@ -101,6 +102,7 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         script,
         clusters: Clusters::default(),
         memory: Memory::default(),
+        reach: Reach::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     });
@@ -139,15 +141,9 @@ async fn run<K: MockKind>(
         Some(namespace) if K::KIND.namespaced => Api::namespaced_with(context.client.clone(), namespace, &()),
         _ => Api::all_with(context.client.clone(), &()),
     };
-    // Small pages: an object may contain all files of a machine, and a page has to fit into memory.
-    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
-        if let Ok(object) = &mut object.0 {
-            object.spec.forget();
-        }
-    });
     let listed = store.clone();
     // Both watches are followed from the start, also while this process stands by.
-    tokio::spawn(follow_objects(context.clone(), reflector::reflector(writer, events), store.clone()));
+    tokio::spawn(follow_objects(context.clone(), api, writer));
     if K::WATCHES_CLUSTERS {
         tokio::spawn(follow_clusters(context.clone(), namespace));
     }

@@ -8,6 +8,7 @@ mod identity;
 mod kubeconfig;
 mod plugin;
 mod proxy;
+mod retry_after;
 mod tls;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
 use self::access::{Access, Source};
+use self::retry_after::Answer;
 use crate::process::unreachable::{Unreachable, address};
 use crate::start_error::StartError;
 
@@ -151,9 +153,9 @@ impl Link {
 }
 
 impl Service<Request<Body>> for Link {
-    type Response = Response<Incoming>;
+    type Response = Response<Answer>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -176,7 +178,7 @@ impl Service<Request<Body>> for Link {
                     is_new
                 });
             }
-            answer
+            answer.map(retry_after::in_status)
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use extension_contract::json::{get, text};
+use gardener_testbed::workspace::root;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -12,7 +13,7 @@ use super::manifest::{GARDEN_API_VERSION, LandscapeError};
 use super::plan::ShootPlan;
 
 fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example")
+    root().join("example")
 }
 
 /// Loads the example Shoot after replacing a part of its text.

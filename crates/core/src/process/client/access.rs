@@ -60,8 +60,9 @@ impl Source {
         let (mut config, Chosen { context, proxy_url }) = self.config().await?;
         // A reconcile has a time limit and is retried with backoff. Retries of the client would hide both.
         config.default_retry = false;
-        // Detects a peer that accepts a request and never answers. It is longer than a watch may be idle.
-        config.read_timeout = Some(Duration::from_secs(300));
+        // Detects a peer that accepts a request and never answers, and closes idle connections before they can go stale.
+        // It is longer than a watch lasts.
+        config.read_timeout = Some(Duration::from_secs(40));
         let variable = |name: &str| env::var(name).ok();
         let proxy = proxy::choose(&config.cluster_url, proxy_url.as_deref(), &variable)?;
         let proxy_address = proxy.as_ref().map(|proxy| proxy.uri().clone());
