@@ -97,9 +97,10 @@ pub async fn create(client: &Client, object: &Value, mode: Mode) -> Result<Value
         let namespace = Some(field("/metadata/namespace")).filter(|_| scope == Scope::Namespaced);
         let path = DynamicObject::url_path(&resource, namespace.filter(|namespace| !namespace.is_empty()));
         let dry_run = if mode == Mode::DryRun { "&dryRun=All" } else { "" };
-        let request = http::Request::post(format!("{path}?fieldValidation=Strict&fieldManager={FIELD_MANAGER}{dry_run}"))
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(object.to_string().into_bytes());
+        let request =
+            http::Request::post(format!("{path}?fieldValidation=Strict&fieldManager={FIELD_MANAGER}{dry_run}"))
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(object.to_string().into_bytes());
         client.request(request.map_err(kube::Error::HttpError)?).await
     };
     created.await.map_err(|source| {
@@ -133,8 +134,7 @@ async fn api(client: &Client, object: &DynamicObject) -> kube::Result<Api<Dynami
 /// Finds the resource of a kind.
 async fn resource(client: &Client, api_version: &str, kind: &str) -> kube::Result<(ApiResource, Scope)> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let (resource, capabilities) =
-        discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
+    let (resource, capabilities) = discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
     Ok((resource, capabilities.scope))
 }
 

@@ -57,12 +57,14 @@ pub enum LandscapeError {
         remedy: &'static str,
     },
     /// The garden refuses an object that is no part of the manifests, but that they need.
-    #[error("{}: cannot complete the garden with {object}, which the Shoot needs: {message}; add one of your own to the file", .file.display())]
+    #[error("{}: cannot complete the garden with {object}, which the Shoot needs in namespace {namespace}: {message}; add one to the file, or use the namespace of a project, such as garden-dev", .file.display())]
     Incomplete {
         /// The Shoot's file.
         file: PathBuf,
         /// Kind and name.
         object: String,
+        /// The Shoot's namespace.
+        namespace: String,
         /// The message of the API server.
         message: String,
     },

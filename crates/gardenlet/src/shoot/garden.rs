@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use extension_contract::json::{get, set, set_default, text};
+use extension_contract::json::{get, remove, set, set_default, text};
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
@@ -26,11 +26,18 @@ const CACHES: Duration = Duration::from_secs(3);
 const MERGED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
-/// The provider's controllers here serve every type, so that no type needs a registration.
-const FLAGS: [&str; 1] = ["--disable-admission-plugins=ExtensionValidator"];
+/// The controllers serve every type, so that no type needs a registration. The feature gates, which are off by default,
+/// only permit fields that manifests of a garden with these features contain.
+const FLAGS: [&str; 2] = [
+    "--disable-admission-plugins=ExtensionValidator",
+    "--feature-gates=InPlaceNodeUpdates=true,VersionClassificationLifecycle=true",
+];
 
 /// The namespace of Gardener's own objects.
 const GARDEN: &str = "garden";
+
+/// The API server's message for a group or version that it does not serve.
+const NO_SUCH_PATH: &str = "page not found";
 
 /// The name of the credentials of a Shoot that names none.
 const CREDENTIALS: &str = "placeholder";
@@ -65,13 +72,7 @@ impl Garden {
             Some(program) => Some(GardenerControllerManager::start(&bed, program).await?),
             None => None,
         };
-        Ok(Self {
-            bed,
-            client,
-            _gardener_apiserver: apiserver,
-            _controller_manager: manager,
-            created: vec![namespace],
-        })
+        Ok(Self { bed, client, _gardener_apiserver: apiserver, _controller_manager: manager, created: vec![namespace] })
     }
 
     /// Kills the servers. Returns when they are gone.
@@ -85,23 +86,24 @@ impl Garden {
     /// Admits a Shoot: creates what it needs, and lets gardener-apiserver answer a dry run of its creation.
     ///
     /// Completes the garden with what a Shoot needs in every garden, if the manifests do not contain it: namespaces,
-    /// the Project, and credentials. `note` receives a line for each field that is added to the Shoot itself.
+    /// the Project, and credentials. `note` receives a line for each change of an object.
     ///
     /// # Errors
     /// gardener-apiserver refuses an object, with its own message.
     pub async fn admit(&mut self, manifests: &Manifests, note: &dyn Fn(&str)) -> Result<Landscape, LandscapeError> {
-        let mut shoot = manifests.shoot.clone();
+        let mut shoot = as_new(&manifests.shoot, note);
         let namespace = text(&shoot.object, "metadata.namespace").unwrap_or_default().to_owned();
         let mut others: Vec<&Manifest> = manifests.others.iter().collect();
         others.sort_by_key(|other| order(&other.object));
 
-        let is_project = |other: &&Manifest| other.is_a(&["Project"]) && text(&other.object, "spec.namespace") == Some(&namespace);
+        let is_project =
+            |other: &&Manifest| other.is_a(&["Project"]) && text(&other.object, "spec.namespace") == Some(&namespace);
         let project = others.iter().copied().find(is_project).map(|project| project.name().to_owned());
         for object in needed_before(&namespace, project.is_some(), &others) {
             self.complete(&shoot, object).await?;
         }
         for other in others {
-            self.create(other).await?;
+            self.create(&as_new(other, note)).await?;
             if other.is_a(&["NamespacedCloudProfile"]) {
                 self.merged(other).await?;
             }
@@ -139,9 +141,12 @@ impl Garden {
         if let Err(error) = self.admitted(&object, Mode::Apply).await {
             let object = describe(&object);
             return Err(match source(error) {
-                kube::Error::Api(status) => {
-                    LandscapeError::Incomplete { file: shoot.file.clone(), object, message: status.message.clone() }
-                }
+                kube::Error::Api(status) => LandscapeError::Incomplete {
+                    file: shoot.file.clone(),
+                    object,
+                    namespace: text(&shoot.object, "metadata.namespace").unwrap_or_default().to_owned(),
+                    message: status.message.clone(),
+                },
                 error => LandscapeError::Unanswered(error),
             });
         }
@@ -210,6 +215,29 @@ fn order(object: &Value) -> usize {
     ORDER.iter().position(|first| *first == kind).unwrap_or(ORDER.len())
 }
 
+/// The object as a new one: without metadata that no new object has, if it was read from a garden.
+fn as_new(manifest: &Manifest, note: &dyn Fn(&str)) -> Manifest {
+    const OF_THE_SERVER: [&str; 8] = [
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "uid",
+    ];
+    let mut new = manifest.clone();
+    let path = |field: &str| format!("metadata.{field}");
+    let of_a_cluster: Vec<_> =
+        OF_THE_SERVER.into_iter().filter(|field| get(&new.object, &path(field)).is_some()).collect();
+    if !of_a_cluster.is_empty() {
+        note(&format!("{} is taken as a new object, without {}", describe(&new.object), of_a_cluster.join(", ")));
+        of_a_cluster.into_iter().for_each(|field| remove(&mut new.object, &path(field)));
+    }
+    new
+}
+
 /// The namespaces and the Project that are missing.
 fn needed_before(shoot: &str, has_project: bool, others: &[&Manifest]) -> Vec<Value> {
     let given = |name: &str| {
@@ -267,7 +295,9 @@ fn missing_credentials(shoot: &Value, namespace: &str, others: &[Manifest]) -> V
         let Some(name) = text(shoot, path).filter(|name| !given(kind, name)) else { continue };
         let metadata = json!({"name": name, "namespace": namespace});
         if !given("Secret", name) {
-            missing.push(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"user": "nobody"}}));
+            missing.push(
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"user": "nobody"}}),
+            );
         }
         let mut binding = json!({"apiVersion": version, "kind": kind, "metadata": metadata, "provider": provider});
         let reference = json!({"apiVersion": "v1", "kind": "Secret", "name": name, "namespace": namespace});
@@ -292,29 +322,28 @@ fn describe(object: &Value) -> String {
 
 /// Returns whether the refusal can follow from an old cache. That of a decoder cannot.
 fn may_be_late(error: &ManifestsError) -> bool {
+    const AT_ONCE: [&str; 3] = ["strict decoding error", "cannot be handled as", NO_SUCH_PATH];
     let ManifestsError::Refused { source: kube::Error::Api(status), .. } = error else { return false };
-    !status.is_already_exists() && !["strict decoding error", "cannot be handled as"].iter().any(|text| status.message.contains(text))
+    !status.is_already_exists() && !AT_ONCE.iter().any(|text| status.message.contains(text))
 }
 
 fn refused(manifest: &Manifest, error: ManifestsError) -> LandscapeError {
-    match source(error) {
-        kube::Error::Api(status) => {
-            let unknown = ["not found", "could not find"].iter().any(|text| status.message.contains(text));
-            let remedy = if unknown { "; the garden holds the objects of the given files alone: add what is missing to one of them" } else { "" };
-            LandscapeError::Refused {
-                file: manifest.file.clone(),
-                object: describe(&manifest.object),
-                message: status.message.clone(),
-                remedy,
-            }
-        }
-        kube::Error::Discovery(error) => LandscapeError::Refused {
-            file: manifest.file.clone(),
-            object: describe(&manifest.object),
-            message: error.to_string(),
-            remedy: "; remove the object, or correct its apiVersion and kind",
-        },
-        error => LandscapeError::Unanswered(error),
+    let status = match source(error) {
+        kube::Error::Api(status) => status,
+        error => return LandscapeError::Unanswered(error),
+    };
+    let remedy = if status.message.contains(NO_SUCH_PATH) {
+        "; the garden serves no such kind: remove the object, or correct its apiVersion and kind"
+    } else if ["not found", "could not find"].iter().any(|text| status.message.contains(text)) {
+        "; the garden holds the objects of the given files alone: add what is missing to one of them"
+    } else {
+        ""
+    };
+    LandscapeError::Refused {
+        file: manifest.file.clone(),
+        object: describe(&manifest.object),
+        message: status.message.clone(),
+        remedy,
     }
 }
 

@@ -57,14 +57,6 @@ impl Landscape {
         changed
     }
 
-    /// Returns the landscape with a changed Shoot.
-    #[must_use]
-    pub fn with_shoot(&self, change: impl FnOnce(&mut Value)) -> Self {
-        let mut changed = self.clone();
-        change(&mut changed.shoot);
-        changed
-    }
-
     /// Returns the plan of the Shoot. An index makes it one of many similar Shoots: it is appended to the Shoot's name.
     #[must_use]
     pub fn plan(&self, index: Option<usize>) -> ShootPlan {
