@@ -23,7 +23,8 @@ pub(crate) async fn admitted(manifests: Manifests) -> Result<Landscape> {
 async fn admit(manifests: &Manifests) -> Result<Landscape> {
     let say = |step: &str| eprintln!("{step}");
     // First what only Go can build, and only here: without Go, the error comes at once.
-    let apiserver = assets::gardener_apiserver(&say)?;
+    let without = || format!("{} is no example, so that gardener-apiserver must admit it", manifests.describe());
+    let apiserver = assets::gardener_apiserver(&say).with_context(without)?;
     let controller_manager =
         manifests.need_controller_manager().then(|| assets::gardener_controller_manager(&say)).transpose()?;
     let assets = Assets::locate(&say)?;

@@ -233,7 +233,9 @@ fn as_new(manifest: &Manifest, note: &dyn Fn(&str)) -> Manifest {
         OF_THE_SERVER.into_iter().filter(|field| get(&new.object, &path(field)).is_some()).collect();
     if !of_a_cluster.is_empty() {
         note(&format!("{} is taken as a new object, without {}", describe(&new.object), of_a_cluster.join(", ")));
-        of_a_cluster.into_iter().for_each(|field| remove(&mut new.object, &path(field)));
+        for field in of_a_cluster {
+            remove(&mut new.object, &path(field));
+        }
     }
     new
 }
