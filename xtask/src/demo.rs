@@ -12,12 +12,13 @@ use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::causes;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{KeptAlive, cargo, kinds};
-use mock_gardenlet::shoot::{Landscape, ShootPlan};
+use mock_gardenlet::shoot::{Manifests, ShootPlan};
 use mock_gardenlet::{Gardenlet, Phase};
 use mock_view::words::duration;
 use mock_view::{Board, Screen};
 use tokio::sync::mpsc;
 
+use crate::landscape;
 use crate::script::Story;
 
 /// How many Shoots gardenlet works on at the same time: the default of `concurrentSyncs` of its Shoot controller.
@@ -38,16 +39,16 @@ pub(crate) struct Args {
     /// How many Shoots to play
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     shoots: u32,
-    /// Manifest of the Shoot [default: example/55-shoot.yaml]
+    /// Manifest of the Shoot, which gardener-apiserver admits [default: example/55-shoot.yaml]
     #[arg(long, value_name = "FILE")]
     shoot: Option<PathBuf>,
     /// Script of delays and failures, or the name of a story in example/; also deletes the Shoots
     #[arg(long, value_name = "FILE|NAME")]
     script: Option<String>,
-    /// Manifest of the CloudProfile [default: 20-cloudprofile.yaml in the folder of the Shoot]
+    /// Manifest of the CloudProfile [default: in the Shoot's file, or 20-cloudprofile.yaml beside it]
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
-    /// Manifest of the Seed [default: 40-seed.yaml in the folder of the Shoot]
+    /// Manifest of the Seed [default: in the Shoot's file, or 40-seed.yaml beside it]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
 }
@@ -64,7 +65,7 @@ impl Args {
         phases
     }
 
-    fn plans(&self, story: Option<&Story>) -> Result<Vec<ShootPlan>> {
+    async fn plans(&self, story: Option<&Story>) -> Result<Vec<ShootPlan>> {
         let default = cargo::root().join("example/55-shoot.yaml");
         let story = story.filter(|story| story.is_shoot).map(|story| story.file.as_path());
         if story.is_some() && self.shoot.is_some() {
@@ -73,7 +74,8 @@ impl Args {
             );
         }
         let shoot = self.shoot.as_deref().or(story).unwrap_or(&default);
-        let landscape = Landscape::load(shoot, self.cloudprofile.as_deref(), self.seed.as_deref())?;
+        let manifests = Manifests::read(shoot, self.cloudprofile.as_deref(), self.seed.as_deref(), None)?;
+        let landscape = landscape::admitted(manifests).await?;
         if landscape.is_workerless() {
             eprintln!("the Shoot has no workers: Gardener creates no object of the kinds that have a controller here");
         }
@@ -87,7 +89,7 @@ impl Args {
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     // Read the manifests first, because building takes minutes.
     let story = args.script.as_deref().map(Story::find).transpose()?;
-    let mut plans = args.plans(story.as_ref())?;
+    let mut plans = args.plans(story.as_ref()).await?;
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
     let programs = cargo::build(kinds::ALL, false, env!("CARGO_PKG_NAME"))?;
 

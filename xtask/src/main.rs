@@ -6,6 +6,7 @@ mod bench;
 mod chart;
 mod demo;
 mod images;
+mod landscape;
 mod manifests;
 mod run;
 mod script;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::Run(args) => run::run(args).await,
-        Xtask::Script(command) => script::run(command),
+        Xtask::Script(command) => script::run(command).await,
         Xtask::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {

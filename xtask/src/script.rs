@@ -22,7 +22,7 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE|NAME")]
         script: String,
     },
-    /// Print a table of the outcomes of a script, without running anything
+    /// Print a table of the outcomes of a script, without running a controller
     Simulate {
         /// File with a script or with a Shoot that has a script in its annotation, or the name of a story in example/
         #[arg(value_name = "FILE|NAME")]
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: Command) -> Result<ExitCode> {
+pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check { script } => {
             let story = Story::find(&script)?;
@@ -50,7 +50,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Simulate { script, shoot, shoots, operation, seed } => {
             let story = Story::find(&script)?;
-            print!("{}", simulate::table(&story, shoot.as_deref(), shoots, operation, seed)?);
+            let (landscape, file) = simulate::landscape(&story, shoot).await?;
+            print!("{}", simulate::table(&story, &landscape, &file, shoots, operation, seed)?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -127,9 +127,10 @@ fn every_step(steps: &mut Steps, args: &Args) {
     let progress: &dyn Fn(&str) = &|step| println!("{step}");
     let bed = steps
         .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
-    let garden = steps.run("gardener-apiserver and helm", || {
+    let garden = steps.run("gardener and helm", || {
         let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
-        Ok(located(others.and_then(|_| assets::gardener_apiserver(progress))))
+        let gardener = others.and_then(|_| assets::gardener_apiserver(progress));
+        Ok(located(gardener.and_then(|_| assets::gardener_controller_manager(progress))))
     });
     let full = args.full;
     let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {

@@ -109,7 +109,7 @@ impl Setup {
 
 /// The Shoot of the examples, with its CloudProfile and Seed.
 pub(crate) fn landscape() -> Result<Landscape> {
-    Ok(Landscape::load(&cargo::root().join("example/55-shoot.yaml"), None, None)?)
+    Ok(Landscape::example(&cargo::root().join("example/55-shoot.yaml"))?)
 }
 
 /// Installs the admission policies of all kinds, and returns when they have effect.

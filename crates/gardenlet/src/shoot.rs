@@ -1,6 +1,12 @@
 //! From the manifests of a Shoot, its `CloudProfile` and its Seed to the objects that gardenlet writes to the seed.
+//!
+//! gardener-apiserver admits the manifests and sets all defaults; nothing here does. For the examples of this
+//! repository, its answers are kept.
 
-mod defaults;
+mod error;
+mod garden;
+mod hash;
+pub mod kept;
 mod landscape;
 mod manifest;
 mod objects;
@@ -8,7 +14,9 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use self::error::LandscapeError;
+pub use self::garden::Garden;
 pub use self::landscape::Landscape;
-pub use self::manifest::LandscapeError;
+pub use self::manifest::Manifests;
 pub(crate) use self::objects::CLOUD_CONFIG;
 pub use self::plan::{Planned, ShootPlan, ShootState};

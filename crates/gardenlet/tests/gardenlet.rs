@@ -64,7 +64,7 @@ fn api(client: &Client, kind: &str, namespace: Option<&str>) -> Api<DynamicObjec
 
 fn plan(file: &str) -> ShootPlan {
     let file = root().join("example").join(file);
-    Landscape::load(&file, None, None).unwrap_or_else(|error| panic!("{error}")).plan(None)
+    Landscape::example(&file).unwrap_or_else(|error| panic!("{error}")).plan(None)
 }
 
 /// Plays an extension that reconciles the objects of all kinds and follows the contract.

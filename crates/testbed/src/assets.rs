@@ -15,7 +15,7 @@ pub(crate) use self::crds::manifests;
 use self::crds::{EXTENSION_CRDS, FURTHER_CRDS};
 use self::environment::{Progress, Variables, of_process};
 pub use self::error::AssetsError;
-use self::program::{ETCD, GARDENER_APISERVER, HELM, KUBE_APISERVER, Program};
+use self::program::{ETCD, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, HELM, KUBE_APISERVER, Program};
 
 /// The programs and manifests of a [`TestBed`](crate::bed::TestBed).
 #[derive(Clone, Debug)]
@@ -72,6 +72,15 @@ impl Assets {
 /// Blocks the calling thread.
 pub fn gardener_apiserver(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
     GARDENER_APISERVER.cached(&of_process, progress)
+}
+
+/// Locates Gardener's controller manager for a
+/// [`GardenerControllerManager`](crate::gardener_controller_manager::GardenerControllerManager). Builds it as
+/// [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn gardener_controller_manager(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    GARDENER_CONTROLLER_MANAGER.cached(&of_process, progress)
 }
 
 /// Locates helm, major version 4. Uses helm from `PATH`, or builds it as [`Assets::locate`] does.

@@ -30,9 +30,10 @@ const PROGRAM: &str = "gardener-apiserver";
 const NAMESPACE: &str = "kube-system";
 const HOST: &str = "localhost";
 
-/// A running gardener-apiserver with all its admission plugins. Clients reach it through the test bed's kube-apiserver.
+/// A running gardener-apiserver with its default admission plugins. Clients reach it through the test bed's kube-apiserver.
 ///
-/// It ends when it is dropped, and with the test bed. There is no gardener-controller-manager: nothing creates the
+/// It ends when it is dropped, and with the test bed. Without a
+/// [`GardenerControllerManager`](crate::gardener_controller_manager::GardenerControllerManager), nothing creates the
 /// namespace of a Project, for example.
 #[derive(Debug)]
 pub struct GardenerApiserver {
@@ -42,12 +43,12 @@ pub struct GardenerApiserver {
 impl GardenerApiserver {
     /// Starts the server. Returns when the test bed's kube-apiserver serves Gardener's API groups, usually within 10 s.
     ///
-    /// Both API servers share the test bed's etcd.
-    pub async fn start(bed: &TestBed, program: &Path) -> Result<Self, BedError> {
-        on_a_free_port(async |port| Self::try_start(bed, program, port).await).await
+    /// Both API servers share the test bed's etcd. `flags` are passed on in addition to those that the start needs.
+    pub async fn start(bed: &TestBed, program: &Path, flags: &[&str]) -> Result<Self, BedError> {
+        on_a_free_port(async |port| Self::try_start(bed, program, flags, port).await).await
     }
 
-    async fn try_start(bed: &TestBed, program: &Path, port: u16) -> Result<Self, BedError> {
+    async fn try_start(bed: &TestBed, program: &Path, flags: &[&str], port: u16) -> Result<Self, BedError> {
         let service = format!("{PROGRAM}.{NAMESPACE}.svc");
         let certificate = Certificate::create(bed.dir(), PROGRAM, &[HOST, &service])?;
         let kubeconfig = bed.kubeconfig_for(TESTBED)?;
@@ -63,7 +64,8 @@ impl GardenerApiserver {
             .arg(format!("--authentication-kubeconfig={}", kubeconfig.display()))
             .arg(format!("--authorization-kubeconfig={}", kubeconfig.display()))
             .arg("--authorization-always-allow-paths=/readyz")
-            .arg("--cluster-identity=gardener-testbed");
+            .arg("--cluster-identity=gardener-testbed")
+            .args(flags);
         let mut server = bed.spawn_server(PROGRAM, command)?;
 
         // Register the server only when it is ready: the aggregator probes a failing server less and less often.

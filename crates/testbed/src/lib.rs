@@ -12,6 +12,7 @@ mod certificate;
 pub mod container;
 mod error;
 pub mod gardener_apiserver;
+pub mod gardener_controller_manager;
 pub mod http;
 pub mod janitor;
 pub mod manifests;

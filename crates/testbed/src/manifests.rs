@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::{self, Scope};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource as _, ResourceExt};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -99,6 +99,29 @@ pub async fn apply(client: &Client, object: &Value, mode: Mode) -> Result<Dynami
     applied.await.map_err(refused("apply", &object))
 }
 
+/// Creates an object, as `kubectl create` does. Returns the object in the API server's answer. Unknown fields are an
+/// error.
+///
+/// The object goes to the API server as it is: a value of the wrong type is an error of the server's decoder.
+pub async fn create(client: &Client, object: &Value, mode: Mode) -> Result<Value, ManifestsError> {
+    let field = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let created = async {
+        let (resource, scope) = resource(client, field("/apiVersion"), field("/kind")).await?;
+        let namespace = Some(field("/metadata/namespace")).filter(|_| scope == Scope::Namespaced);
+        let path = DynamicObject::url_path(&resource, namespace.filter(|namespace| !namespace.is_empty()));
+        let dry_run = if mode == Mode::DryRun { "&dryRun=All" } else { "" };
+        let request =
+            http::Request::post(format!("{path}?fieldValidation=Strict&fieldManager={FIELD_MANAGER}{dry_run}"))
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(object.to_string().into_bytes());
+        client.request(request.map_err(kube::Error::HttpError)?).await
+    };
+    created.await.map_err(|source| {
+        let object = format!("{} {}", field("/kind"), field("/metadata/name"));
+        ManifestsError::Refused { doing: "create", object, source }
+    })
+}
+
 /// Deletes an object, if it exists.
 pub async fn delete(client: &Client, object: &Value) -> Result<(), ManifestsError> {
     let object = DynamicObject::deserialize(object).map_err(ManifestsError::NoObject)?;
@@ -113,14 +136,19 @@ pub async fn delete(client: &Client, object: &Value) -> Result<(), ManifestsErro
 /// namespace, that is the client's default namespace.
 async fn api(client: &Client, object: &DynamicObject) -> kube::Result<Api<DynamicObject>> {
     let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let gvk = GroupVersionKind::gvk(group, version, &kind);
-    let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
-    Ok(match (capabilities.scope, &object.metadata.namespace) {
+    let (resource, scope) = resource(client, &api_version, &kind).await?;
+    Ok(match (scope, &object.metadata.namespace) {
         (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
         (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
         (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
     })
+}
+
+/// Finds the resource of a kind.
+async fn resource(client: &Client, api_version: &str, kind: &str) -> kube::Result<(ApiResource, Scope)> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let (resource, capabilities) = discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await?;
+    Ok((resource, capabilities.scope))
 }
 
 fn refused(doing: &'static str, object: &DynamicObject) -> impl FnOnce(kube::Error) -> ManifestsError {

@@ -1,7 +1,7 @@
 //! A table of the outcomes of a script, from the same random draws that the controllers make.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,11 +12,12 @@ use extension_contract::readiness::state_of_shoot;
 use mock_core::script::simulate::{MOST_ATTEMPTS, Simulated, simulate};
 use mock_core::script::{Operation, Subject};
 use mock_fleet::cargo;
-use mock_gardenlet::shoot::{Landscape, Planned};
+use mock_gardenlet::shoot::{Landscape, Manifests, Planned};
 use mock_view::words::{duration, percentile};
 use serde_json::Value;
 
 use super::story::Story;
+use crate::landscape;
 
 /// An outcome that many objects share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -35,21 +36,24 @@ struct Numbers {
     times: Vec<Duration>,
 }
 
+/// The Shoot that a script is simulated for, and its file.
+pub(super) async fn landscape(story: &Story, shoot: Option<PathBuf>) -> Result<(Landscape, PathBuf)> {
+    let example = cargo::root().join("example");
+    let own = || if story.is_shoot { story.file.clone() } else { example.join("55-shoot.yaml") };
+    let shoot = shoot.unwrap_or_else(own);
+    let manifests = Manifests::read(&shoot, None, None, Some(&example))?;
+    Ok((landscape::admitted(manifests).await?, shoot))
+}
+
 /// Simulates a script for all objects of a number of Shoots, and sums the outcomes up.
 pub(super) fn table(
     story: &Story,
-    shoot: Option<&Path>,
+    landscape: &Landscape,
+    file: &Path,
     shoots: u32,
     operation: Operation,
     seed: Option<u64>,
 ) -> Result<String> {
-    let example = cargo::root().join("example");
-    let default = example.join("55-shoot.yaml");
-    let shoot = shoot.unwrap_or(if story.is_shoot { &story.file } else { &default });
-    // CloudProfile and Seed are in the folder of the Shoot. If they are missing there, take those in example/.
-    let missing = |name: &str| (!shoot.with_file_name(name).exists()).then(|| example.join(name));
-    let (cloudprofile, seed_file) = (missing("20-cloudprofile.yaml"), missing("40-seed.yaml"));
-    let landscape = Landscape::load(shoot, cloudprofile.as_deref(), seed_file.as_deref())?;
     let seed = story.script.seed.or(seed).unwrap_or(1);
     let operation = as_type(operation);
     let mut outcomes = BTreeMap::<Outcome, Numbers>::new();
@@ -96,7 +100,7 @@ pub(super) fn table(
         ]);
     }
     let shoots = format!("{shoots} Shoot{}", if shoots == 1 { "" } else { "s" });
-    let file = shoot.file_name().unwrap_or_default().display();
+    let file = file.file_name().unwrap_or_default().display();
     Ok(format!("{table}\n{} of {shoots} like the one in {file}, seed {seed}\n", operation.as_str()))
 }
 
@@ -156,11 +160,13 @@ const fn as_type(operation: Operation) -> OperationType {
 mod tests {
     use super::*;
 
-    #[test]
-    fn outcome_follows_the_script_and_is_the_same_each_time() {
+    #[tokio::test]
+    async fn outcome_follows_the_script_and_is_the_same_each_time() {
         let story = Story::find("quota-exceeded").unwrap();
-        let first = table(&story, None, 20, Operation::Create, None).unwrap();
-        assert_eq!(first, table(&story, None, 20, Operation::Create, None).unwrap());
+        let (landscape, file) = landscape(&story, None).await.unwrap();
+        let table = || table(&story, &landscape, &file, 20, Operation::Create, None).unwrap();
+        let first = table();
+        assert_eq!(first, table());
         let row = first.lines().find(|line| line.contains("Infrastructure")).unwrap_or_default();
         for cell in ["succeeds", " 3 ", "goes on", " 20 ", "20.0 s"] {
             assert!(row.contains(cell), "{cell} is missing in\n{first}");

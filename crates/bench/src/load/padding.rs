@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn cluster_gets_the_requested_size_and_objects_do_not_change() {
         let shoot = root().join("example/55-shoot.yaml");
-        let landscape = Landscape::load(&shoot, None, None).unwrap();
+        let landscape = Landscape::example(&shoot).unwrap();
         let padded = padded(&landscape, 100_000);
         let bytes = padded.plan(Some(0)).cluster().to_string().len();
         assert!((100_000..101_000).contains(&bytes), "{bytes}");

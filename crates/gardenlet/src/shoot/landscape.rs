@@ -1,39 +1,46 @@
-//! A Shoot, its `CloudProfile` and its Seed.
+//! A Shoot, its `CloudProfile` and its Seed, as gardener-apiserver has admitted them.
 
-use std::path::Path;
+use extension_contract::GARDENER_VERSION;
+use extension_contract::json::{remove, set, text};
+use serde_json::{Value, json};
 
-use extension_contract::json::{set, text};
-use serde_json::Value;
+use super::plan::{ShootPlan, identify, is_workerless};
 
-use super::defaults;
-use super::manifest::{LandscapeError, Manifest};
-use super::plan::{ShootPlan, is_workerless};
+const PROJECT_NAMESPACE_PREFIX: &str = "garden-";
 
-/// The default file of the `CloudProfile`, in the folder of the Shoot's file.
-pub(super) const CLOUDPROFILE_FILE: &str = "20-cloudprofile.yaml";
-/// The default file of the Seed, in the folder of the Shoot's file.
-pub(super) const SEED_FILE: &str = "40-seed.yaml";
-
-/// A Shoot with the `CloudProfile` and the Seed that it refers to. The Shoot has the defaults that gardener-apiserver
-/// sets.
+/// A Shoot with the `CloudProfile` and the Seed that it refers to, each with all defaults of gardener-apiserver.
 #[derive(Clone, Debug)]
 pub struct Landscape {
-    shoot: Value,
-    cloudprofile: Value,
-    seed: Value,
+    pub(super) shoot: Value,
+    pub(super) cloudprofile: Value,
+    pub(super) seed: Value,
+    project: String,
 }
 
 impl Landscape {
-    /// Reads the manifests. The default files of `CloudProfile` and Seed are `20-cloudprofile.yaml` and `40-seed.yaml`
-    /// in the folder of the Shoot's file. Each file may also contain objects of other kinds.
-    pub fn load(shoot: &Path, cloudprofile: Option<&Path>, seed: Option<&Path>) -> Result<Self, LandscapeError> {
-        let or_default =
-            |given: Option<&Path>, name: &str| given.map_or_else(|| shoot.with_file_name(name), Path::to_owned);
-        let shoot = Manifest::read(shoot, "Shoot")?;
-        let cloudprofile = Manifest::read(&or_default(cloudprofile, CLOUDPROFILE_FILE), "CloudProfile")?;
-        let seed = Manifest::read(&or_default(seed, SEED_FILE), "Seed")?;
-        let defaulted = defaults::apply(&shoot, &cloudprofile, &seed)?;
-        Ok(Self { shoot: defaulted, cloudprofile: cloudprofile.object, seed: seed.object })
+    /// Takes objects as gardener-apiserver has admitted them, and adds what gardenlet writes into the Shoot's status.
+    pub(super) fn new(mut shoot: Value, mut cloudprofile: Value, mut seed: Value) -> Self {
+        for object in [&mut shoot, &mut cloudprofile, &mut seed] {
+            // They differ in each garden.
+            for field in ["creationTimestamp", "managedFields", "resourceVersion", "uid"] {
+                remove(object, &format!("metadata.{field}"));
+            }
+        }
+        set(&mut shoot, "status.observedGeneration", 1);
+        let gardener = json!({"id": "gardener-testbed", "name": "gardenlet", "version": GARDENER_VERSION});
+        set(&mut shoot, "status.gardener", gardener);
+        let project = Self::project_of(text(&shoot, "metadata.namespace").unwrap_or_default()).to_owned();
+        Self { shoot, cloudprofile, seed, project }
+    }
+
+    /// Sets the name of the Shoot's project, if it does not follow from the namespace.
+    pub(super) fn in_project(self, project: String) -> Self {
+        Self { project, ..self }
+    }
+
+    /// The name of the project that usually has this namespace.
+    pub(super) fn project_of(namespace: &str) -> &str {
+        namespace.strip_prefix(PROJECT_NAMESPACE_PREFIX).unwrap_or(namespace)
     }
 
     /// Returns whether the Shoot has no workers. gardenlet then creates no extension object of the plan's kinds.
@@ -58,7 +65,7 @@ impl Landscape {
             let name = format!("{}-{index}", text(&shoot, "metadata.name").unwrap_or_default());
             set(&mut shoot, "metadata.name", name);
         }
-        defaults::identify(&mut shoot);
+        identify(&mut shoot, &self.project);
         ShootPlan::new(shoot, self.cloudprofile.clone(), self.seed.clone())
     }
 }

@@ -1,117 +1,138 @@
-//! Reads a manifest of the garden, and reports its errors.
+//! Reads the manifests of a Shoot and of what it needs.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use extension_contract::json::text;
-use gardener_testbed::manifests::{self, ManifestsError};
+use gardener_testbed::manifests;
 use serde_json::Value;
+
+use super::error::LandscapeError;
 
 /// API version of Shoot, `CloudProfile` and Seed.
 pub(super) const GARDEN_API_VERSION: &str = "core.gardener.cloud/v1beta1";
+/// The default file of the `CloudProfile`, in the folder of the Shoot's file.
+pub(super) const CLOUDPROFILE_FILE: &str = "20-cloudprofile.yaml";
+/// The default file of the Seed, in the folder of the Shoot's file.
+pub(super) const SEED_FILE: &str = "40-seed.yaml";
 
-/// Why the manifests of a [`Landscape`](super::Landscape) are not usable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LandscapeError {
-    /// A file could not be read.
-    #[error("cannot read the {kind} in {}: {source}; create the file or give --{} FILE", .file.display(), .kind.to_lowercase())]
-    Read {
-        /// The kind of the object in the file.
-        kind: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A file is not YAML.
-    #[error(transparent)]
-    Syntax(#[from] ManifestsError),
-    /// A file does not contain exactly one object of the required kind.
-    #[error("{}: must contain one {kind} of {GARDEN_API_VERSION}, but contains {found}", .file.display())]
-    Kind {
-        /// The file.
-        file: PathBuf,
-        /// The required kind.
-        kind: &'static str,
-        /// The objects in the file.
-        found: String,
-    },
-    /// A field is missing or invalid.
-    #[error("{}: {object}: {field} {problem}; {remedy}", .file.display())]
-    Field {
-        /// The file.
-        file: PathBuf,
-        /// Kind and name.
-        object: String,
-        /// The path of the field.
-        field: String,
-        /// What is wrong with the field.
-        problem: String,
-        /// The remedy.
-        remedy: String,
-    },
+/// The manifests of a Shoot and of what it needs, as their author wrote them.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    pub(super) shoot: Manifest,
+    /// All other objects, among them a `CloudProfile` or a `NamespacedCloudProfile`, and a Seed.
+    pub(super) others: Vec<Manifest>,
+    /// The name of the Seed for the Shoot.
+    pub(super) seed: String,
 }
 
 /// An object, and the file that it comes from.
+#[derive(Clone, Debug)]
 pub(super) struct Manifest {
     pub(super) file: PathBuf,
     pub(super) object: Value,
 }
 
-impl Manifest {
-    /// Reads the only object of a kind in a file. The object must have a name.
-    pub(super) fn read(file: &Path, kind: &'static str) -> Result<Self, LandscapeError> {
-        let content =
-            fs::read_to_string(file).map_err(|source| LandscapeError::Read { kind, file: file.to_owned(), source })?;
-        let objects = manifests::parse(&content, &file.display().to_string())?;
-        let describe = |object: &Value| {
-            let field = |path| text(object, path).unwrap_or("?").to_owned();
-            format!("{} of {}", field("kind"), field("apiVersion"))
-        };
-        let found = if objects.is_empty() {
-            "nothing".to_owned()
-        } else {
-            objects.iter().map(describe).collect::<Vec<_>>().join(", ")
-        };
-        let mut of_kind = objects.into_iter().filter(|object| {
-            text(object, "kind") == Some(kind) && text(object, "apiVersion") == Some(GARDEN_API_VERSION)
-        });
-        match (of_kind.next(), of_kind.next()) {
-            (Some(object), None) => {
-                let manifest = Self { file: file.to_owned(), object };
-                manifest.required(&manifest.object, "metadata.name", "", "give the object a name")?;
-                Ok(manifest)
+impl Manifests {
+    /// Reads the manifests. Without a given file, `CloudProfile` and Seed are in the Shoot's file, or in
+    /// `20-cloudprofile.yaml` and `40-seed.yaml` in its folder, or in those of the folder `fallback`. Each file may also
+    /// contain objects of other kinds.
+    ///
+    /// # Errors
+    /// A file is not readable, not YAML, or does not contain what it should.
+    pub fn read(
+        shoot: &Path,
+        cloudprofile: Option<&Path>,
+        seed: Option<&Path>,
+        fallback: Option<&Path>,
+    ) -> Result<Self, LandscapeError> {
+        let mut others = objects(shoot, "Shoot")?;
+        let found = others.iter().position(|manifest| manifest.is_a(&["Shoot"]));
+        let one = others.iter().filter(|manifest| manifest.is_a(&["Shoot"])).count() == 1;
+        let Some(index) = found.filter(|_| one) else { return Err(unexpected(shoot, "Shoot", &others)) };
+        let manifest = others.remove(index);
+        if text(&manifest.object, "metadata.namespace").is_none() {
+            return Err(LandscapeError::NoNamespace { file: manifest.file.clone(), shoot: manifest.name().to_owned() });
+        }
+        let mut read = vec![same(shoot)];
+        for (kinds, given, default) in [
+            (&["CloudProfile", "NamespacedCloudProfile"][..], cloudprofile, CLOUDPROFILE_FILE),
+            (&["Seed"][..], seed, SEED_FILE),
+        ] {
+            let kind = kinds.first().copied().unwrap_or_default();
+            if given.is_none() && others.iter().any(|other| other.is_a(kinds)) {
+                continue;
             }
-            _ => Err(LandscapeError::Kind { file: file.to_owned(), kind, found }),
+            let beside = shoot.with_file_name(default);
+            let fallback = fallback.map(|folder| folder.join(default)).filter(|_| !beside.exists());
+            let file = given.map(Path::to_owned).or(fallback).unwrap_or(beside);
+            if !read.contains(&same(&file)) {
+                let mut objects = objects(&file, kind)?;
+                if !objects.iter().any(|object| object.is_a(kinds)) {
+                    return Err(unexpected(&file, kind, &objects));
+                }
+                objects.retain(|object| !object.is_a(&["Shoot"]));
+                others.append(&mut objects);
+                read.push(same(&file));
+            }
         }
+        let seeds: Vec<&Manifest> = others.iter().filter(|other| other.is_a(&["Seed"])).collect();
+        let seed = match (text(&manifest.object, "spec.seedName"), seeds.as_slice()) {
+            (Some(name), _) => name.to_owned(),
+            (None, [seed]) => seed.name().to_owned(),
+            (None, several) => {
+                let file = several.last().map_or(shoot, |seed| &seed.file);
+                return Err(unexpected(file, "Seed", &others));
+            }
+        };
+        Ok(Self { shoot: manifest, others, seed })
     }
 
-    /// Returns the string at `path` in `part`, which is the part of the object at `prefix`. A prefix ends with a dot.
-    pub(super) fn required<'a>(
-        &self,
-        part: &'a Value,
-        path: &str,
-        prefix: &str,
-        remedy: impl Into<String>,
-    ) -> Result<&'a str, LandscapeError> {
-        text(part, path).ok_or_else(|| self.error(format!("{prefix}{path}"), "is missing", remedy))
+    /// The Shoot's file and name, for messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("Shoot {} in {}", self.shoot.name(), self.shoot.file.display())
     }
 
-    /// An error about a field of the object.
-    pub(super) fn error(
-        &self,
-        field: impl Into<String>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> LandscapeError {
-        let name = text(&self.object, "metadata.name").unwrap_or("without a name");
-        LandscapeError::Field {
-            file: self.file.clone(),
-            object: format!("{} {name}", text(&self.object, "kind").unwrap_or_default()),
-            field: field.into(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+    /// Returns whether a `NamespacedCloudProfile` is among the manifests. Then a [`Garden`](super::Garden) needs a
+    /// gardener-controller-manager.
+    #[must_use]
+    pub fn need_controller_manager(&self) -> bool {
+        self.others.iter().any(|other| other.is_a(&["NamespacedCloudProfile"]))
     }
+}
+
+impl Manifest {
+    /// Returns whether the object is of one of these kinds of the garden's API.
+    pub(super) fn is_a(&self, kinds: &[&str]) -> bool {
+        text(&self.object, "apiVersion") == Some(GARDEN_API_VERSION)
+            && text(&self.object, "kind").is_some_and(|kind| kinds.contains(&kind))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        text(&self.object, "metadata.name").unwrap_or("without a name")
+    }
+}
+
+/// Identifies a file that has several paths.
+fn same(file: &Path) -> PathBuf {
+    fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
+}
+
+fn objects(file: &Path, kind: &'static str) -> Result<Vec<Manifest>, LandscapeError> {
+    let unreadable = |source: io::Error| LandscapeError::Read { kind, file: file.to_owned(), source };
+    let content = fs::read_to_string(file).map_err(unreadable)?;
+    let objects = manifests::parse(&content, &file.display().to_string())?;
+    Ok(objects.into_iter().map(|object| Manifest { file: file.to_owned(), object }).collect())
+}
+
+/// The error for a file whose objects are not the expected ones.
+fn unexpected(file: &Path, kind: &'static str, objects: &[Manifest]) -> LandscapeError {
+    let describe = |manifest: &Manifest| {
+        let field = |path| text(&manifest.object, path).unwrap_or("?").to_owned();
+        format!("{} of {}", field("kind"), field("apiVersion"))
+    };
+    let found = objects.iter().filter(|object| object.file == file).map(describe).collect::<Vec<_>>();
+    let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+    LandscapeError::Kind { file: file.to_owned(), kind, found }
 }

@@ -5,7 +5,7 @@ use extension_contract::kinds;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::defaults::{find, is_in_place, sha256_hex};
+use super::hash::sha256_hex;
 use super::plan::{CLOUDPROVIDER, Planned, ShootPlan, api_version};
 
 /// The key of the user data in the Secret of an OperatingSystemConfig
@@ -294,6 +294,14 @@ fn kubelet_config<'a>(plan: &'a ShootPlan, worker: &'a Value) -> Option<&'a Valu
 
 fn node_local_dns(plan: &ShootPlan) -> bool {
     get(&plan.shoot, "spec.systemComponents.nodeLocalDNS.enabled") == Some(&Value::Bool(true))
+}
+
+fn is_in_place(worker: &Value) -> bool {
+    matches!(text(worker, "updateStrategy"), Some("AutoInPlaceUpdate" | "ManualInPlaceUpdate"))
+}
+
+fn find<'a>(object: &'a Value, path: &str, key: &str, value: &str) -> Option<&'a Value> {
+    list(object, path).iter().find(|item| text(item, key) == Some(value))
 }
 
 /// The start of the latest rotation of a credential for this pool.

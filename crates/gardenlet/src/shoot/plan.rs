@@ -7,6 +7,8 @@ use extension_contract::{GROUP, VERSION, whole_seconds};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::hash::sha256_hex;
+
 /// The Secret with the copy of the Shoot's credentials.
 pub(super) const CLOUDPROVIDER: &str = "cloudprovider";
 
@@ -175,6 +177,20 @@ impl ShootPlan {
         });
         set(&mut self.shoot, "status.lastOperation", last);
     }
+}
+
+/// Sets the identifiers that depend on the names of project and Shoot. The technical ID is the name of the control
+/// plane's namespace in the seed (`pkg/utils/gardener/shoot.go`). The uid is a hash of it, so that every run has the
+/// same uid.
+pub(super) fn identify(shoot: &mut Value, project: &str) {
+    let technical_id = format!("shoot--{project}--{}", text(shoot, "metadata.name").unwrap_or_default());
+    let hash = sha256_hex(&technical_id);
+    let digits = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
+    // The digits 4 and 8 mark version 4 and variant 1 of a UUID.
+    let uid = format!("{}-{}-4{}-8{}-{}", digits(0, 8), digits(8, 12), digits(12, 15), digits(15, 18), digits(18, 30));
+    set(shoot, "metadata.uid", uid.clone());
+    set(shoot, "status.uid", uid);
+    set(shoot, "status.technicalID", technical_id);
 }
 
 /// API version of the extension objects.

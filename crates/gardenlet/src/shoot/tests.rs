@@ -1,30 +1,37 @@
-//! Plans of the repository's examples, and errors of invalid manifests.
+//! Plans of the repository's examples, and errors of files that are no manifests of a Shoot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use extension_contract::json::{get, text};
+use extension_contract::json::{get, set, text};
 use gardener_testbed::workspace::root;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::landscape::{CLOUDPROFILE_FILE, Landscape, SEED_FILE};
-use super::manifest::{GARDEN_API_VERSION, LandscapeError};
+use super::error::LandscapeError;
+use super::landscape::Landscape;
+use super::manifest::{GARDEN_API_VERSION, Manifests};
 use super::plan::ShootPlan;
+
+/// An annotation of Shoots in these tests.
+const OPAQUE: &str = "example.org/opaque";
 
 fn examples() -> PathBuf {
     root().join("example")
 }
 
-/// Loads the example Shoot after replacing a part of its text.
-fn changed(from: &str, to: &str) -> Result<Landscape, LandscapeError> {
+fn example(file: &str) -> Landscape {
+    Landscape::example(&examples().join(file)).unwrap()
+}
+
+/// Reads the example Shoot after replacing a part of its text.
+fn changed(from: &str, to: &str) -> Result<Manifests, LandscapeError> {
     let folder = TempDir::new().unwrap();
     let text = fs::read_to_string(examples().join("55-shoot.yaml")).unwrap();
     assert!(text.contains(from), "the example must contain {from:?}");
     let shoot = folder.path().join("shoot.yaml");
     fs::write(&shoot, text.replacen(from, to, 1)).unwrap();
-    let [profile, seed] = [CLOUDPROFILE_FILE, SEED_FILE].map(|name| examples().join(name));
-    Landscape::load(&shoot, Some(&profile), Some(&seed))
+    Manifests::read(&shoot, None, None, Some(&examples()))
 }
 
 fn names(plan: &ShootPlan) -> Vec<(u8, String)> {
@@ -32,8 +39,8 @@ fn names(plan: &ShootPlan) -> Vec<(u8, String)> {
 }
 
 #[test]
-fn the_example_gets_all_defaults() {
-    let plan = Landscape::load(&examples().join("55-shoot.yaml"), None, None).unwrap().plan(None);
+fn the_example_has_all_defaults() {
+    let plan = example("55-shoot.yaml").plan(None);
     assert_eq!(plan.namespace, "shoot--dev--shoot");
     assert_eq!(text(&plan.shoot, "spec.kubernetes.version"), Some("1.35.4"));
     assert_eq!(text(&plan.shoot, "spec.networking.pods"), Some("10.96.0.0/11"));
@@ -51,7 +58,7 @@ fn the_example_gets_all_defaults() {
 
 #[test]
 fn an_index_is_appended_to_the_name() {
-    let landscape = Landscape::load(&examples().join("55-shoot.yaml"), None, None).unwrap();
+    let landscape = example("55-shoot.yaml");
     let (first, second) = (landscape.plan(Some(1)), landscape.plan(Some(2)));
     assert_eq!((first.name(), first.namespace.as_str()), ("shoot-1", "shoot--dev--shoot-1"));
     assert_ne!(get(&first.shoot, "status.uid"), get(&second.shoot, "status.uid"));
@@ -59,23 +66,37 @@ fn an_index_is_appended_to_the_name() {
 
 #[test]
 fn a_hibernated_shoot_has_objects_and_a_workerless_shoot_has_none() {
-    let asleep = Landscape::load(&examples().join("56-shoot-hibernated.yaml"), None, None).unwrap();
+    let asleep = example("56-shoot-hibernated.yaml");
     assert!(asleep.plan(None).is_hibernated() && !asleep.plan(None).objects().is_empty());
-    let workerless = Landscape::load(&examples().join("57-shoot-workerless.yaml"), None, None).unwrap();
+    let workerless = example("57-shoot-workerless.yaml");
     assert!(workerless.is_workerless());
     let plan = workerless.plan(None);
     assert!(plan.objects().is_empty() && plan.secrets().is_empty());
-    assert_eq!(get(&plan.shoot, "spec.networking"), None);
 }
 
 #[test]
 fn each_pool_has_two_operating_system_configs_and_an_entry_in_the_worker() {
-    let more = "    workers:
-    - {name: arm, machine: {type: small-arm}, minimum: 0, maximum: 3, zones: [nowhere-a, nowhere-b], labels: {a: b}}
-    - {name: kept, machine: {type: large, image: {name: mockos, version: 1.0.0}}, minimum: 1, maximum: 1, \
-                updateStrategy: AutoInPlaceUpdate, zones: [nowhere-a, nowhere-b]}
-";
-    let mut plan = changed("    workers:\n", more).unwrap().plan(None);
+    let arm = json!({
+        "name": "arm",
+        "machine": {"type": "small-arm", "architecture": "arm64", "image": {"name": "mockos", "version": "1.1.0"}},
+        "minimum": 0,
+        "maximum": 3,
+        "maxSurge": 1,
+        "maxUnavailable": 0,
+        "zones": ["nowhere-a", "nowhere-b"],
+        "labels": {"a": "b"},
+    });
+    let kept = json!({
+        "name": "kept",
+        "machine": {"type": "large", "architecture": "amd64", "image": {"name": "mockos", "version": "1.0.0"}},
+        "minimum": 1,
+        "maximum": 1,
+        "updateStrategy": "AutoInPlaceUpdate",
+    });
+    let mut landscape = example("55-shoot.yaml");
+    let pool = get(&landscape.shoot, "spec.provider.workers[0]").cloned();
+    set(&mut landscape.shoot, "spec.provider.workers", json!([arm, kept, pool]));
+    let mut plan = landscape.plan(None);
     let names = names(&plan);
     let stages: Vec<u8> = names.iter().map(|(stage, _)| *stage).collect();
     assert_eq!(stages, [0, 1, 2, 2, 2, 2, 2, 2, 3, 4]);
@@ -108,49 +129,59 @@ fn each_pool_has_two_operating_system_configs_and_an_entry_in_the_worker() {
     assert_eq!((get(arm, "maxSurge"), get(arm, "maxUnavailable")), (Some(&json!(1)), Some(&json!(0))));
     let kept = get(&worker, "spec.pools[1]").unwrap();
     assert_eq!(text(kept, "updateStrategy"), Some("AutoInPlaceUpdate"));
-    assert_eq!((get(kept, "maxSurge"), get(kept, "maxUnavailable")), (Some(&json!(0)), Some(&json!(1))));
 }
 
 #[test]
-fn errors_contain_file_object_field_and_remedy() {
+fn answer_of_an_example_is_kept_until_more_than_an_opaque_annotation_changes() {
+    let same = changed("kind: Shoot", "kind: Shoot # the same").unwrap();
+    assert_eq!(same.kept(OPAQUE).unwrap().plan(None).shoot, example("55-shoot.yaml").plan(None).shoot);
+    let opaque = changed("  annotations:\n", &format!("  annotations:\n    {OPAQUE}: new\n")).unwrap();
+    let plan = opaque.kept(OPAQUE).unwrap().plan(None);
+    assert_eq!(get(&plan.shoot, "metadata.annotations").unwrap()[OPAQUE], "new");
+    for (from, to) in [("skip-readiness", "other"), ("maximum: 2", "maximum: 3"), ("name: shoot", "name: other")] {
+        assert!(changed(from, to).unwrap().kept(OPAQUE).is_none(), "{to}");
+    }
+}
+
+#[test]
+fn cloudprofile_and_seed_are_in_the_file_of_the_shoot_or_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let shoot = folder.path().join("shoot.yaml");
+    let read = |name: &str| fs::read_to_string(examples().join(name)).unwrap();
+    let text = ["55-shoot.yaml", "20-cloudprofile.yaml", "40-seed.yaml"].map(read).join("\n---\n");
+    fs::write(&shoot, &text).unwrap();
+    assert!(Manifests::read(&shoot, None, None, None).unwrap().kept(OPAQUE).is_some());
+    // The same file may be named for everything.
+    assert!(Manifests::read(&shoot, Some(&shoot), Some(&shoot), None).unwrap().kept(OPAQUE).is_some());
+
+    fs::write(&shoot, read("55-shoot.yaml")).unwrap();
+    let missing = Manifests::read(&shoot, None, None, None).unwrap_err().to_string();
+    assert!(missing.contains("20-cloudprofile.yaml") && missing.ends_with("or give --cloudprofile FILE"), "{missing}");
+    let [profile, seed] = ["20-cloudprofile.yaml", "40-seed.yaml"].map(|name| examples().join(name));
+    assert!(Manifests::read(&shoot, Some(&profile), Some(&seed), None).unwrap().kept(OPAQUE).is_some());
+    let wrong = Manifests::read(&shoot, Some(&seed), Some(&seed), None).unwrap_err().to_string();
+    assert!(wrong.contains("40-seed.yaml: must contain one CloudProfile"), "{wrong}");
+}
+
+#[test]
+fn error_names_the_file_and_what_it_must_contain() {
     let cases = [
         ("namespace: garden-dev", "labels: {}", "Shoot shoot: metadata.namespace is missing; "),
-        (
-            "name: mock\n  region",
-            "name: other\n  region",
-            "Shoot shoot: spec.cloudProfile.name is \"other\", but metadata.name of the CloudProfile is \"mock\"; ",
-        ),
-        ("region: nowhere", "region: here", "Shoot shoot: spec.region \"here\" is unknown; use one of spec.regions"),
-        ("type: small", "size: small", "Shoot shoot: spec.provider.workers[0].machine.type is missing; "),
-        (
-            "type: small",
-            "type: huge",
-            "spec.provider.workers[0].machine.type \"huge\" is unknown; use one of spec.machineTypes",
-        ),
-        (
-            "name: mockos",
-            "name: other",
-            "spec.provider.workers[0].machine.image.version is unknown: the CloudProfile has no machine image \"other\"; use",
-        ),
-        (
-            "name: mockos",
-            "{name: mockos, version: 9.9.9}",
-            "spec.provider.workers[0].machine.image.version \"9.9.9\" is unknown",
-        ),
-        ("minimum: 2\n", "\n", "spec.provider.workers[0].minimum is missing"),
-        ("nowhere-b", "elsewhere", "spec.provider.workers[0].zones[1] \"elsewhere\" is unknown"),
-        ("type: mock\n    nodes", "nodes", "spec.networking.type is missing"),
         (
             "kind: Shoot",
             "kind: Seed",
             "must contain one Shoot of core.gardener.cloud/v1beta1, but contains Seed of core.gardener.cloud/v1beta1",
         ),
+        ("v1beta1", "v1alpha1", "but contains Shoot of core.gardener.cloud/v1alpha1"),
+        ("spec:\n", "---\napiVersion: core.gardener.cloud/v1beta1\nkind: Shoot\n---\n", "contains Shoot of"),
         ("kind: Shoot", "kind: [", "is not valid YAML"),
     ];
     for (from, to, expected) in cases {
         let message = changed(from, to).expect_err(to).to_string();
         assert!(message.contains(expected) && message.contains("shoot.yaml"), "{to:?}: {message}");
     }
-    let missing = Landscape::load(Path::new("/nowhere/shoot.yaml"), None, None).unwrap_err().to_string();
+    let missing = Manifests::read(Path::new("/nowhere/shoot.yaml"), None, None, None).unwrap_err().to_string();
     assert!(missing.starts_with("cannot read the Shoot in /nowhere/shoot.yaml"), "{missing}");
+    let other = Landscape::example(&examples().join("40-seed.yaml")).unwrap_err().to_string();
+    assert!(other.contains("40-seed.yaml"), "{other}");
 }

@@ -8,6 +8,7 @@
     reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
 )]
 
+mod admitted;
 mod world;
 
 use std::path::PathBuf;
@@ -22,7 +23,6 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use mock_gardenlet::installation::Installation;
-use mock_gardenlet::shoot::Landscape;
 use serde_json::{Value, json};
 
 use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress};
@@ -83,7 +83,7 @@ fn garden_that_cannot_start_fails_with_the_log() {
         let assets = Assets::locate(&progress).unwrap();
         let bed = TestBed::start(&assets, Options::default()).await.unwrap();
         // kube-apiserver does not know all flags of gardener-apiserver.
-        GardenerApiserver::start(&bed, &assets.kube_apiserver).await.unwrap_err()
+        GardenerApiserver::start(&bed, &assets.kube_apiserver, &[]).await.unwrap_err()
     });
     assert!(matches!(error, BedError::Exited { server: "gardener-apiserver", .. }), "{error}");
     assert!(error.to_string().contains("unknown flag: --"), "{error}");
@@ -144,26 +144,6 @@ fn registrations_are_defaulted_to_primary_and_on_demand() {
                 "deployment": {"policy": "OnDemand", "deploymentRefs": [{"name": deployment["metadata"]["name"]}]},
             });
             assert_holds(&registration["spec"], &expected, name(&registration));
-        }
-    });
-}
-
-/// The stand-in for gardenlet sets the same defaults as gardener-apiserver.
-#[test]
-fn defaults_of_shoots_are_those_of_the_stand_in_for_gardenlet() {
-    in_the_garden(async |world| {
-        world.prepare().await;
-        for object in objects(&root().join("example/40-seed.yaml")) {
-            world.accepted(&object).await;
-        }
-        for file in SHOOTS {
-            let mut shoot = example(file, "Shoot");
-            // gardener-scheduler would set it, and compare the networks of Seed and Shoot.
-            shoot["spec"]["seedName"] = json!("mock");
-            let plan = Landscape::load(&root().join("example").join(file), None, None).unwrap().plan(None);
-            let shoot = world.acceptable(&new(shoot)).await;
-            assert_holds(&shoot["spec"], &plan.shoot["spec"], file);
-            assert_eq!(shoot["spec"]["hibernation"]["enabled"] == true, file == "56-shoot-hibernated.yaml");
         }
     });
 }

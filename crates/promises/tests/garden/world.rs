@@ -49,7 +49,7 @@ impl World {
         let further_crds = assets::further_crds(&progress)?;
         let bed = TestBed::start(&assets, Options { audit: false, ..Options::default() }).await?;
         bed.install_crds(&further_crds).await?;
-        let gardener_apiserver = GardenerApiserver::start(&bed, &program).await?;
+        let gardener_apiserver = GardenerApiserver::start(&bed, &program, &[]).await?;
         let world = Self { bed, _gardener_apiserver: gardener_apiserver };
         // The installation of Gardener creates this namespace. gardener-controller-manager creates those of Projects,
         // or adopts an existing one, as in the example.

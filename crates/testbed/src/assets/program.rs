@@ -74,6 +74,13 @@ pub(super) const GARDENER_APISERVER: Program = Program {
     otherwise: "",
 };
 
+pub(super) const GARDENER_CONTROLLER_MANAGER: Program = Program {
+    name: "gardener-controller-manager",
+    package: "/cmd/gardener-controller-manager",
+    minutes: 2,
+    ..GARDENER_APISERVER
+};
+
 const HELM_VERSION: &str = "v4.3.1";
 
 pub(super) const HELM: Program = Program {
