@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
+use gardener_testbed::manifests;
+use mock_fleet::cargo;
+use mock_fleet::kinds::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::archive::{self, Entry};
 
-/// The chart's repository, below the registry and prefix of the images.
-pub(crate) const REPOSITORY: &str = "charts/gardener-mock";
+/// The chart's folder of the rules of each kind's ClusterRole, one file per kind.
+pub(crate) const RBAC: &str = "rbac";
+/// The chart's folder of the admission policies, one file per kind.
+pub(crate) const ADMISSION: &str = "admission";
 
 /// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]
@@ -25,24 +30,46 @@ pub(crate) struct Metadata {
     further: Map<String, Value>,
 }
 
+/// The folder of the chart.
+pub(crate) fn folder() -> PathBuf {
+    cargo::root().join("deploy/chart")
+}
+
+/// The repository of a kind's chart, below the registry and prefix of the images.
+pub(crate) fn repository(package: Package) -> String {
+    format!("charts/{}", package.full_name())
+}
+
 /// Reads the Chart.yaml of the chart in `folder`.
 pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
     let path = folder.join("Chart.yaml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))
+    let document = manifests::read_one(&path)?;
+    serde_json::from_value(document).with_context(|| format!("cannot parse {}", path.display()))
 }
 
-/// Packs the chart in `folder` as `helm package` does, but without times, owners and modes.
-pub(crate) fn package(folder: &Path) -> Result<Vec<u8>> {
+/// Packs the chart in `folder` for one kind, as `helm package` does, but without times, owners and modes.
+///
+/// The package lacks the files of other kinds: it stays the same when a kind is added or changed, so that gardenlet
+/// does not install the others again.
+pub(crate) fn package(folder: &Path, kind: Package) -> Result<Vec<u8>> {
     let name = metadata(folder)?.name;
     let mut packed = Vec::new();
     for path in files(folder).with_context(|| format!("cannot read the chart {}", folder.display()))? {
+        if is_of_another_kind(&path, kind) {
+            continue;
+        }
         let file = folder.join(&path);
         let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let path = path.to_str().with_context(|| format!("the name of {} is not UTF-8", file.display()))?;
         packed.push((format!("{name}/{path}"), content));
     }
     archive::gzip(&archive::tar(packed.iter().map(|(path, content)| Entry { path, mode: 0o644, content }))?)
+}
+
+/// Whether a file of the chart, relative to its folder, serves another kind alone.
+fn is_of_another_kind(file: &Path, kind: Package) -> bool {
+    let is_of_one_kind = file.starts_with(RBAC) || file.starts_with(ADMISSION);
+    is_of_one_kind && file.file_stem().is_none_or(|stem| stem != kind.name)
 }
 
 /// All files below a folder, sorted and relative to it. Helm requires that Chart.yaml is the first file; it is.
@@ -64,24 +91,29 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use std::io::Read as _;
 
-    use mock_fleet::cargo;
+    use mock_fleet::kinds;
+    use tempfile::TempDir;
 
     use super::*;
 
-    fn chart() -> PathBuf {
-        cargo::root().join("deploy/chart")
+    fn copy() -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for path in files(&folder()).unwrap() {
+            let to = copy.path().join(&path);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::write(to, fs::read(folder().join(&path)).unwrap()).unwrap();
+        }
+        copy
+    }
+
+    fn network() -> Package {
+        Package::find("network").unwrap()
     }
 
     #[test]
     fn package_holds_the_files_below_the_charts_name_and_ignores_times_and_modes() {
-        let copy = tempfile::tempdir().unwrap();
-        for path in files(&chart()).unwrap() {
-            let to = copy.path().join(&path);
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::write(to, fs::read(chart().join(&path)).unwrap()).unwrap();
-        }
-        let package = package(&chart()).unwrap();
-        assert_eq!(package, super::package(copy.path()).unwrap());
+        let package = package(&folder(), network()).unwrap();
+        assert_eq!(package, super::package(copy().path(), network()).unwrap());
 
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(package.as_slice()));
         let mut packed = Vec::new();
@@ -91,17 +123,37 @@ mod tests {
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
             let path = path.strip_prefix("gardener-mock").unwrap().to_owned();
-            assert_eq!(content, fs::read(chart().join(&path)).unwrap());
+            assert_eq!(content, fs::read(folder().join(&path)).unwrap());
             packed.push(path);
         }
-        assert_eq!(packed, files(&chart()).unwrap());
+        let mut expected = files(&folder()).unwrap();
+        expected.retain(|path| {
+            let of_one_kind = path.starts_with(RBAC) || path.starts_with(ADMISSION);
+            !of_one_kind || path.ends_with("network.yaml")
+        });
+        assert_eq!(packed, expected);
         assert_eq!(packed.first().unwrap(), Path::new("Chart.yaml"));
     }
 
     #[test]
+    fn package_changes_with_the_files_of_its_kind_and_not_with_those_of_others() {
+        for kind in kinds::ALL {
+            for file in [RBAC, ADMISSION] {
+                let copy = copy();
+                let before = package(copy.path(), *kind).unwrap();
+                fs::write(copy.path().join(file).join("bastion.yaml"), "added").unwrap();
+                for other in kinds::ALL.iter().filter(|other| *other != kind) {
+                    fs::write(copy.path().join(file).join(format!("{}.yaml", other.name)), "changed").unwrap();
+                }
+                assert_eq!(package(copy.path(), *kind).unwrap(), before, "{}: {file}", kind.name);
+                fs::write(copy.path().join(file).join(format!("{}.yaml", kind.name)), "changed").unwrap();
+                assert_ne!(package(copy.path(), *kind).unwrap(), before, "{}: {file}", kind.name);
+            }
+        }
+    }
+
+    #[test]
     fn chart_has_the_version_of_the_controllers() {
-        let metadata = metadata(&chart()).unwrap();
-        assert_eq!(metadata.version, env!("CARGO_PKG_VERSION"));
-        assert!(REPOSITORY.ends_with(&format!("/{}", metadata.name)));
+        assert_eq!(metadata(&folder()).unwrap().version, env!("CARGO_PKG_VERSION"));
     }
 }

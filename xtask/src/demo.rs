@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use futures::{TryStreamExt as _, stream};
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::causes;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{KeptAlive, cargo, kinds};
 use mock_gardenlet::shoot::{Manifests, ShootPlan};
 use mock_gardenlet::{Gardenlet, Phase};
-use mock_view::words::{causes, duration};
+use mock_view::words::duration;
 use mock_view::{Board, Screen};
 use tokio::sync::mpsc;
 

@@ -1,5 +1,6 @@
-//! `cargo xtask images`: an image of each controller, and the packed chart. It needs neither Docker nor root.
+//! `cargo xtask images`: an image and the packed chart of each controller. It needs neither Docker nor root.
 
+mod checkout;
 mod helm;
 mod image;
 mod labels;
@@ -19,6 +20,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
 
+use self::checkout::Checkout;
 use self::labels::Workspace;
 use self::layout::Reference;
 use self::packed::{Packed, size};
@@ -30,21 +32,18 @@ use crate::chart;
 /// The registry of an image whose name has none: `mock-network` is short for `docker.io/library/mock-network`.
 const IMPLIED_REGISTRY: &str = "docker.io/library";
 
-/// The folder of the archives, below the root of the workspace.
-const FOLDER: &str = "target/images";
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Build only the images of these kinds, separated by commas
+    /// Build only the images and charts of these kinds, separated by commas
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Package::parse)]
     only: Vec<Package>,
-    /// Tag of the images and of the chart
+    /// Tag of the images and of the charts
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = tag)]
     tag: String,
-    /// Platforms, separated by commas, such as linux/amd64,linux/arm64 [default: that of this machine]
+    /// Platforms, separated by commas, such as linux/amd64,linux/arm64 [default: all that this machine can build for]
     #[arg(long, value_name = "PLATFORMS", value_delimiter = ',', value_parser = Platform::parse)]
     platform: Vec<Platform>,
-    /// Push images and chart to this registry and prefix, with skopeo, crane or oras
+    /// Push images and charts to this registry and prefix, with skopeo, crane or oras
     #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = registry)]
     push: Option<String>,
     /// Flags for the tool that pushes, such as `-- --dest-tls-verify=false` for skopeo
@@ -56,60 +55,63 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Fail now if there is no tool, because building takes minutes.
     let tool = args.push.as_ref().map(|_| Tool::find()).transpose()?;
     let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
-    let platforms = match args.platform.as_slice() {
-        [] => vec![Platform::host()?],
-        wanted => platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(),
+    let (platforms, left_out) = match args.platform.as_slice() {
+        [] => platform::buildable()?,
+        wanted => (platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(), Vec::new()),
     };
     let registry = args.push.as_deref().unwrap_or(IMPLIED_REGISTRY);
 
     let workspace = Workspace::read()?;
     let packed = pack(&workspace, packages, &platforms, registry, &args.tag, None)?;
-    write(&packed)?;
-    println!("{}", table(packages, &packed));
+    let folder = folder()?;
+    write(&packed, &folder)?;
+    println!("{}", table(packages, &packed, &folder));
+    for note in left_out {
+        println!("{note}");
+    }
     for unknown in workspace.unknown() {
         println!("{unknown}");
     }
     if let Some(tool) = tool {
         for packed in &packed {
-            tool.push(&folder(), packed, &args.flags)?;
+            tool.push(&folder, packed, &args.flags)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds all images for this machine. Builds one of them and the chart again in an empty folder, and fails if the
-/// bytes differ.
+/// Builds all images for this machine. Builds one of them and its chart again from a copy of the sources, and fails if
+/// the bytes differ.
 pub(crate) fn build_twice() -> Result<()> {
     let workspace = Workspace::read()?;
-    let build = |packages, folder| {
-        pack(&workspace, packages, &[Platform::host()?], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), folder)
-    };
+    let host = Platform::host()?;
+    let build =
+        |packages, checkout| pack(&workspace, packages, &[host], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), checkout);
     let packed = build(kinds::ALL, None)?;
-    let again =
-        tempfile::tempdir_in(cargo::root().join("target")).context("cannot create a folder for the second build")?;
     let one = kinds::ALL.get(..1).unwrap_or_default();
-    for second in build(one, Some(again.path()))? {
+    for second in build(one, Some(&Checkout::copy(host)?))? {
         let same = packed.iter().any(|first| first.file == second.file && first.tar == second.tar);
         ensure!(same, "{} is not reproducible: a second build in another folder has other bytes", second.file);
     }
-    write(&packed)?;
-    println!("{}", table(kinds::ALL, &packed));
+    let folder = folder()?;
+    write(&packed, &folder)?;
+    println!("{}", table(kinds::ALL, &packed, &folder));
     Ok(())
 }
 
-/// Builds controllers, in cargo's own folder or in `target`. Packs an image of each, and then the chart.
+/// Builds controllers, here or in another checkout. Packs an image of each, and then the chart of each.
 fn pack(
     workspace: &Workspace,
     packages: &[Package],
     platforms: &[Platform],
     registry: &str,
     tag: &str,
-    target: Option<&Path>,
+    checkout: Option<&Checkout>,
 ) -> Result<Vec<Packed>> {
     let reference = |name: &str| Reference { repository: format!("{registry}/{name}"), tag: tag.to_owned() };
     let mut programs: Vec<Vec<(Platform, PathBuf)>> = vec![Vec::new(); packages.len()];
     for platform in platforms {
-        for (programs, (_, program)) in programs.iter_mut().zip(platform.build(packages, target)?) {
+        for (programs, (_, program)) in programs.iter_mut().zip(platform.build(packages, checkout)?) {
             programs.push((*platform, program));
         }
     }
@@ -122,21 +124,23 @@ fn pack(
         let program = package.full_name();
         packed.push(image::pack(reference(&program), &program, &workspace.image(*package)?, &builds)?);
     }
-    let folder = cargo::root().join("deploy/chart");
+    let folder = chart::folder();
     let metadata = chart::metadata(&folder)?;
-    let labels = workspace.chart(&metadata);
-    packed.push(helm::pack(reference(chart::REPOSITORY), &metadata, labels, chart::package(&folder)?)?);
+    for package in packages {
+        let (reference, labels) = (reference(&chart::repository(*package)), workspace.chart(&metadata));
+        let chart = chart::package(&folder, *package)?;
+        packed.push(helm::pack(reference, &package.full_name(), &metadata, labels, chart)?);
+    }
     Ok(packed)
 }
 
 /// The folder of the archives.
-pub(crate) fn folder() -> PathBuf {
-    cargo::root().join(FOLDER)
+pub(crate) fn folder() -> Result<PathBuf> {
+    Ok(cargo::target()?.join("images"))
 }
 
-fn write(packed: &[Packed]) -> Result<()> {
-    let folder = folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+fn write(packed: &[Packed], folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for Packed { file, tar, .. } in packed {
         let file = folder.join(file);
         fs::write(&file, tar).with_context(|| format!("cannot write {}", file.display()))?;
@@ -144,14 +148,18 @@ fn write(packed: &[Packed]) -> Result<()> {
     Ok(())
 }
 
-/// A table of all archives. The chart comes last.
-fn table(packages: &[Package], packed: &[Packed]) -> Table {
+/// A table of all archives: the images, then the charts.
+fn table(packages: &[Package], packed: &[Packed], folder: &Path) -> Table {
+    let folder = folder.strip_prefix(cargo::root()).unwrap_or(folder);
+    let kinds = packages.iter().map(|package| package.name.to_owned());
+    let charts = packages.iter().map(|package| format!("{} (chart)", package.name));
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["kind", "reference", "digest", "compressed", "file"]);
-    for (kind, packed) in packages.iter().map(|package| package.name).chain(["(chart)"]).zip(packed) {
+    for (kind, packed) in kinds.chain(charts).zip(packed) {
         let sizes: Vec<_> = packed.sizes.iter().copied().map(size).collect();
         let (reference, digest) = (packed.reference.to_string(), packed.digest.clone());
-        table.add_row([kind.to_owned(), reference, digest, sizes.join(", "), format!("{FOLDER}/{}", packed.file)]);
+        let file = folder.join(&packed.file).display().to_string();
+        table.add_row([kind, reference, digest, sizes.join(", "), file]);
     }
     if let Some(column) = table.column_mut(3) {
         column.set_cell_alignment(CellAlignment::Right);

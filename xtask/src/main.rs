@@ -15,7 +15,7 @@ mod test;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mock_view::words::causes;
+use gardener_testbed::causes;
 
 /// The commands of this workspace
 #[derive(Parser)]

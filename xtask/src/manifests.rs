@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use gardener_testbed::manifests::read_one;
 use mock_core::script::Script;
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
 use serde_json::{Map, Value, json};
 
 use self::files::Files;
-use self::render::{Chart, Policy, Release};
+use self::render::{Chart, OciRepository, Policy, Release};
 use crate::{chart, images, script};
 
 /// Folders with a file for each kind.
@@ -34,10 +35,10 @@ pub(crate) struct Args {
     /// Write nothing; fail if a file differs from what would be rendered
     #[arg(long)]
     check: bool,
-    /// Registry of images and chart, as given to `images --push` [default: none, the images are on the nodes already]
+    /// Registry of images and charts, as given to `images --push` [default: none, the images are on the nodes already]
     #[arg(long, value_name = "REGISTRY/PREFIX", value_parser = images::registry)]
     registry: Option<String>,
-    /// Tag of the images and of the chart
+    /// Tag of the images and of the charts
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = images::tag)]
     tag: String,
     /// Render only the files of these kinds, separated by commas
@@ -46,6 +47,12 @@ pub(crate) struct Args {
     /// Refer to the chart in the registry instead of including it in each ControllerDeployment
     #[arg(long, requires = "registry")]
     oci: bool,
+    /// Secret of type `kubernetes.io/dockerconfigjson` with which Gardener pulls the chart, in the namespace `garden`
+    #[arg(long, requires = "registry", value_name = "NAME", value_parser = secret)]
+    pull_secret: Option<String>,
+    /// Secret with the registry's certificate authority in its key `bundle.crt`, in the namespace `garden`
+    #[arg(long, requires = "registry", value_name = "NAME", value_parser = secret)]
+    ca_bundle_secret: Option<String>,
     /// When Gardener installs a controller on a seed
     #[arg(long, value_enum, default_value_t = Policy::OnDemand)]
     policy: Policy,
@@ -61,14 +68,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let chart_folder = cargo::root().join("deploy/chart");
-    let mut stale = Files::at(chart_folder.join("rbac")).update(rules()?, args.check)?;
-    stale.extend(Files::at(chart_folder.join("admission")).update(policies()?, args.check)?);
+    let chart_folder = chart::folder();
+    let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
+    stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
 
-    let archive = chart::package(&chart_folder)?;
     let registry = args.registry.as_deref();
-    let reference = render::chart_reference(registry.unwrap_or(PLACEHOLDER_REGISTRY), &args.tag);
-    let chart = if args.oci { Chart::Oci(reference.clone()) } else { Chart::Raw(archive) };
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
     let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
@@ -86,8 +90,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             values: &values,
         };
         let file = format!("{}.yaml", package.full_name());
+        let oci = OciRepository::of(
+            *package,
+            registry.unwrap_or(PLACEHOLDER_REGISTRY),
+            &args.tag,
+            args.pull_secret.as_deref(),
+            args.ca_bundle_secret.as_deref(),
+        );
+        let chart =
+            if args.oci { Chart::Oci(oci.clone()) } else { Chart::Raw(chart::package(&chart_folder, *package)?) };
         registrations.push((file.clone(), render::registration(&release, registry, &chart)?));
-        extensions.push((file, render::extension(&release, registry.unwrap_or(PLACEHOLDER_REGISTRY), &reference)?));
+        extensions.push((file, render::extension(&release, registry.unwrap_or(PLACEHOLDER_REGISTRY), &oci)?));
     }
     let output = args.output.clone().unwrap_or_else(|| cargo::root().join("deploy"));
     let combined = combined(&registrations, &output.join(REGISTRATIONS));
@@ -146,11 +159,7 @@ fn types(package: Package, given: &[(Package, String)]) -> Vec<String> {
 
 /// Reads values of the chart from a user's file, and checks them: Helm would only do so when it installs the chart.
 fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
-    let read = |path: &Path| -> Result<Value> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read --values {}", path.display()))?;
-        serde_saphyr::from_str(&text).with_context(|| format!("--values {}", path.display()))
-    };
-    let values = read(path)?;
+    let values = read_one(path).context("--values")?;
     for (key, instead) in [
         ("/kind", "each controller's own"),
         ("/types", "set by --type"),
@@ -166,7 +175,7 @@ fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
         Value::Null => Map::new(),
         _ => bail!("--values {} must be a map of the chart's values, such as `replicas: 2`", path.display()),
     };
-    if let Some((unknown, known)) = unknown(&values, &read(&chart.join("values.schema.json"))?, "") {
+    if let Some((unknown, known)) = unknown(&values, &read_one(&chart.join("values.schema.json"))?, "") {
         bail!("--values {}: {unknown} is not a value of the chart; use one of {known}", path.display());
     }
     // Helm cannot check a script, and a controller does not start with an invalid one.
@@ -203,6 +212,18 @@ fn kind_and_type(text: &str) -> Result<(Package, String), String> {
     Ok((Package::parse(kind)?, value.to_owned()))
 }
 
+/// Parses the name of a Secret, by the rules of Kubernetes.
+fn secret(text: &str) -> Result<String, String> {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_part = |part: &str| {
+        part.bytes().all(|byte| word(byte) || byte == b'-') && !part.is_empty() && part.trim_matches('-') == part
+    };
+    if text.len() <= 253 && text.split('.').all(is_part) {
+        return Ok(text.to_owned());
+    }
+    Err("invalid name of a Secret: use lower case, digits, `-` and `.`, such as registry-pull".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,13 +242,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let read = |text: &str| {
             fs::write(file.path(), text).unwrap();
-            values(file.path(), &cargo::root().join("deploy/chart"))
-                .map(Value::Object)
-                .map_err(|error| error.to_string())
+            values(file.path(), &chart::folder()).map(Value::Object).map_err(|error| error.to_string())
         };
         assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
         assert_eq!(read("# nothing"), Ok(json!({})));
         assert!(read("resources: { requests: { cpu: 10m } }\nlivenessProbe: { periodSeconds: 1 }").is_ok());
+        assert!(read("nodeSelector: { a/b: c }\ntolerations: [{ operator: Exists }]\naffinity: {}").is_ok());
         for (bad, says) in [
             ("script: 'rules: 7'", "invalid script: rules: "),
             ("script: { rules: [] }", "script must be text"),
@@ -238,6 +258,16 @@ mod tests {
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn secret_has_a_name_that_kubernetes_accepts() {
+        for good in ["pull", "a.b-c.1"] {
+            assert_eq!(secret(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "Pull", "a_b", "-a", "a-", "a..b", "garden/pull", &"a".repeat(254)] {
+            assert!(secret(bad).is_err(), "{bad}");
         }
     }
 

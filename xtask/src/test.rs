@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, Table, presets};
 use gardener_testbed::assets::{self, Assets, AssetsError};
-use gardener_testbed::container;
+use gardener_testbed::{causes, container};
 use mock_fleet::cargo;
-use mock_view::words::{causes, duration};
+use mock_view::words::duration;
 use serde_json::Value;
 
 use crate::images;
@@ -41,9 +41,11 @@ enum Outcome {
     Failed(String),
     /// It did not run, for this reason; the text ends with the remedy.
     NotRun(String),
+    /// It did not run, like [`NotRun`], and `--require-all` does not require it.
+    LeftOut(String),
 }
 
-use Outcome::{Failed, NotRun, Passed};
+use Outcome::{Failed, LeftOut, NotRun, Passed};
 
 /// The steps that were run, with their names and times.
 struct Steps(Vec<(&'static str, Outcome, Duration)>);
@@ -58,7 +60,7 @@ impl Steps {
         match &outcome {
             Passed(_) => println!("── {name}: passed in {}", duration(took)),
             Failed(why) => println!("── {name}: FAILED after {}: {why}", duration(took)),
-            NotRun(why) => println!("── {name}: not run: {why}"),
+            NotRun(why) | LeftOut(why) => println!("── {name}: not run: {why}"),
         }
         let passed = matches!(outcome, Passed(_));
         self.0.push((name, outcome, took));
@@ -76,7 +78,7 @@ impl Steps {
             let (result, colour, text) = match outcome {
                 Passed(text) => ("passed", Color::Green, text),
                 Failed(text) => ("FAILED", Color::Red, text),
-                NotRun(text) => ("not run", Color::Yellow, text),
+                NotRun(text) | LeftOut(text) => ("not run", Color::Yellow, text),
             };
             table.add_row([Cell::new(name), Cell::new(result).fg(colour), Cell::new(duration(*took)), Cell::new(text)]);
         }
@@ -105,6 +107,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("formatting", || component("fmt", "rustfmt", || cargo_step(&["fmt", "--all", "--check"], &[])));
     steps.run("one TLS provider", one_tls_provider);
+    steps.run("licences and sources of dependencies", dependencies);
     steps.run("clippy", || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         component("clippy", "clippy", || cargo_step(&arguments, &[]))
@@ -218,6 +221,22 @@ fn one_tls_provider() -> Result<Outcome> {
     Ok(Failed(errors.trim().to_owned()))
 }
 
+/// Checks what `.deny.toml` demands of dependencies, and the advisories if cargo-deny has fetched their database before.
+fn dependencies() -> Result<Outcome> {
+    let probe = cargo::command().args(["deny", "--version"]).output().context("cannot start cargo")?;
+    if !probe.status.success() {
+        // Building it takes longer than all other checks of the sources.
+        return Ok(LeftOut("cargo deny is missing: run `cargo install --locked cargo-deny`".to_owned()));
+    }
+    let outcome = cargo_step(&["deny", "check", "bans", "licenses", "sources"], &[])?;
+    if !matches!(outcome, Passed(_)) {
+        return Ok(outcome);
+    }
+    let known = cargo::home().join("advisory-dbs").is_dir();
+    let advisories = || cargo_step(&["deny", "--offline", "check", "advisories"], &[]);
+    if known { advisories() } else { Ok(Passed("without advisories: run `cargo deny fetch`".to_owned())) }
+}
+
 /// Runs tests of the whole workspace.
 fn tests(which: &[&str]) -> Result<Outcome> {
     cargo_test(&[&["--workspace", "--no-fail-fast"], which].concat(), &[])
@@ -227,7 +246,7 @@ fn tests(which: &[&str]) -> Result<Outcome> {
 fn images() -> Result<Outcome> {
     println!("$ cargo xtask images");
     images::build_twice()?;
-    let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder())];
+    let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder()?)];
     let outcome = cargo_test(&["--package", "mock-promises", "--test", "images"], variables)?;
     let missing = match container::available() {
         Err(error) => Some(error.to_string()),
@@ -252,7 +271,7 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
     let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
     println!("$ unshare --net cargo test {}", arguments.join(" "));
     let mut cargo = cargo::command();
-    cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder());
+    cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder()?);
     if full {
         cargo.env("MOCK_FULL", "1");
     }

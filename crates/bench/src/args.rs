@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::entrants::Entrant;
+use crate::contestants::Contestant;
 
 /// Measure how fast the controllers are, compared with the limit of the API server and with other controllers
 #[derive(Debug, Parser)]
@@ -38,8 +38,8 @@ pub struct Args {
     pub(crate) assisted: bool,
     /// Also measure other controllers: those that a shell command runs against KUBECONFIG until it is killed; may be
     /// repeated. NAME is one word in lower case [default: the command]
-    #[arg(long, value_name = "[NAME=]COMMAND", value_parser = Entrant::parse)]
-    pub(crate) against: Vec<Entrant>,
+    #[arg(long, value_name = "[NAME=]COMMAND", value_parser = Contestant::parse)]
+    pub(crate) against: Vec<Contestant>,
     /// Also start the controllers when the objects of this many Shoots exist already. With 10000 Shoots, the API server
     /// alone takes 30 GB, or 17 GB with GOGC=40 in the environment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -49,10 +49,10 @@ pub struct Args {
     /// expected counts or keep them as such
     #[arg(long, exclusive = true, value_name = "ACTION")]
     pub(crate) cost: Option<Action>,
-    /// File for all figures [default: target/bench.json in the workspace]
+    /// File for all figures [default: bench.json in cargo's target folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// File for the picture [default: target/bench.svg in the workspace]
+    /// File for the picture [default: bench.svg in cargo's target folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     /// A further flag for kube-apiserver; may be repeated

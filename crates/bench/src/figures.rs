@@ -14,9 +14,9 @@ pub(crate) struct Report {
     pub(crate) load: LoadFigures,
     /// The same load without answers: the cost of gardenlet's own requests, which is part of all other figures.
     #[serde(default)]
-    pub(crate) alone: Contestant,
+    pub(crate) alone: ContestantFigures,
     /// In the order in which they are shown; the first is the raw limit.
-    pub(crate) contestants: Vec<Contestant>,
+    pub(crate) contestants: Vec<ContestantFigures>,
 }
 
 /// Where and when a benchmark was measured.
@@ -59,10 +59,10 @@ pub(crate) struct LoadFigures {
     pub(crate) rounds: usize,
 }
 
-/// A party that answers the load, and its figures.
+/// The figures of a party that answers the load.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Contestant {
+pub(crate) struct ContestantFigures {
     /// The name for people.
     pub(crate) name: String,
     /// The shell command of other controllers.

@@ -19,9 +19,10 @@ pub(crate) struct Files {
 impl Files {
     /// Fails if one of the files cannot be written. Existing files are not changed until [`Files::write`].
     pub(crate) fn open(json: Option<&Path>, svg: Option<&Path>) -> Result<Self> {
-        let target = cargo::root().join("target");
-        let file = |given: Option<&Path>, name| given.map_or_else(|| target.join(name), Path::to_owned);
-        let files = Self { json: file(json, "bench.json"), svg: file(svg, "bench.svg") };
+        let file = |given: Option<&Path>, name| {
+            given.map_or_else(|| cargo::target().map(|target| target.join(name)), |given| Ok(given.to_owned()))
+        };
+        let files = Self { json: file(json, "bench.json")?, svg: file(svg, "bench.svg")? };
         for file in [&files.json, &files.svg] {
             if let Some(folder) = file.parent() {
                 fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -3,8 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the person who started it")]
 
 mod args;
+mod contestants;
 mod cost;
-mod entrants;
 mod figures;
 mod files;
 mod format;
@@ -32,7 +32,7 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
     if let Some(action) = args.cost {
         return cost::run(action).await;
     }
-    let entrants = entrants::all(args.assisted, &args.against)?;
+    let contestants = contestants::all(args.assisted, &args.against)?;
     ensure!(
         cfg!(not(debug_assertions)),
         "this program was built without optimisation, so the load generator would take CPU time from what it measures: \
@@ -42,9 +42,9 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
     let files = Files::open(args.json.as_deref(), args.svg.as_deref())?;
     let setup = Setup::new(&args)?;
     let mut interrupts = Interrupts::listen()?;
-    let mut report = measure::empty_report(&setup, &entrants)?;
+    let mut report = measure::empty_report(&setup, &contestants)?;
     let ended = tokio::select! {
-        ended = measure::all(&setup, &entrants, &args, &mut report) => ended,
+        ended = measure::all(&setup, &contestants, &args, &mut report) => ended,
         () = interrupts.next() => Err(anyhow!("interrupted")),
     };
     // Also after an error or an interruption, show what was measured, unless it is the raw limit alone.

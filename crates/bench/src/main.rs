@@ -9,7 +9,7 @@ async fn main() -> ExitCode {
     use clap::Parser as _;
 
     mock_bench::bench(mock_bench::Args::parse()).await.unwrap_or_else(|error| {
-        eprintln!("error: {}", mock_view::words::causes(error.as_ref()));
+        eprintln!("error: {}", gardener_testbed::causes(error.as_ref()));
         ExitCode::FAILURE
     })
 }

@@ -1,19 +1,19 @@
-//! All runs of all entrants, one after the other.
+//! All runs of all contestants, one after the other.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use mock_view::words::causes;
+use gardener_testbed::causes;
 
 use crate::args::Args;
-use crate::entrants::Entrant;
-use crate::figures::{Contestant, LoadFigures, Machine, Report};
+use crate::contestants::Contestant;
+use crate::figures::{ContestantFigures, LoadFigures, Machine, Report};
 use crate::setup::Setup;
 use crate::{run, standing, usage};
 
 /// A report without figures.
-pub(crate) fn empty_report(setup: &Setup, entrants: &[Entrant]) -> Result<Report> {
+pub(crate) fn empty_report(setup: &Setup, contestants: &[Contestant]) -> Result<Report> {
     let plan = setup.landscape.plan(Some(0));
     Ok(Report {
         machine: machine(setup)?,
@@ -26,44 +26,44 @@ pub(crate) fn empty_report(setup: &Setup, entrants: &[Entrant]) -> Result<Report
             lead: setup.options.lead.as_secs_f64(),
             rounds: 0,
         },
-        alone: Entrant::Alone.contestant(),
-        contestants: entrants.iter().map(Entrant::contestant).collect(),
+        alone: Contestant::Alone.without_figures(),
+        contestants: contestants.iter().map(Contestant::without_figures).collect(),
     })
 }
 
-/// Measures all entrants and adds their figures to the report, whose contestants are in the order of `entrants`.
-pub(crate) async fn all(setup: &Setup, entrants: &[Entrant], args: &Args, report: &mut Report) -> Result<()> {
-    let all: Vec<&Entrant> = [&Entrant::Alone].into_iter().chain(entrants).collect();
+/// Measures all contestants and adds their figures to the report, whose contestants are in the order of `contestants`.
+pub(crate) async fn all(setup: &Setup, contestants: &[Contestant], args: &Args, report: &mut Report) -> Result<()> {
+    let all: Vec<&Contestant> = [&Contestant::Alone].into_iter().chain(contestants).collect();
     for round in 1..=args.rounds {
-        // Each round begins with another entrant: a machine gets warm, and its other work comes and goes.
+        // Each round begins with another contestant: a machine gets warm, and its other work comes and goes.
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.rotate_left(usize::from(round - 1) % all.len());
         for index in order {
-            let contestant = match index.checked_sub(1) {
+            let figures = match index.checked_sub(1) {
                 None => Some(&mut report.alone),
                 Some(index) => report.contestants.get_mut(index),
             };
-            let (Some(entrant), Some(contestant)) = (all.get(index), contestant) else { continue };
-            eprintln!("round {round} of {}: {}", args.rounds, contestant.name);
-            let result = run::one(setup, entrant).await;
-            contestant.rounds.extend(unless_other(entrant, contestant, result)?);
+            let (Some(contestant), Some(figures)) = (all.get(index), figures) else { continue };
+            eprintln!("round {round} of {}: {}", args.rounds, figures.name);
+            let result = run::one(setup, contestant).await;
+            figures.rounds.extend(unless_other(contestant, figures, result)?);
         }
     }
-    for (entrant, contestant) in entrants.iter().zip(&mut report.contestants) {
-        if let Some(shoots) = args.standing.filter(|_| !matches!(entrant, Entrant::RawLimit)) {
-            eprintln!("start with the objects of {shoots} Shoots: {}", contestant.name);
-            let result = standing::one(setup, entrant, usize::try_from(shoots)?).await;
-            contestant.standing = unless_other(entrant, contestant, result)?;
+    for (contestant, figures) in contestants.iter().zip(&mut report.contestants) {
+        if let Some(shoots) = args.standing.filter(|_| !matches!(contestant, Contestant::RawLimit)) {
+            eprintln!("start with the objects of {shoots} Shoots: {}", figures.name);
+            let result = standing::one(setup, contestant, usize::try_from(shoots)?).await;
+            figures.standing = unless_other(contestant, figures, result)?;
         }
     }
     Ok(())
 }
 
 /// Reports an error of other controllers and returns `None`: the figures of all other contestants are kept.
-fn unless_other<T>(entrant: &Entrant, contestant: &Contestant, result: Result<T>) -> Result<Option<T>> {
-    match result.with_context(|| contestant.name.clone()) {
-        Ok(figures) => Ok(Some(figures)),
-        Err(error) if matches!(entrant, Entrant::Other { .. }) => {
+fn unless_other<T>(contestant: &Contestant, of: &ContestantFigures, result: Result<T>) -> Result<Option<T>> {
+    match result.with_context(|| of.name.clone()) {
+        Ok(measured) => Ok(Some(measured)),
+        Err(error) if matches!(contestant, Contestant::Other { .. }) => {
             eprintln!("left out: {}", causes(error.as_ref()));
             Ok(None)
         }

@@ -11,7 +11,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::figures::{Contestant, Report, SampleFigures};
+use crate::figures::{ContestantFigures, Report, SampleFigures};
 use crate::format::{counted, duration, number};
 use crate::statistics::{self, Latency, Summary, count, ratio, sorted};
 
@@ -287,7 +287,7 @@ struct Moment {
 }
 
 /// The samples of all rounds together, in order of time.
-fn moments(contestant: &Contestant, phase: &str) -> Vec<Moment> {
+fn moments(contestant: &ContestantFigures, phase: &str) -> Vec<Moment> {
     let mut samples: Vec<_> = contestant.samples(phase).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     let at_a_time = samples.len().div_ceil(POINTS).max(1);
@@ -301,7 +301,7 @@ fn moments(contestant: &Contestant, phase: &str) -> Vec<Moment> {
 }
 
 /// The share of the samples of all rounds up to a latency, by the latency's logarithm.
-fn cumulative(contestant: &Contestant, phase: &str) -> Vec<(f64, f64)> {
+fn cumulative(contestant: &ContestantFigures, phase: &str) -> Vec<(f64, f64)> {
     let latencies = sorted(contestant.samples(phase).map(logarithm));
     let (all, step) = (latencies.len(), latencies.len().div_ceil(STEPS).max(1));
     let point = |(index, latency): (usize, &f64)| (*latency, count(index + 1) / count(all));

@@ -1,4 +1,4 @@
-//! One run: the load, for one entrant, on a separate API server.
+//! One run: the load, for one contestant, on a separate API server.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use gardener_testbed::bed::TestBed;
 use kube::Client;
 use mock_fleet::{Fleet, StartTimes};
 
-use crate::entrants::Entrant;
+use crate::contestants::Contestant;
 use crate::figures::{Bodies, Cpu, Generator, PhaseFigures, Process, RequestFigures, Round, SampleFigures};
 use crate::load::{self, Answer, Counters, Load, Options, Played, baseline_watches};
 use crate::setup::{self, Setup, unless_ended};
@@ -19,15 +19,15 @@ const WARM_UP_SHOOTS: usize = 16;
 /// How long CPU at rest is measured, after a pause of the same length.
 const REST: Duration = Duration::from_secs(5);
 
-/// Runs all phases for one entrant.
-pub(crate) async fn one(setup: &Setup, entrant: &Entrant) -> Result<Round> {
-    let bed = setup.bed(entrant).await?;
+/// Runs all phases for one contestant.
+pub(crate) async fn one(setup: &Setup, contestant: &Contestant) -> Result<Round> {
+    let bed = setup.bed(contestant).await?;
     let mut round = Round::default();
-    let fleet = setup.start(entrant, &bed).await?.map(|(fleet, times)| {
+    let fleet = setup.start(contestant, &bed).await?.map(|(fleet, times)| {
         note_starts(&mut round.processes, times);
         fleet
     });
-    unless_ended(fleet.as_ref(), phases(setup, &bed, entrant.answer(), fleet.as_ref(), &mut round)).await?;
+    unless_ended(fleet.as_ref(), phases(setup, &bed, contestant.answer(), fleet.as_ref(), &mut round)).await?;
     if let Some(fleet) = fleet {
         fleet.stop().await?;
     }

@@ -1,4 +1,4 @@
-//! What all entrants have in common: the servers, the programs and the load; and how the controllers of an entrant
+//! What all contestants have in common: the servers, the programs and the load; and how the controllers of an contestant
 //! start.
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use mock_gardenlet::shoot::{Landscape, Planned};
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::entrants::Entrant;
+use crate::contestants::Contestant;
 use crate::load::{Answer, Options, Phase, padded};
 
 /// Size of one Cluster, in bytes: that of a Cluster in real landscapes.
@@ -28,7 +28,7 @@ const IDLE: usize = 300;
 /// The number of the first Shoot that only warms everything up.
 pub(crate) const WARM_UP: usize = 1_000_000;
 
-/// What all entrants have in common.
+/// What all contestants have in common.
 pub(crate) struct Setup {
     pub(crate) assets: Assets,
     /// Our controllers.
@@ -73,8 +73,8 @@ impl Setup {
         })
     }
 
-    /// Starts an API server, with the admission policies if the entrant has them.
-    pub(crate) async fn bed(&self, entrant: &Entrant) -> Result<TestBed> {
+    /// Starts an API server, with the admission policies if the contestant has them.
+    pub(crate) async fn bed(&self, contestant: &Contestant) -> Result<TestBed> {
         let options = BedOptions {
             etcd_quota_bytes: Some(ETCD_QUOTA),
             apiserver_flags: self.apiserver_flags.clone(),
@@ -83,24 +83,24 @@ impl Setup {
             ..BedOptions::default()
         };
         let bed = TestBed::start(&self.assets, options).await?;
-        if matches!(entrant, Entrant::Assisted) {
+        if matches!(contestant, Contestant::Assisted) {
             assist(&self.landscape, &bed.client()).await?;
         }
         Ok(bed)
     }
 
-    /// Starts the entrant's controllers, if it has some. Returns also how long ours took to start.
+    /// Starts the contestant's controllers, if it has some. Returns also how long ours took to start.
     pub(crate) async fn start(
         &self,
-        entrant: &Entrant,
+        contestant: &Contestant,
         bed: &TestBed,
     ) -> Result<Option<(Fleet, Vec<(String, StartTimes)>)>> {
-        Ok(match entrant {
-            Entrant::Alone | Entrant::RawLimit => None,
-            Entrant::Ours | Entrant::Assisted => {
+        Ok(match contestant {
+            Contestant::Alone | Contestant::RawLimit => None,
+            Contestant::Ours | Contestant::Assisted => {
                 Some(Fleet::ours(&self.programs, &self.arguments, bed.kubeconfig(), bed.dir()).await?)
             }
-            Entrant::Other { name, command } => {
+            Contestant::Other { name, command } => {
                 Some((Fleet::other(name, command, bed.kubeconfig(), bed.dir())?, Vec::new()))
             }
         })

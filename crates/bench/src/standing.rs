@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use gardener_testbed::bed::TestBed;
 use mock_fleet::Fleet;
 
-use crate::entrants::Entrant;
+use crate::contestants::Contestant;
 use crate::figures::{Process, Standing};
 use crate::load::{Answer, Load, Options, Phase};
 use crate::run;
@@ -16,16 +16,16 @@ use crate::setup::{Setup, unless_ended};
 /// How long CPU at rest is measured, after a pause of the same length.
 const REST: Duration = Duration::from_secs(30);
 
-/// Starts an entrant when no object has been served yet, and again when all objects are served.
-pub(crate) async fn one(setup: &Setup, entrant: &Entrant, shoots: usize) -> Result<Standing> {
-    let bed = setup.bed(entrant).await?;
+/// Starts an contestant when no object has been served yet, and again when all objects are served.
+pub(crate) async fn one(setup: &Setup, contestant: &Contestant, shoots: usize) -> Result<Standing> {
+    let bed = setup.bed(contestant).await?;
     let options = Options { shoots, rate: None, answer: Answer::Controllers, ..setup.options };
     let load = Load::start(bed.client(), setup.landscape.clone(), options).await?;
     load.request(Phase::Create).await?;
     let mut standing = Standing { shoots, objects: load.objects(), ..Standing::default() };
 
     let began = Instant::now();
-    let fleet = start(setup, entrant, &bed, &mut standing.processes).await?;
+    let fleet = start(setup, contestant, &bed, &mut standing.processes).await?;
     unless_ended(Some(&fleet), async {
         load.wait().await?;
         standing.all_ready_after = began.elapsed().as_secs_f64();
@@ -34,7 +34,7 @@ pub(crate) async fn one(setup: &Setup, entrant: &Entrant, shoots: usize) -> Resu
     .await?;
     fleet.stop().await?;
 
-    let fleet = start(setup, entrant, &bed, &mut standing.again).await?;
+    let fleet = start(setup, contestant, &bed, &mut standing.again).await?;
     unless_ended(Some(&fleet), run::rest(&mut standing.again, &fleet, REST)).await?;
     fleet.stop().await?;
     bed.stop().await.context("cannot end the test bed")?;
@@ -43,11 +43,11 @@ pub(crate) async fn one(setup: &Setup, entrant: &Entrant, shoots: usize) -> Resu
 
 async fn start(
     setup: &Setup,
-    entrant: &Entrant,
+    contestant: &Contestant,
     bed: &TestBed,
     processes: &mut BTreeMap<String, Process>,
 ) -> Result<Fleet> {
-    let Some((fleet, times)) = setup.start(entrant, bed).await? else { bail!("there are no controllers to start") };
+    let Some((fleet, times)) = setup.start(contestant, bed).await? else { bail!("there are no controllers to start") };
     run::note_starts(processes, times);
     Ok(fleet)
 }

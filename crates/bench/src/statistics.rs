@@ -6,7 +6,7 @@ use std::time::Duration;
 use extension_contract::kinds;
 use mock_view::words::percentile;
 
-use crate::figures::{Contestant, PhaseFigures, Report, RequestFigures, Round, SampleFigures};
+use crate::figures::{ContestantFigures, PhaseFigures, Report, RequestFigures, Round, SampleFigures};
 
 /// The pause between two of gardenlet's polls, in ms. gardenlet polls for the first time at once.
 fn polling_interval(kind: &str) -> f64 {
@@ -117,7 +117,7 @@ pub(crate) struct CpuPerObject {
 
 impl Summary {
     /// Returns `None` if no object became ready in that phase in any round.
-    pub(crate) fn of(contestant: &Contestant, phase: &str) -> Option<Self> {
+    pub(crate) fn of(contestant: &ContestantFigures, phase: &str) -> Option<Self> {
         let phases: Vec<_> = contestant.played(phase).collect();
         if phases.is_empty() {
             return None;
@@ -176,7 +176,7 @@ impl RequestFigures {
     }
 }
 
-impl Contestant {
+impl ContestantFigures {
     /// The figures of a phase in each round in which an object became ready.
     fn played<'a>(&'a self, phase: &'a str) -> impl Iterator<Item = &'a PhaseFigures> {
         let phases = self.rounds.iter().flat_map(|round| &round.phases);

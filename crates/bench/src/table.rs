@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, modifiers, presets};
 
-use crate::figures::{Contestant, Process, Report};
+use crate::figures::{ContestantFigures, Process, Report};
 use crate::format::{brief, bytes, counted, duration, durations, memory, number, whole};
 use crate::statistics::{Latency, Summary, float, ratio};
 
@@ -16,7 +16,7 @@ const NOTHING: f64 = 0.005;
 
 /// Renders all figures of a benchmark: medians over its rounds. Tables without figures are left out.
 pub(crate) fn render(report: &Report) -> String {
-    let requests = |of: &Contestant, phase: &str| {
+    let requests = |of: &ContestantFigures, phase: &str| {
         let forms = of.requests(phase).into_iter();
         forms.map(|((verb, resource), requests)| (format!("{verb} {resource}"), requests)).collect()
     };
@@ -26,7 +26,7 @@ pub(crate) fn render(report: &Report) -> String {
         cpu(report),
         kinds(report),
         forms(report, "Requests per object, or per object of their kind", requests, brief),
-        forms(report, "Bodies of requests per object", Contestant::bodies, bytes),
+        forms(report, "Bodies of requests per object", ContestantFigures::bodies, bytes),
         idle(report),
         processes(report),
         standing(report),
@@ -87,14 +87,14 @@ impl Section {
 }
 
 /// The figures of each contestant in each phase, with those of the raw limit in the same phase.
-fn summaries(report: &Report) -> impl Iterator<Item = (&str, &Contestant, Summary, Option<Summary>)> {
+fn summaries(report: &Report) -> impl Iterator<Item = (&str, &ContestantFigures, Summary, Option<Summary>)> {
     summaries_of(report, report.contestants.iter())
 }
 
 fn summaries_of<'a>(
     report: &'a Report,
-    all: impl Iterator<Item = &'a Contestant> + Clone,
-) -> impl Iterator<Item = (&'a str, &'a Contestant, Summary, Option<Summary>)> {
+    all: impl Iterator<Item = &'a ContestantFigures> + Clone,
+) -> impl Iterator<Item = (&'a str, &'a ContestantFigures, Summary, Option<Summary>)> {
     report.phases().into_iter().flat_map(move |phase| {
         let raw = report.contestants.first().and_then(|raw| Summary::of(raw, phase));
         all.clone().filter_map(move |of| Summary::of(of, phase).map(|summary| (phase, of, summary, raw)))
@@ -133,9 +133,9 @@ fn compared(report: &Report) -> Option<String> {
     let phases = report.phases();
     let header = [String::new()].into_iter().chain(report.contestants.iter().map(|of| format!("× {}", of.name)));
     let mut section = Section::new(format!("Objects/s compared: {}", order(&phases)), 1, header);
-    let throughput = |of: &Contestant, phase: &str| Summary::of(of, phase).map(|summary| summary.throughput);
+    let throughput = |of: &ContestantFigures, phase: &str| Summary::of(of, phase).map(|summary| summary.throughput);
     for of in &report.contestants {
-        let against = |other: &Contestant| {
+        let against = |other: &ContestantFigures| {
             let times = |phase: &&str| Some(ratio(throughput(of, phase)?, throughput(other, phase)?).map(number));
             joined(phases.iter().map(|phase| times(phase).flatten()))
         };
@@ -199,7 +199,7 @@ fn cpu(report: &Report) -> Option<String> {
 
 fn idle(report: &Report) -> Option<String> {
     let mut section = Section::new("Latency at rest", 1, ["contestant", "p50", "× raw", "p99", "× raw"]);
-    let raw = report.contestants.first().and_then(Contestant::idle);
+    let raw = report.contestants.first().and_then(ContestantFigures::idle);
     for of in &report.contestants {
         let Some(idle) = of.idle() else { continue };
         section.row([
@@ -272,7 +272,7 @@ fn standing(report: &Report) -> Option<String> {
 fn forms(
     report: &Report,
     title: &str,
-    forms: impl Fn(&Contestant, &str) -> BTreeMap<String, f64>,
+    forms: impl Fn(&ContestantFigures, &str) -> BTreeMap<String, f64>,
     words: fn(f64) -> String,
 ) -> Option<String> {
     let phases = report.phases();
@@ -312,7 +312,7 @@ fn kinds(report: &Report) -> Option<String> {
         let header = ["kind"].into_iter().chain(report.contestants.iter().map(|of| of.name.as_str()));
         let mut section = Section::new(title, 1, header).unbroken();
         for kind in report.kinds(phase) {
-            let cell = |of: &Contestant| {
+            let cell = |of: &ContestantFigures| {
                 let latency = of.latency_of(phase, kind);
                 latency.map(|Latency { p50, p90, p99, max }| durations(&[p50, p90, p99, max])).unwrap_or_default()
             };

@@ -10,6 +10,7 @@ use crate::script::source::File;
 use crate::watch::clusters::{Clusters, Effort};
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
+use crate::watch::reach::Reach;
 
 /// With at least this many workers, one may block on a read without lowering throughput.
 const MANY_WORKERS: u16 = 8;
@@ -36,6 +37,8 @@ pub struct Context<K: MockKind> {
     pub clusters: Clusters<K::Shoot>,
     /// What the process remembers of each object.
     pub memory: Memory,
+    /// Whether the API server can be reached.
+    pub reach: Reach,
     /// Keys of objects that wait for a reconcile.
     pub queue: WorkQueue,
     /// Metrics of the process.

@@ -26,12 +26,42 @@ pub enum Error {
     /// The Cluster disappeared since the watch showed it.
     #[error("the Cluster is gone or unreadable")]
     ClusterGone,
+    /// The answer to a request is not the object that was requested.
+    #[error(
+        "cannot {verb} the {target}: the answer is another object, so it is not from an API server: check what is \
+        between"
+    )]
+    OddAnswer {
+        /// What the request does.
+        verb: &'static str,
+        /// What the request is about.
+        target: &'static str,
+    },
     /// The API server is too slow or unavailable.
     #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
     TimedOut,
 }
 
+impl Error {
+    /// How long the API server asks to wait before the next attempt.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Request { source, .. } => retry_after(source),
+            _ => None,
+        }
+    }
+}
+
 /// Adds to an error what was requested.
 pub fn failed<T>(verb: &'static str, target: &'static str, result: kube::Result<T>) -> Result<T, Error> {
     result.map_err(|source| Error::Request { verb, target, source: Box::new(source) })
+}
+
+/// How long the API server asks to wait before the next attempt, at most a minute.
+#[must_use]
+pub fn retry_after(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(60).into()))
 }

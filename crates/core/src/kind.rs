@@ -11,6 +11,7 @@ use kube::Resource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use crate::invalid::Invalid;
@@ -174,7 +175,7 @@ pub struct Base {
 }
 
 fn script<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Parsed>, D::Error> {
-    Ok(Option::<Value>::deserialize(deserializer)?.as_ref().and_then(of_provider_config))
+    Ok(Option::<Box<RawValue>>::deserialize(deserializer)?.as_deref().and_then(of_provider_config))
 }
 
 /// What an outcome may depend on, besides the object itself.

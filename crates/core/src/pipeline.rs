@@ -1,50 +1,88 @@
 //! From watch events to reconciles: the tasks that fill the work queue, and the workers that empty it.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, future, stream};
 use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher;
+use kube::{Api, Resource};
 
 use crate::context::Context;
 use crate::kind::MockKind;
 use crate::process::message::whole;
 use crate::reconcile::reconcile;
+use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
+use crate::watch::informer::{Event, Informer, Pages, Trouble};
 use crate::watch::key::Key;
+use crate::watch::memory::version;
+use crate::watch::outage::{Ended, Outage};
 
 /// Watches are not perfect: every object is reconciled once an hour, one part of all objects per minute. For an object
 /// at rest this costs no request.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 const RESYNC_PARTS: usize = 60;
 
-/// Keeps memory and work queue up to date with the watch of objects.
+/// Keeps store, memory and work queue up to date with the watch of objects.
 pub(crate) async fn follow_objects<K: MockKind>(
     context: Arc<Context<K>>,
-    events: impl Stream<Item = watcher::Result<watcher::Event<Guarded<K>>>>,
-    store: Store<Guarded<K>>,
+    api: Api<Guarded<K>>,
+    mut writer: Writer<Guarded<K>>,
 ) {
+    let store = writer.as_reader();
+    let known = {
+        let store = store.clone();
+        move || store.state().iter().map(|object| versioned(object.as_ref())).collect()
+    };
+    // Small pages: an object may contain all files of a machine, and a page has to fit into memory.
+    let pages = Pages { objects: 100, metadata: Some(500) };
+    let mut informer = Informer::new(api, None, pages, context.reach.clone(), known);
+    let mut outage = Outage::default();
     let cluster = |object: &Guarded<K>| K::cluster(object.0.as_ref().ok()?).map(str::to_owned);
-    let mut events = pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Err(error) => watch_failed(&context, K::KIND.plural, &error),
-            Ok(watcher::Event::Apply(object)) => {
-                context.memory.seen(&object, cluster(&object).as_deref());
-                context.queue.add(Key::of(&object));
+    loop {
+        match informer.next().await {
+            Event::ListBegan => {
+                context.memory.list_began();
+                writer.apply_watcher_event(&watcher::Event::Init);
             }
-            Ok(watcher::Event::Delete(object)) => {
-                context.memory.gone(&object);
-                context.queue.forget(&Key::of(&object));
+            Event::Listed(object) => {
+                let object = slim(object);
+                context.memory.listed(&object, cluster(&object).as_deref());
+                writer.apply_watcher_event(&watcher::Event::InitApply(object));
             }
-            Ok(watcher::Event::Init) => context.memory.list_began(),
             // The store shows listed objects only once the list is complete.
-            Ok(watcher::Event::InitApply(object)) => context.memory.listed(&object, cluster(&object).as_deref()),
-            Ok(watcher::Event::InitDone) => {
+            Event::ListEnded(_) => {
+                writer.apply_watcher_event(&watcher::Event::InitDone);
                 context.memory.list_ended();
                 store.state().iter().for_each(|object| context.queue.add(Key::of(object.as_ref())));
+            }
+            Event::Changed(object) => {
+                let object = slim(object);
+                let key = Key::of(&object);
+                context.memory.seen(&object, cluster(&object).as_deref());
+                writer.apply_watcher_event(&watcher::Event::Apply(object));
+                context.queue.add(key);
+            }
+            Event::Deleted(object) => forget(&context, &mut writer, object),
+            Event::Gone(key) => {
+                if let Some(object) = store.get(&key.object_ref()) {
+                    forget(&context, &mut writer, object.as_ref().clone());
+                }
+            }
+            Event::Reached(_) => {}
+            Event::Failed(trouble) => {
+                if trouble.is_outage() {
+                    context.reach.lost();
+                }
+                watch_failed(&context, &mut outage, K::KIND.plural, &trouble);
+            }
+            Event::Answered => {
+                context.reach.back();
+                watch_works(&mut outage, K::KIND.plural);
+                // They failed because of what is over now.
+                context.memory.release().into_iter().for_each(|key| context.queue.add(key));
             }
         }
     }
@@ -52,16 +90,45 @@ pub(crate) async fn follow_objects<K: MockKind>(
 
 /// Keeps Clusters up to date with their watch. Queues the objects of changed Clusters.
 pub(crate) async fn follow_clusters<K: MockKind>(context: Arc<Context<K>>, only: Option<String>) {
-    let mut changes = pin!(context.clusters.follow(context.client.clone(), only.as_deref()));
-    while let Some(names) = changes.next().await {
-        match names {
-            Err(error) => watch_failed(&context, "clusters", &error),
-            Ok(names) => {
-                let keys = names.iter().flat_map(|name| context.memory.of_cluster(name));
-                keys.for_each(|key| context.queue.add(key));
+    let known = {
+        let context = context.clone();
+        move || context.clusters.versions()
+    };
+    let (client, reach) = (context.client.clone(), context.reach.clone());
+    let mut informer = Clusters::<K::Shoot>::informer(client, only.as_deref(), reach, known);
+    let mut outage = Outage::default();
+    loop {
+        let event = informer.next().await;
+        match &event {
+            Event::Failed(trouble) => watch_failed(&context, &mut outage, "clusters", trouble),
+            Event::Answered => {
+                context.reach.back();
+                watch_works(&mut outage, "clusters");
             }
+            _ => {}
         }
+        let names = context.clusters.apply(event);
+        let keys = names.iter().flat_map(|name| context.memory.of_cluster(name));
+        keys.for_each(|key| context.queue.add(key));
     }
+}
+
+/// The object without what no outcome needs.
+fn slim<K: MockKind>(mut object: Guarded<K>) -> Guarded<K> {
+    if let Ok(object) = &mut object.0 {
+        object.spec.forget();
+    }
+    object
+}
+
+fn versioned(object: &impl Resource) -> (Key, u64) {
+    (Key::of(object), version(object.meta()).unwrap_or_default())
+}
+
+fn forget<K: MockKind>(context: &Context<K>, writer: &mut Writer<Guarded<K>>, object: Guarded<K>) {
+    context.memory.gone(&object);
+    context.queue.forget(&Key::of(&object));
+    writer.apply_watcher_event(&watcher::Event::Delete(object));
 }
 
 /// Queues all objects once an hour, one part per minute.
@@ -79,7 +146,12 @@ pub(crate) fn reconciles<K: MockKind>(
     context: Arc<Context<K>>,
     store: Store<Guarded<K>>,
 ) -> impl Stream<Item = impl Future<Output = ()>> {
-    let keys = stream::unfold(context.clone(), async |context| Some((context.queue.next().await, context)));
+    let keys = stream::unfold(context.clone(), async |context| {
+        let key = context.queue.next().await;
+        // A request now would only fail, and cost the object a longer backoff.
+        context.reach.until_back().await;
+        Some((key, context))
+    });
     keys.filter_map(move |key| {
         let object = store.get(&key.object_ref());
         if object.is_none() {
@@ -89,7 +161,15 @@ pub(crate) fn reconciles<K: MockKind>(
     })
 }
 
-fn watch_failed<K: MockKind>(context: &Context<K>, resource: &str, error: &watcher::Error) {
+fn watch_failed<K: MockKind>(context: &Context<K>, outage: &mut Outage, resource: &str, trouble: &Trouble) {
     context.metrics.count_error("watch");
-    tracing::warn!(server = context.server, error = whole(error), "cannot watch {resource}, retrying");
+    if outage.failed(Instant::now()) {
+        tracing::warn!(server = context.server, error = whole(trouble), "cannot watch {resource}, retrying");
+    }
+}
+
+fn watch_works(outage: &mut Outage, resource: &str) {
+    if let Some(Ended { lasted, failures }) = outage.ended(Instant::now()) {
+        tracing::info!(failures, "watching {resource} again after {:.1} s", lasted.as_secs_f64());
+    }
 }

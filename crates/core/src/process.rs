@@ -10,3 +10,4 @@ pub(crate) mod log;
 pub(crate) mod message;
 pub mod metrics;
 pub(crate) mod shutdown;
+pub(crate) mod unreachable;

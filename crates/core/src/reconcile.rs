@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use extension_contract::{OperationType, State, requested_at, unreadable_timestamp, update_time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::GetParams;
 use tokio::task::coop::consume_budget;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use crate::context::Context;
 use crate::decide::attempt::Scripting;
 use crate::decide::decide;
-use crate::decide::plan::{Plan, Reason, Report, Step};
+use crate::decide::plan::{Change, Finalizer, Plan, Reason, Report, Step};
 use crate::decide::view::{ClusterView, ObjectView, ShootFacts};
 use crate::error::{CONFLICTS, Error, RECONCILE_TIMEOUT, failed};
 use crate::invalid::Invalid;
@@ -24,9 +25,14 @@ use crate::send::{Sent, send};
 use crate::watch::decode::Guarded;
 use crate::watch::key::Key;
 use crate::write::compose::{self, Composed, compose, report_with_outcome};
+use crate::write::patch::{MetadataPatch, Request};
 
 /// A step that is due is retried a little later, so that the next decision does not find itself early.
 const AFTER_DUE: Duration = Duration::from_millis(50);
+
+/// Delay of the next reconcile of an object that a request has not found. The event of its deletion cancels it. Without
+/// such an event, something between here and the API server has answered.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Delay of the next reconcile if nothing changes. `None` means that none is needed.
 type Requeue = Option<Duration>;
@@ -36,14 +42,9 @@ pub async fn reconcile<K: MockKind>(object: Arc<Guarded<K>>, context: Arc<Contex
     // A reconcile without a request would not yield: at the start there are thousands of those.
     consume_budget().await;
     let requeue = match &object.0 {
-        Ok(object) => try_reconcile(object, &context, &key).await.unwrap_or_else(|error| {
-            let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
-            context.metrics.count_error(reason);
-            let pause = context.memory.failed(&key);
-            let (namespace, name, error) = (&key.namespace, &key.name, whole(&error));
-            tracing::warn!(namespace, name, error, "reconcile failed, retrying in {pause:?}");
-            Some(pause)
-        }),
+        Ok(object) => {
+            try_reconcile(object, &context, &key).await.unwrap_or_else(|error| Some(retry(&context, &key, &error)))
+        }
         Err(undecodable) => {
             context.metrics.count_error("undecodable");
             let Invalid { field, problem } = &undecodable.invalid;
@@ -53,12 +54,44 @@ pub async fn reconcile<K: MockKind>(object: Arc<Guarded<K>>, context: Arc<Contex
                 name,
                 field,
                 error = problem,
-                "the object cannot be decoded and is ignored: correct the field"
+                "the object cannot be decoded and is ignored until it is deleted: correct the field"
             );
-            None
+            release(&undecodable.metadata, &context, &key)
+                .await
+                .unwrap_or_else(|error| Some(retry(&context, &key, &error)))
         }
     };
     context.queue.done(&key, requeue);
+}
+
+/// Notes and logs that a reconcile failed. Returns the pause before the next one.
+fn retry<K: MockKind>(context: &Context<K>, key: &Key, error: &Error) -> Duration {
+    let reason = if matches!(error, Error::TimedOut) { "timeout" } else { "request" };
+    context.metrics.count_error(reason);
+    let pause = context.memory.failed(key, error.retry_after());
+    let Key { namespace, name } = key;
+    tracing::warn!(namespace, name, error = whole(error), "reconcile failed, retrying in {pause:?}");
+    pause
+}
+
+/// Lets go of a deleted object that cannot be decoded: deletion needs its metadata alone.
+async fn release<K: MockKind>(meta: &ObjectMeta, context: &Context<K>, key: &Key) -> Result<Requeue, Error> {
+    let is_ours = meta.finalizers.iter().flatten().any(|held| held == K::FINALIZER);
+    if meta.deletion_timestamp.is_none() || !is_ours || context.memory.is_stale(key, meta) {
+        return Ok(None);
+    }
+    let change = Change { drop_operation: false, finalizer: Finalizer::Remove, strip_timestamp: false };
+    let request = Request::Metadata(MetadataPatch::new(meta, change, K::FINALIZER));
+    let sent = timeout(RECONCILE_TIMEOUT, send(context, key, meta, &[request])).await;
+    match sent.unwrap_or(Err(Error::TimedOut))? {
+        Sent::Done => {
+            context.memory.succeeded(key);
+            tracing::info!(namespace = key.namespace, name = key.name, "Delete Succeeded");
+            Ok(None)
+        }
+        Sent::Gone => Ok(Some(LOOK_AGAIN)),
+        Sent::Refused(refusal) => Err(refusal.into_error()),
+    }
 }
 
 async fn try_reconcile<K: MockKind>(object: &Object<K>, context: &Context<K>, key: &Key) -> Result<Requeue, Error> {
@@ -112,14 +145,15 @@ impl<K: MockKind> Reconcile<'_, K> {
                 Step::Write(plan) => plan,
             };
             match self.write(object, facts.as_ref(), &plan).await? {
-                Sent::Done | Sent::Gone => return Ok(None),
+                Sent::Done => return Ok(None),
+                Sent::Gone => return Ok(Some(LOOK_AGAIN)),
                 Sent::Refused(refusal) => match self.read().await? {
                     // The object has not changed: the API server, or one of its webhooks, does not accept this write.
                     Some(object) if object.metadata.resource_version == refusal.version => {
                         return Err(refusal.into_error());
                     }
                     Some(object) => fresh = Some(object),
-                    None => return Ok(None),
+                    None => return Ok(Some(LOOK_AGAIN)),
                 },
             }
         }
@@ -161,7 +195,7 @@ impl<K: MockKind> Reconcile<'_, K> {
             tracing::warn!(
                 namespace,
                 name,
-                timestamp,
+                value = timestamp,
                 "ignoring annotation gardener.cloud/timestamp: it is not an RFC 3339 time"
             );
         }
@@ -250,6 +284,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let request = failed("read", "object", request.map_err(kube::Error::BuildRequest))?;
         match self.context.client.request::<Object<K>>(request).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Ok(object) if Key::of(&object) != *self.key => Err(Error::OddAnswer { verb: "read", target: "object" }),
             read => failed("read", "object", read).map(Some),
         }
     }

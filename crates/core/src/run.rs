@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches};
 use futures::StreamExt;
 use kube::Api;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::reflector;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -17,16 +17,18 @@ use crate::kind::MockKind;
 use crate::pipeline::{follow_clusters, follow_objects, reconciles, resync};
 use crate::process::admin::{self, Ready};
 use crate::process::args::Args;
+use crate::process::client::Clients;
 use crate::process::heartbeat::Heartbeat;
 use crate::process::lease::{Election, Lost};
 use crate::process::metrics::Metrics;
-use crate::process::{client, log, shutdown};
+use crate::process::{log, shutdown};
 use crate::script::source::File;
 use crate::start_error::StartError;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
+use crate::watch::reach::Reach;
 
 /// How long reconciles in flight may take after SIGTERM. Kubernetes kills a Pod after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
@@ -69,8 +71,8 @@ fn start<K: MockKind>(name: &str, args: Args<K::Options>) -> Result<ExitCode, St
 async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<ExitCode, StartError> {
     const REPORT: &str = "report this";
     let script = args.script.as_deref().map(File::read).transpose()?;
-    let config = client::config(args.kubeconfig.as_deref()).await?;
-    let client = client::new(config.clone())?;
+    let clients = Clients::find(args.kubeconfig.as_deref()).await?;
+    let client = clients.client();
     let metrics = Metrics::new().map_err(StartError::because("cannot set up metrics", REPORT))?;
     let ready = Ready::default();
     if let Some(address) = args.admin_address {
@@ -81,10 +83,10 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
     }
     let stop = shutdown::on_signal().map_err(StartError::because("cannot wait for signals", REPORT))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
-    let server = client::address(&config);
+    let server = clients.address();
     tracing::info!(kind = K::KIND.name, ?types, namespace = args.namespace, server, "serving");
     // Separate connections: a renewal must not spend its few seconds on connections that other requests found dead.
-    let leases = client::new(config)?;
+    let leases = clients.client();
     let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone())).transpose();
     let election = election.map_err(StartError::because("cannot take part in leader election", REPORT))?;
     let interval = args.heartbeat_renew_interval_seconds;
@@ -100,6 +102,7 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         script,
         clusters: Clusters::default(),
         memory: Memory::default(),
+        reach: Reach::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     });
@@ -138,15 +141,9 @@ async fn run<K: MockKind>(
         Some(namespace) if K::KIND.namespaced => Api::namespaced_with(context.client.clone(), namespace, &()),
         _ => Api::all_with(context.client.clone(), &()),
     };
-    // Small pages: an object may contain all files of a machine, and a page has to fit into memory.
-    let events = watcher(api, watcher::Config::default().page_size(100)).default_backoff().modify(|object| {
-        if let Ok(object) = &mut object.0 {
-            object.spec.forget();
-        }
-    });
     let listed = store.clone();
     // Both watches are followed from the start, also while this process stands by.
-    tokio::spawn(follow_objects(context.clone(), reflector::reflector(writer, events), store.clone()));
+    tokio::spawn(follow_objects(context.clone(), api, writer));
     if K::WATCHES_CLUSTERS {
         tokio::spawn(follow_clusters(context.clone(), namespace));
     }

@@ -99,6 +99,12 @@ async fn patch<K: MockKind>(
     let mut request = failed("patch", target, request.map_err(kube::Error::BuildRequest))?;
     request.headers_mut().insert(http::header::ACCEPT, METADATA_ONLY);
     match context.client.request::<Kept>(request).await {
+        Ok(object)
+            if object.metadata.name.as_ref() != Some(&key.name) || object.metadata.namespace != key.namespace =>
+        {
+            context.metrics.count_write(target, "failed");
+            Err(Error::OddAnswer { verb: "patch", target })
+        }
         Ok(object) => {
             context.metrics.count_write(target, "ok");
             Ok(Answer::Done(Box::new(object.metadata)))
@@ -124,7 +130,11 @@ async fn apply<K: MockKind>(context: &Context<K>, secret: &Secret) -> Result<(),
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let applied = api.patch(name, &PatchParams::apply(&context.name).force(), &Patch::Apply(secret)).await;
     context.metrics.count_write("secret", if applied.is_ok() { "ok" } else { "failed" });
-    failed("apply", "Secret", applied).map(drop)
+    let applied = failed("apply", "Secret", applied)?;
+    if applied.metadata.name != secret.metadata.name || applied.metadata.namespace != secret.metadata.namespace {
+        return Err(Error::OddAnswer { verb: "apply", target: "Secret" });
+    }
+    Ok(())
 }
 
 fn params<K: MockKind>(context: &Context<K>) -> PatchParams {

@@ -1,5 +1,6 @@
 //! Why a controller does not start.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 /// Why a controller does not start: one line, printed at exit.
@@ -8,13 +9,16 @@ use std::fmt::Display;
 pub struct StartError {
     attempt: String,
     cause: String,
-    remedy: &'static str,
+    remedy: Cow<'static, str>,
 }
 
 impl StartError {
     /// What was attempted and what the user can do. The returned function adds the cause, for `map_err`.
-    pub fn because<E: Display>(attempt: impl Into<String>, remedy: &'static str) -> impl FnOnce(E) -> Self {
-        let attempt = attempt.into();
+    pub fn because<E: Display>(
+        attempt: impl Into<String>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> impl FnOnce(E) -> Self {
+        let (attempt, remedy) = (attempt.into(), remedy.into());
         move |cause| Self { attempt, cause: cause.to_string(), remedy }
     }
 }

@@ -2,20 +2,14 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+pub use gardener_testbed::workspace::root;
 use serde_json::Value;
 
 use crate::kinds::Package;
-
-/// The root of the workspace.
-#[must_use]
-pub fn root() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.ancestors().nth(2).unwrap_or(package)
-}
 
 /// A command that runs cargo in the root of the workspace: the cargo that started this program, if one did.
 #[must_use]
@@ -43,9 +37,9 @@ pub fn command() -> Command {
 /// cargo builds it together with the controllers: then both share one set of features of each dependency, and no
 /// dependency is compiled twice.
 pub fn build(packages: &[Package], release: bool, caller: &str) -> Result<Vec<(Package, PathBuf)>> {
-    let mut arguments = Vec::from_iter(release.then_some("--release"));
+    let mut arguments = Vec::from_iter(release.then_some("--release".to_owned()));
     if release != cfg!(debug_assertions) {
-        arguments.extend(["--package", caller]);
+        arguments.extend(["--package", caller].map(str::to_owned));
     }
     build_with(packages, &arguments, &[])
 }
@@ -53,7 +47,7 @@ pub fn build(packages: &[Package], release: bool, caller: &str) -> Result<Vec<(P
 /// Builds controllers as [`build`] does, with these arguments and environment variables for cargo.
 pub fn build_with(
     packages: &[Package],
-    arguments: &[&str],
+    arguments: &[String],
     variables: &[(String, String)],
 ) -> Result<Vec<(Package, PathBuf)>> {
     let mut command = command();
@@ -85,11 +79,44 @@ pub fn build_with(
 
 /// The packages of the workspace, as `cargo metadata` describes them.
 pub fn packages() -> Result<Vec<Value>> {
-    let mut command = command();
-    command.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
-    let output = command.output().context("cannot start cargo")?;
+    Ok(metadata(command())?.get("packages").and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+/// The folder of everything that is built: `target` in the workspace, unless a variable or a configuration file of
+/// cargo names another. It may not exist yet.
+pub fn target() -> Result<PathBuf> {
+    target_of(command())
+}
+
+fn target_of(cargo: Command) -> Result<PathBuf> {
+    let metadata = metadata(cargo)?;
+    let folder = metadata.get("target_directory").and_then(Value::as_str);
+    folder.map(PathBuf::from).context("the output of cargo metadata has no target_directory")
+}
+
+/// The folder of cargo's downloads.
+#[must_use]
+pub fn home() -> PathBuf {
+    let usual = || env::home_dir().unwrap_or_default().join(".cargo");
+    env::var_os("CARGO_HOME").map_or_else(usual, PathBuf::from)
+}
+
+/// What `cargo metadata` says of the workspace, without its dependencies.
+fn metadata(mut cargo: Command) -> Result<Value> {
+    cargo.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start cargo")?;
     ensure!(output.status.success(), "cargo metadata failed: see the errors above");
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("cannot parse the output of cargo metadata")?;
-    Ok(metadata.get("packages").and_then(Value::as_array).cloned().unwrap_or_default())
+    serde_json::from_slice(&output.stdout).context("cannot parse the output of cargo metadata")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_folder_may_be_anywhere() {
+        let mut cargo = command();
+        cargo.env("CARGO_TARGET_DIR", "/elsewhere/built");
+        assert_eq!(target_of(cargo).unwrap(), PathBuf::from("/elsewhere/built"));
+    }
 }

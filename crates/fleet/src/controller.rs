@@ -14,7 +14,7 @@ use crate::kinds::Package;
 use crate::log;
 
 /// Pause between two looks at the log: the greatest error of [`StartTimes`].
-const PAUSE: Duration = Duration::from_millis(2);
+const PRECISION: Duration = Duration::from_millis(2);
 
 /// How long a controller took to start, since its process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Controller {
         let started = self.started;
         let mut times = Times::default();
         let both = |line: &str| times.note(line, started.elapsed());
-        self.process.until_logged(limit, PAUSE, "that it is ready", both).await.map_err(readable)
+        self.process.until_logged(limit, PRECISION, "that it is ready", both).await.map_err(readable)
     }
 
     /// Returns when the controller has ended.

@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 3;
 const STARTING: Duration = Duration::from_secs(30);
 
 /// Pause before a controller is started again that ended by itself.
-const PAUSE: Duration = Duration::from_millis(200);
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
 /// Controllers on a test bed that are started again when they end.
 pub struct KeptAlive<'a> {
@@ -104,7 +104,7 @@ impl<'a> KeptAlive<'a> {
             let _ = notes.send(format!("{name} ended ({status}): started again"));
             if status.code().is_some() {
                 // No signal ended it: it gave up, and a moment later the reason may be gone.
-                sleep(PAUSE).await;
+                sleep(RESTART_PAUSE).await;
             }
         }
     }

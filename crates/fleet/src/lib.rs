@@ -2,12 +2,12 @@
 
 pub mod cargo;
 pub mod controller;
-mod fleet;
 mod kept_alive;
 pub mod kinds;
 pub mod log;
+mod measured;
 pub mod signals;
 
 pub use controller::{Controller, StartTimes};
-pub use fleet::{Fleet, Processes};
 pub use kept_alive::KeptAlive;
+pub use measured::{Fleet, Processes};

@@ -8,13 +8,13 @@
 )]
 
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::time::Duration;
 
 use extension_contract::{GROUP, OPERATION_ANNOTATION, VERSION, kinds, whole_seconds};
 use futures::StreamExt;
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::workspace::root;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -63,7 +63,7 @@ fn api(client: &Client, kind: &str, namespace: Option<&str>) -> Api<DynamicObjec
 }
 
 fn plan(file: &str) -> ShootPlan {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example").join(file);
+    let file = root().join("example").join(file);
     Landscape::example(&file).unwrap_or_else(|error| panic!("{error}")).plan(None)
 }
 

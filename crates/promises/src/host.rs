@@ -57,6 +57,11 @@ impl Host {
         Ok([arguments, &["--kubeconfig", self.kubeconfig_path()?]].concat())
     }
 
+    /// Whether controllers run in an image, which holds nothing but the controller.
+    pub(crate) const fn is_image(&self) -> bool {
+        matches!(self.place, Place::Installed(_))
+    }
+
     /// The path of that kubeconfig.
     pub(crate) fn kubeconfig_path(&self) -> Result<&str, Failed> {
         Ok(self.kubeconfig.to_str().ok_or("the test bed's folder is not UTF-8")?)

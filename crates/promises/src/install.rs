@@ -10,6 +10,7 @@ use gardener_testbed::assets;
 use gardener_testbed::bed::TestBed;
 use gardener_testbed::container::{ContainerOptions, Image, Mount};
 use gardener_testbed::manifests;
+use gardener_testbed::workspace::root;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -28,11 +29,6 @@ use crate::host::{Host, Installed, Place};
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long the token is valid, in seconds. No suite takes longer.
 const TOKEN_EXPIRES: i64 = 3600;
-
-/// The workspace.
-pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 /// Installs the kind's registration as gardenlet does, and unpacks its image from the folder `images`.
 ///

@@ -2,6 +2,7 @@
 
 use crate::promise::Promise;
 
+mod access;
 pub(crate) mod assisted;
 mod attempts;
 mod costs;
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Promise> {
         leases::PROMISES,
         requests::PROMISES,
         processes::PROMISES,
+        access::PROMISES,
         attempts::PROMISES,
         scripts::PROMISES,
         faults::PROMISES,

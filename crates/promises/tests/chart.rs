@@ -8,7 +8,7 @@
 )]
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -18,6 +18,7 @@ use gardener_testbed::admission;
 use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::manifests::{self, Mode};
+use gardener_testbed::workspace::root;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -25,7 +26,7 @@ use mock_core::deploy::rbac;
 use mock_core::kind::NoOptions;
 use mock_core::process::args::Args;
 use mock_core::process::lease;
-use mock_gardenlet::installation::{gardener, template};
+use mock_gardenlet::installation::{Installation, gardener, template};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "extension-mock";
@@ -36,10 +37,6 @@ static HELM: LazyLock<PathBuf> = LazyLock::new(|| assets::helm(&progress).unwrap
 
 fn progress(step: &str) {
     let _ = writeln!(io::stderr(), "{step}");
-}
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 fn chart() -> PathBuf {
@@ -138,6 +135,17 @@ fn unusual_values() -> Vec<(&'static str, Value)> {
         ("a digest", json!({ "image": { "tag": format!("1.0@sha256:{}", "0".repeat(64)) } })),
         ("types that are no text in YAML", json!({ "types": unusual_types() })),
         ("numbers for quantities", json!({ "resources": { "requests": { "cpu": 1, "memory": 134_217_728 } } })),
+        (
+            "mixed and tainted nodes",
+            json!({
+                "nodeSelector": { "kubernetes.io/arch": "amd64", "example.org/yes": "true" },
+                "tolerations": [{ "key": "control-plane-only", "operator": "Exists" }, { "operator": "Exists" }],
+                "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "a", "operator": "In", "values": ["1"] }] }],
+                } } },
+            }),
+        ),
+        ("no scheduling", json!({ "nodeSelector": null, "tolerations": null, "affinity": null })),
         ("another liveness probe", json!({ "livenessProbe": { "initialDelaySeconds": 30, "timeoutSeconds": 5 } })),
     ]
 }
@@ -231,6 +239,47 @@ fn script_is_mounted_unchanged_where_the_flag_points() {
 }
 
 #[test]
+fn pods_are_scheduled_as_the_values_say() {
+    let values = json!({
+        "nodeSelector": { "kubernetes.io/arch": "amd64" },
+        "tolerations": [{ "key": "control-plane-only", "operator": "Exists" }],
+        "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } },
+    });
+    let (given, default) = (render("network", &values).unwrap(), render("network", &json!({})).unwrap());
+    for (field, value) in values.as_object().unwrap() {
+        assert_eq!(&pod(&given)["spec"][field], value);
+        assert_eq!(pod(&default)["spec"][field], Value::Null, "{field}");
+    }
+}
+
+/// A controller's installation does not depend on the files of other kinds.
+#[test]
+fn registration_of_every_kind_holds_what_its_chart_needs() {
+    for kind in kinds() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = root().join(format!("deploy/controllerregistrations/mock-{kind}.yaml"));
+        let installation = Installation::render(&file, &seed(), &HELM, folder.path()).unwrap();
+        let rendered = render(&kind, &json!({ "admissionPolicy": { "enabled": true } })).unwrap();
+        let rules = |objects: &[Value]| object(objects, "ClusterRole").unwrap()["rules"].clone();
+        assert_eq!(rules(&installation.objects), rules(&rendered), "{kind}");
+
+        let chart = folder.path().join(format!("{}.tgz", installation.namespace));
+        let mut helm = Command::new(&*HELM);
+        helm.args(["template", "mock", "--kube-version", KUBERNETES, "--set", &format!("kind={kind}")]);
+        let packed = template(helm.args(["--set", "admissionPolicy.enabled=true"]).arg(&chart)).unwrap();
+        let packed = manifests::parse(&packed, "the rendered chart").unwrap();
+        assert_eq!(object(&packed, POLICY).unwrap()["spec"], object(&rendered, POLICY).unwrap()["spec"], "{kind}");
+
+        for other in kinds().iter().filter(|other| **other != kind) {
+            let mut helm = Command::new(&*HELM);
+            let refused = template(helm.args(["template", "mock", "--set", &format!("kind={other}")]).arg(&chart));
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(&format!("has no controller: set it to one of {kind}")), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn several_replicas_have_a_leader_and_a_budget_unless_switched_off() {
     for (values, elects, budget) in [
         (json!({}), false, false),
@@ -265,6 +314,9 @@ fn invalid_values_are_refused_by_name() {
         (json!({ "image": { "tag": "a b" } }), "/image/tag"),
         (json!({ "image": { "name": "x" } }), "/image"),
         (json!({ "adminPort": 80 }), "/adminPort"),
+        (json!({ "nodeSelector": { "a": true } }), "/nodeSelector/a"),
+        (json!({ "tolerations": {} }), "/tolerations"),
+        (json!({ "affinity": [] }), "/affinity"),
         (json!({ "livenessProbe": { "httpGet": {} } }), "/livenessProbe"),
         (json!({ "heartbeat": { "renewIntervalSeconds": 0 } }), "/heartbeat/renewIntervalSeconds"),
         (json!({ "heartbeat": { "renewIntervalSeconds": 241 } }), "/heartbeat/renewIntervalSeconds"),

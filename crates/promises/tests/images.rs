@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let trials = [
         trial("image_is_an_oci_archive", &skopeo, image_is_an_oci_archive),
         trial("image_is_a_docker_archive", &skopeo, image_is_a_docker_archive),
-        trial("chart_is_an_oci_archive", &skopeo, chart_is_an_oci_archive),
+        trial("every_chart_is_an_oci_archive", &skopeo, every_chart_is_an_oci_archive),
         trial("image_prints_its_version", &runc, image_prints_its_version),
         trial("container_has_no_privileges", &runc, container_has_no_privileges),
         trial("container_ends_on_sigterm", &runc, container_ends_on_sigterm),
@@ -127,11 +127,13 @@ fn image_is_a_docker_archive(files: &[PathBuf]) {
     }
 }
 
-fn chart_is_an_oci_archive(files: &[PathBuf]) {
-    let chart = files.iter().find(|file| is_chart(file)).unwrap();
-    let manifest = skopeo(&["inspect", "--raw"], &format!("oci-archive:{}", chart.display()));
-    assert_eq!(manifest["config"]["mediaType"], "application/vnd.cncf.helm.config.v1+json");
-    assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.cncf.helm.chart.content.v1.tar+gzip");
+fn every_chart_is_an_oci_archive(files: &[PathBuf]) {
+    for (_, name) in controllers(files) {
+        let chart = files.iter().find(|file| file.ends_with(format!("{name}-chart.tar"))).unwrap();
+        let manifest = skopeo(&["inspect", "--raw"], &format!("oci-archive:{}", chart.display()));
+        assert_eq!(manifest["config"]["mediaType"], "application/vnd.cncf.helm.config.v1+json");
+        assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.cncf.helm.chart.content.v1.tar+gzip");
+    }
 }
 
 fn image_prints_its_version(files: &[PathBuf]) {

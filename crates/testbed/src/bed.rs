@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::access::Access;
 use self::control_plane::ControlPlane;
+pub(crate) use self::control_plane::ETCD_SOCKET;
 pub use self::options::{ADMIN, Options, TESTBED};
 use crate::assets::Assets;
 use crate::audit::Audit;
@@ -117,11 +118,6 @@ impl TestBed {
     #[must_use]
     pub fn kube_apiserver_id(&self) -> Option<u32> {
         self.control_plane.kube_apiserver_id()
-    }
-
-    /// The address of etcd.
-    pub(crate) fn etcd(&self) -> String {
-        control_plane::etcd_socket(self.dir())
     }
 
     /// Spawns another server, which ends with the test bed.

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Config};
 use tokio::process::Command;
 
-use crate::bed::{TESTBED, TestBed};
+use crate::bed::{ETCD_SOCKET, TESTBED, TestBed};
 use crate::certificate::Certificate;
 use crate::error::BedError;
 use crate::server::{Server, on_a_free_port};
@@ -57,7 +57,7 @@ impl GardenerApiserver {
             .kill_on_drop(true)
             .arg("--bind-address=127.0.0.1")
             .arg(format!("--secure-port={port}"))
-            .arg(format!("--etcd-servers={}", bed.etcd()))
+            .arg(format!("--etcd-servers={ETCD_SOCKET}"))
             .arg(format!("--tls-cert-file={}", certificate.file.display()))
             .arg(format!("--tls-private-key-file={}", certificate.private_key_file.display()))
             .arg(format!("--kubeconfig={}", kubeconfig.display()))

@@ -1,7 +1,5 @@
 //! The one way to send an HTTP request to a program on this machine: GET without TLS.
 
-use std::error::Error;
-use std::iter::successors;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +8,8 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
+
+use crate::causes;
 
 /// How long the whole answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -46,12 +46,6 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(StatusCode, String)
     };
     let limited = timeout(LIMIT, answer).await;
     limited.map_err(|_| failed(format!("no complete answer within {} s", LIMIT.as_secs())))?
-}
-
-/// The error and its causes: hyper's error does not contain them.
-fn causes(error: &dyn Error) -> String {
-    let causes = successors(Some(error), |error: &&dyn Error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod assets;
 pub mod audit;
 pub mod bed;
+mod causes;
 mod certificate;
 pub mod container;
 mod error;
@@ -19,3 +20,6 @@ pub mod port;
 pub mod process;
 mod server;
 pub mod supervisor;
+pub mod workspace;
+
+pub use causes::causes;

@@ -34,6 +34,12 @@ pub enum ManifestsError {
         /// The position, and what is wrong there.
         reason: String,
     },
+    /// A file that may have one document has several.
+    #[error("{} has several YAML documents: leave one", .file.display())]
+    Several {
+        /// The file.
+        file: PathBuf,
+    },
     /// A document is not a Kubernetes object.
     #[error("a manifest needs apiVersion, kind and metadata.name: {0}")]
     NoObject(serde_json::Error),
@@ -63,6 +69,13 @@ pub fn read(file: &Path) -> Result<Vec<Value>, ManifestsError> {
     let text =
         fs::read_to_string(file).map_err(|source| ManifestsError::Unreadable { file: file.to_owned(), source })?;
     parse(&text, &file.display().to_string())
+}
+
+/// Reads a file of one document, such as the values of a chart. Returns `null` if it is empty.
+pub fn read_one(file: &Path) -> Result<Value, ManifestsError> {
+    let mut documents = read(file)?;
+    let document = documents.pop().unwrap_or_default();
+    if documents.is_empty() { Ok(document) } else { Err(ManifestsError::Several { file: file.to_owned() }) }
 }
 
 /// Parses the objects in a text, in their order. Skips empty documents. `origin` names the text in errors.
@@ -142,4 +155,24 @@ fn refused(doing: &'static str, object: &DynamicObject) -> impl FnOnce(kube::Err
     let kind = object.types.as_ref().map_or("", |types| &types.kind);
     let object = format!("{kind} {}", object.name_any());
     move |source| ManifestsError::Refused { doing, object, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn file_of_one_document_may_be_empty_and_not_hold_several() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            read_one(file.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("a: 1\n"), Ok(json!({ "a": 1 })));
+        assert_eq!(read("# nothing\n"), Ok(Value::Null));
+        assert!(read("a: 1\n---\na: 2\n").unwrap_err().ends_with("has several YAML documents: leave one"));
+        assert!(read("a: [").unwrap_err().contains("is not valid YAML"));
+    }
 }

@@ -42,7 +42,9 @@ impl Supervisor {
     ///
     /// Requires a Tokio runtime, as [`Command::spawn`] does.
     pub fn start() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gardener-testbed-").tempdir()?;
+        // TMPDIR may be relative. The children run in other folders.
+        let parent = std::path::absolute(std::env::temp_dir())?;
+        let folder = tempfile::Builder::new().prefix("gardener-testbed-").tempdir_in(parent)?;
         let leader = helper("cat").spawn()?;
         let group = leader.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
         let guard = helper("sh").args(["-c", GUARD, "guard"]).arg(group.to_string()).arg(folder.path()).spawn()?;

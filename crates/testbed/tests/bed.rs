@@ -272,3 +272,34 @@ fn processes(folder: &Path) -> Vec<String> {
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().filter(|line| line.contains(folder)).map(str::to_owned).collect()
 }
+
+/// Starts a bed in the environment that the parent test made.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a part of a_bed_starts_in_a_long_folder_behind_a_proxy_and_with_relative_paths"]
+async fn bed_in_an_odd_environment() {
+    if std::env::var_os(ODD).is_some() {
+        let bed = start_bed().await;
+        create_namespace(bed.client(), "a").await;
+        bed.stop().await.unwrap();
+    }
+}
+
+const ODD: &str = "MOCK_TESTBED_ODD";
+
+#[test]
+fn a_bed_starts_in_a_long_folder_behind_a_proxy_and_with_relative_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "a".repeat(120);
+    std::fs::create_dir(folder.path().join(&long)).unwrap();
+    for server in [&ASSETS.etcd, &ASSETS.kube_apiserver] {
+        std::os::unix::fs::symlink(server, folder.path().join(server.file_name().unwrap())).unwrap();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "bed_in_an_odd_environment", "--ignored"])
+        .env(ODD, "")
+        .current_dir(folder.path())
+        .envs([("TMPDIR", long.as_str()), ("KUBEBUILDER_ASSETS", "."), ("https_proxy", "http://127.0.0.1:9")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

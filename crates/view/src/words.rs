@@ -1,7 +1,5 @@
-//! Durations, percentiles and errors as people read them.
+//! Durations and percentiles as people read them.
 
-use std::error::Error;
-use std::iter::successors;
 use std::time::Duration;
 
 /// The smallest of the sorted values that at least `percent` of all values do not exceed (nearest rank). Returns `None`
@@ -24,20 +22,6 @@ pub fn duration(duration: Duration) -> String {
             format!("{} min {} s", seconds / 60, seconds % 60)
         }
     }
-}
-
-/// Formats an error and its causes on one line. A cause that an earlier one already contains is left out: most errors
-/// of the test bed contain their cause.
-#[must_use]
-pub fn causes(error: &dyn Error) -> String {
-    let mut text = String::new();
-    for cause in successors(Some(error), |error: &&dyn Error| (*error).source()).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            let colon = if text.is_empty() { "" } else { ": " };
-            text = text + colon + &cause;
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -67,11 +51,5 @@ mod tests {
             [420, 9_960, 12_400, 999_600, 2_149_000, 59_970_000, 60_400_000, 125_400_000].map(Duration::from_micros);
         let expected = ["0.4 ms", "10 ms", "12 ms", "1.0 s", "2.1 s", "1 min 0 s", "1 min 0 s", "2 min 5 s"];
         assert_eq!(read.map(duration), expected);
-    }
-
-    #[test]
-    fn cause_that_is_contained_in_an_earlier_one_is_left_out() {
-        let error = anyhow::anyhow!("no room").context("cannot write: no room").context("cannot start");
-        assert_eq!(causes(error.as_ref()), "cannot start: cannot write: no room");
     }
 }

@@ -13,8 +13,14 @@ const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 /// Media type of the packed chart: Helm's `registry.ChartLayerMediaType`.
 const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-/// Puts a chart that is packed for Helm into an OCI archive.
-pub(crate) fn pack(reference: Reference, metadata: &Metadata, labels: Labels, chart: Vec<u8>) -> Result<Packed> {
+/// Puts the chart of a program, packed for Helm, into an OCI archive.
+pub(crate) fn pack(
+    reference: Reference,
+    program: &str,
+    metadata: &Metadata,
+    labels: Labels,
+    chart: Vec<u8>,
+) -> Result<Packed> {
     let mut layout = Layout::default();
     let config = layout.add_json(CONFIG.into(), metadata)?;
     let chart = layout.add(CHART.into(), chart)?;
@@ -28,6 +34,6 @@ pub(crate) fn pack(reference: Reference, metadata: &Metadata, labels: Labels, ch
         .build()?;
     let manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
     let tar = layout.tar(&manifest, &reference, None)?;
-    let file = format!("{}-chart.tar", metadata.name);
+    let file = format!("{program}-chart.tar");
     Ok(Packed { file, reference, digest: manifest.digest().to_string(), sizes, tar })
 }

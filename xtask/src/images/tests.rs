@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use mock_fleet::cargo;
+use gardener_testbed::manifests;
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,9 +27,8 @@ fn image(platforms: &[Platform]) -> Packed {
 }
 
 fn chart() -> Packed {
-    let folder = cargo::root().join("deploy/chart");
-    let (metadata, archive) = (chart::metadata(&folder).unwrap(), chart::package(&folder).unwrap());
-    helm::pack(reference(), &metadata, labels(), archive).unwrap()
+    let metadata = chart::metadata(&chart::folder()).unwrap();
+    helm::pack(reference(), "mock-x", &metadata, labels(), vec![1, 2, 3]).unwrap()
 }
 
 fn untar(tar: &[u8]) -> Files {
@@ -141,16 +140,15 @@ fn docker_finds_the_same_blobs() {
 #[test]
 fn chart_is_as_helm_pushes_it() {
     let packed = chart();
-    assert_eq!(packed.file, "gardener-mock-chart.tar");
+    assert_eq!(packed.file, "mock-x-chart.tar");
     let files = untar(&packed.tar);
     let manifest = described(&files, &root(&files, &packed));
     assert_eq!(manifest["config"]["mediaType"], "application/vnd.cncf.helm.config.v1+json");
     let config = described(&files, &manifest["config"]);
-    let written = std::fs::read_to_string(cargo::root().join("deploy/chart/Chart.yaml")).unwrap();
-    assert_eq!(config, serde_saphyr::from_str::<Value>(&written).unwrap());
+    assert_eq!(config, manifests::read_one(&chart::folder().join("Chart.yaml")).unwrap());
     let [layer] = manifest["layers"].as_array().unwrap().as_slice() else { panic!("{manifest}") };
     assert_eq!(layer["mediaType"], "application/vnd.cncf.helm.chart.content.v1.tar+gzip");
-    assert_eq!(blob(&files, layer), chart::package(&cargo::root().join("deploy/chart")).unwrap());
+    assert_eq!(blob(&files, layer), [1, 2, 3]);
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub(super) enum Policy {
 pub(super) enum Chart {
     /// The packed chart is part of the manifest.
     Raw(Vec<u8>),
-    /// The chart is in a registry, under this reference.
-    Oci(String),
+    /// The chart is in a registry.
+    Oci(OciRepository),
 }
 
 /// The installation of one controller.
@@ -73,10 +73,16 @@ struct Helm {
     values: Option<Value>,
 }
 
+/// A chart in a registry (`pkg/apis/core/v1/types_controllerdeployment.go`).
 #[derive(Clone, Serialize)]
-struct OciRepository {
+#[serde(rename_all = "camelCase")]
+pub(super) struct OciRepository {
     #[serde(rename = "ref")]
     reference: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_secret_ref: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle_secret_ref: Option<Reference>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +111,7 @@ struct RegisteredDeployment {
     deployment_refs: Vec<Reference>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Reference {
     name: String,
 }
@@ -129,16 +135,29 @@ struct ExtensionInstallation {
     values: Value,
 }
 
-/// The reference under which `images --push` pushes the chart.
-pub(super) fn chart_reference(registry: &str, tag: &str) -> String {
-    format!("{registry}/{}:{tag}", chart::REPOSITORY)
+impl OciRepository {
+    /// The chart of a kind, where `images --push` pushes it, with the Secrets that Gardener needs to pull it.
+    pub(super) fn of(
+        package: Package,
+        registry: &str,
+        tag: &str,
+        pull_secret: Option<&str>,
+        ca_bundle_secret: Option<&str>,
+    ) -> Self {
+        let secret = |name: Option<&str>| name.map(|name| Reference { name: name.to_owned() });
+        Self {
+            reference: format!("{registry}/{}:{tag}", chart::repository(package)),
+            pull_secret_ref: secret(pull_secret),
+            ca_bundle_secret_ref: secret(ca_bundle_secret),
+        }
+    }
 }
 
 /// Renders a ControllerDeployment and its ControllerRegistration.
 pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart: &Chart) -> Result<String> {
     let (raw_chart, oci_repository) = match chart {
         Chart::Raw(archive) => (Some(ByteString(archive.clone())), None),
-        Chart::Oci(reference) => (None, Some(OciRepository { reference: reference.clone() })),
+        Chart::Oci(repository) => (None, Some(repository.clone())),
     };
     let deployment = Manifest {
         api_version: "core.gardener.cloud/v1",
@@ -164,7 +183,7 @@ pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart:
 }
 
 /// Renders an Extension, from which gardener-operator makes both. gardener-operator takes charts from registries only.
-pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> Result<String> {
+pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &OciRepository) -> Result<String> {
     let extension = Manifest {
         api_version: "operator.gardener.cloud/v1alpha1",
         kind: "Extension",
@@ -176,11 +195,7 @@ pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &str) -> R
                 deployment: ExtensionDeployment {
                     extension: ExtensionInstallation {
                         policy: release.policy,
-                        helm: Helm {
-                            raw_chart: None,
-                            oci_repository: Some(OciRepository { reference: chart.to_owned() }),
-                            values: None,
-                        },
+                        helm: Helm { raw_chart: None, oci_repository: Some(chart.clone()), values: None },
                         values: release.values(Some(registry)),
                     },
                 },
@@ -226,6 +241,8 @@ impl Release<'_> {
 
 #[cfg(test)]
 mod tests {
+    use gardener_testbed::manifests;
+
     use super::*;
 
     fn release(values: &Map<String, Value>) -> Release<'_> {
@@ -234,7 +251,7 @@ mod tests {
     }
 
     fn documents(text: &str) -> Vec<Value> {
-        serde_saphyr::from_multiple(text).unwrap()
+        manifests::parse(text, "the rendered text").unwrap()
     }
 
     #[test]
@@ -275,20 +292,38 @@ mod tests {
     }
 
     #[test]
-    fn reference_of_a_chart_is_the_one_that_was_pushed() {
+    fn chart_in_a_registry_is_the_one_that_was_pushed_with_the_given_secrets() {
         let values = Map::new();
-        let reference = chart_reference("r.example/p", "1.2.3");
-        let text = registration(&release(&values), Some("r.example/p"), &Chart::Oci(reference)).unwrap();
-        let helm = documents(&text).remove(0).get("helm").cloned().unwrap();
-        assert_eq!(helm.pointer("/ociRepository/ref").unwrap(), "r.example/p/charts/gardener-mock:1.2.3");
-        assert!(helm.get("rawChart").is_none());
+        let release = release(&values);
+        for (pull_secret, ca_bundle_secret, expected) in [
+            (None, None, json!({ "ref": "r.example/p/charts/mock-network:1.2.3" })),
+            (
+                Some("pull"),
+                Some("ca"),
+                json!({
+                    "ref": "r.example/p/charts/mock-network:1.2.3",
+                    "pullSecretRef": { "name": "pull" },
+                    "caBundleSecretRef": { "name": "ca" },
+                }),
+            ),
+        ] {
+            let chart = OciRepository::of(release.package, "r.example/p", "1.2.3", pull_secret, ca_bundle_secret);
+            let extension = documents(&extension(&release, "r.example/p", &chart).unwrap()).remove(0);
+            let repository = extension.pointer("/spec/deployment/extension/helm/ociRepository");
+            assert_eq!(repository, Some(&expected));
+            let registration = registration(&release, Some("r.example/p"), &Chart::Oci(chart)).unwrap();
+            let helm = documents(&registration).remove(0).get("helm").cloned().unwrap();
+            assert_eq!(helm.get("ociRepository"), Some(&expected));
+            assert!(helm.get("rawChart").is_none());
+        }
     }
 
     #[test]
     fn extension_has_the_same_content_as_the_registration() {
         let values = Map::new();
         let registration = registration(&release(&values), Some("r"), &Chart::Raw(Vec::new())).unwrap();
-        let extension = documents(&extension(&release(&values), "r", "r/c:1").unwrap()).remove(0);
+        let chart = OciRepository::of(Package::find("network").unwrap(), "r", "1", None, None);
+        let extension = documents(&extension(&release(&values), "r", &chart).unwrap()).remove(0);
         let [deployment, registration] = documents(&registration).try_into().unwrap();
         let same = [
             (registration.pointer("/metadata/name"), extension.pointer("/metadata/name")),

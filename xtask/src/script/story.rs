@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use gardener_testbed::manifests;
 use mock_core::script::{SCRIPT_ANNOTATION, Script};
 use mock_fleet::cargo;
 use serde_json::Value;
@@ -53,10 +54,11 @@ impl Story {
     }
 }
 
-/// Parses a Shoot. Returns `None` if the text is something else.
+/// The Shoot among the manifests in a text. Returns `None` if the text is something else.
 fn shoot(text: &str) -> Option<Value> {
-    let object: Value = serde_saphyr::from_str(text).ok()?;
-    (object.get("kind").and_then(Value::as_str) == Some("Shoot")).then_some(object)
+    // A script that is not valid YAML is reported by its own reader.
+    let objects = manifests::parse(text, "the story").ok()?;
+    objects.into_iter().find(|object| object.get("kind").and_then(Value::as_str) == Some("Shoot"))
 }
 
 /// The script in a Shoot's annotation.

@@ -65,13 +65,13 @@ fn append(object: &mut Value, path: &str, more: Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use mock_fleet::cargo::root;
 
     use super::*;
 
     #[test]
     fn cluster_gets_the_requested_size_and_objects_do_not_change() {
-        let shoot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example/55-shoot.yaml");
+        let shoot = root().join("example/55-shoot.yaml");
         let landscape = Landscape::example(&shoot).unwrap();
         let padded = padded(&landscape, 100_000);
         let bytes = padded.plan(Some(0)).cluster().to_string().len();

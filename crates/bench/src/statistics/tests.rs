@@ -39,12 +39,17 @@ pub(crate) fn phase(name: &str, seconds: f64, latency: f64) -> PhaseFigures {
     }
 }
 
-pub(crate) fn contestant(name: &str, rounds: Vec<Vec<PhaseFigures>>) -> Contestant {
+pub(crate) fn contestant(name: &str, rounds: Vec<Vec<PhaseFigures>>) -> ContestantFigures {
     let round = |phases| Round { phases, ..Round::default() };
-    Contestant { name: name.to_owned(), command: None, rounds: rounds.into_iter().map(round).collect(), standing: None }
+    ContestantFigures {
+        name: name.to_owned(),
+        command: None,
+        rounds: rounds.into_iter().map(round).collect(),
+        standing: None,
+    }
 }
 
-pub(crate) fn report(contestants: Vec<Contestant>) -> Report {
+pub(crate) fn report(contestants: Vec<ContestantFigures>) -> Report {
     let load = LoadFigures { shoots: 1, objects: 4, rounds: 1, writers: 2, ..LoadFigures::default() };
     Report { load, contestants, ..Report::default() }
 }
@@ -150,7 +155,7 @@ fn figure_that_only_some_rounds_have_is_their_median() {
         ..Round::default()
     };
     let rounds = vec![round(Some(0.1), vec![3.0, 1.0, 2.0]), round(None, Vec::new()), round(Some(0.3), vec![4.0])];
-    let contestant = Contestant { rounds, ..Contestant::default() };
+    let contestant = ContestantFigures { rounds, ..ContestantFigures::default() };
     assert_eq!(contestant.median(|round| round.processes.get("mock-worker")?.ready_after), Some(0.2));
     assert_eq!(contestant.idle(), Some(Latency { p50: 3.0, p90: 3.5, p99: 3.5, max: 3.5 }));
     assert_eq!(contestant.processes(), BTreeSet::from(["mock-worker"]));

@@ -1,99 +1,215 @@
-//! The client of the API server.
+//! The clients of the API server.
+//!
+//! Two clients have their own connections, and share the credentials. These are read again before they end, and after
+//! the API server has refused them.
+
+mod access;
+mod identity;
+mod kubeconfig;
+mod plugin;
+mod proxy;
+mod retry_after;
+mod tls;
 
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_timeout::TimeoutConnector;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube::client::{ClientBuilder, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use tower::{BoxError, ServiceBuilder};
+use kube::Client;
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tower::util::BoxCloneService;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
+use self::access::{Access, Source};
+use self::retry_after::Answer;
+use crate::process::unreachable::{Unreachable, address};
 use crate::start_error::StartError;
 
-/// Address and credentials, from this kubeconfig or from where kubectl would look.
-pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<Config, StartError> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let attempt = format!("cannot use kubeconfig {}", path.display());
-            let remedy = "give --kubeconfig or KUBECONFIG a readable kubeconfig";
-            let kubeconfig = Kubeconfig::read_from(path).map_err(StartError::because(attempt.clone(), remedy))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .map_err(StartError::because(attempt, remedy))?
-        }
-        None => Config::infer()
-            .await
-            .map_err(StartError::because("cannot find an API server", "give --kubeconfig FILE or set KUBECONFIG"))?,
-    };
-    // A reconcile has a time limit and is retried with backoff. Retries of the client would hide both.
-    config.default_retry = false;
-    // Detects a peer that accepts a request and never answers. It is longer than a watch may be idle.
-    config.read_timeout = Some(Duration::from_secs(300));
-    Ok(config)
+/// Pause between two readings of the credentials.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Longest pause between two runs of a plugin that fails or whose credentials are refused.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Makes clients of one API server, with the same credentials. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    current: watch::Receiver<Arc<Reading>>,
+    refused: watch::Sender<u64>,
 }
 
-/// The API server's URL for people, without a password.
-pub(crate) fn address(config: &Config) -> String {
-    let url = config.cluster_url.to_string();
-    let Some((scheme, rest)) = url.split_once("://") else { return url };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}/{path}")
+/// One reading of the credentials.
+struct Reading {
+    /// Counts from 1.
+    generation: u64,
+    access: Access,
 }
 
-/// A client with its own connections.
-pub(crate) fn new(config: Config) -> Result<Client, StartError> {
-    // Do not print the proxy URL; it may contain a password.
-    if config.proxy_url.is_some() {
-        let attempt = format!("cannot connect to {} through a proxy", address(&config));
-        let remedy = "remove proxy-url from the kubeconfig, or add the API server to NO_PROXY";
-        return Err(StartError::because(attempt, remedy)("proxies are not supported"));
+impl Clients {
+    /// Finds the API server: in this kubeconfig, or where kubectl would look. Runs the plugin of the kubeconfig.
+    pub(crate) async fn find(kubeconfig: Option<&Path>) -> Result<Self, StartError> {
+        let mut source = Source { flag: kubeconfig.map(Path::to_owned), context: None };
+        let access = source.read().await?;
+        source.context.clone_from(&access.context);
+        let (sender, current) = watch::channel(Arc::new(Reading { generation: 1, access }));
+        let (refused, refusals) = watch::channel(0);
+        tokio::spawn(renew(source, sender, refusals));
+        Ok(Self { current, refused })
     }
-    build(config).map_err(StartError::because("cannot build a client", "check the certificates in the kubeconfig"))
+
+    /// The API server's URL for people, without a password.
+    pub(crate) fn address(&self) -> String {
+        address(&self.current.borrow().access.config.cluster_url)
+    }
+
+    /// A client with its own connections.
+    pub(crate) fn client(&self) -> Client {
+        let namespace = self.current.borrow().access.config.default_namespace.clone();
+        ClientBuilder::new(Link { clients: self.clone(), built: None }, namespace).build()
+    }
 }
 
-/// Builds the client as kube does, plus `TCP_NODELAY`: without it the first request of a connection waits 40 ms until
-/// the API server's machine acknowledges the end of the TLS handshake. To be removed once kube sets it
-/// (kube-rs/kube#2056).
-fn build(config: Config) -> kube::Result<Client> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_read_timeout(config.read_timeout);
-    connector.set_write_timeout(config.write_timeout);
+/// Reads the credentials again when their time is over, and after a refusal. Ends with the last client.
+async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals: watch::Receiver<u64>) {
+    let mut pause = PAUSE;
+    // The latest attempt, and the latest one that succeeded.
+    let (mut tried, mut read) = (Instant::now(), Instant::now());
+    let mut lifetime = sender.borrow().access.lifetime;
+    let mut told: Option<(String, Instant)> = None;
+    loop {
+        let Reading { generation, access } = &*sender.borrow().clone();
+        let server = address(&access.config.cluster_url);
+        let over = async {
+            match lifetime {
+                Some(lifetime) => sleep_until(read + lifetime).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_refused = tokio::select! {
+            Ok(_) = refusals.wait_for(|refused| refused >= generation) => true,
+            () = over => false,
+            () = sender.closed() => return,
+        };
+        if tried.elapsed() > LONGEST_PAUSE {
+            pause = PAUSE;
+        }
+        sleep_until(tried + pause).await;
+        tried = Instant::now();
+        let result = source.read().await;
+        let problem = match &result {
+            Ok(next) if next.config.cluster_url != access.config.cluster_url => {
+                "it names another server now; restart this controller to follow".to_owned()
+            }
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        // A plugin may ask a person, or the whole company's login server.
+        let is_in_vain = access.has_plugin && (is_refused || !problem.is_empty());
+        pause = if is_in_vain { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
+        // The same at most once a minute.
+        let is_news = told.as_ref().is_none_or(|(told, at)| *told != problem || at.elapsed() > LONGEST_PAUSE);
+        if is_news && !problem.is_empty() {
+            tracing::warn!(server, error = problem, "cannot use the kubeconfig again, keeping the old credentials");
+        } else if is_news && is_refused {
+            tracing::info!(
+                server,
+                "read the kubeconfig again: our credentials or the server's certificate were refused"
+            );
+        }
+        if !is_refused && problem.is_empty() {
+            told = None;
+        } else if is_news {
+            told = Some((problem.clone(), tried));
+        }
+        if let Ok(next) = result
+            && problem.is_empty()
+        {
+            (read, lifetime) = (Instant::now(), next.lifetime);
+            // The same credentials keep their connections.
+            if is_refused || !next.is(access) {
+                sender.send_replace(Arc::new(Reading { generation: generation + 1, access: next }));
+            }
+        }
+    }
+}
+
+type Stack = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
+
+/// The connections of one client. New credentials get new connections: a client certificate belongs to its connection.
+struct Link {
+    clients: Clients,
+    built: Option<(u64, Stack)>,
+}
+
+impl Link {
+    /// The service that sends requests with the current credentials.
+    fn stack(&mut self) -> Result<(u64, Stack), BoxError> {
+        let reading = self.clients.current.borrow().clone();
+        match &self.built {
+            Some((generation, stack)) if *generation == reading.generation => Ok((*generation, stack.clone())),
+            _ => {
+                let built = (reading.generation, stack(&reading.access)?);
+                self.built = Some(built.clone());
+                Ok(built)
+            }
+        }
+    }
+}
+
+impl Service<Request<Body>> for Link {
+    type Response = Response<Answer>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let stack = self.stack();
+        let refused = self.clients.refused.clone();
+        Box::pin(async move {
+            let (generation, stack) = stack?;
+            let answer = stack.oneshot(request).await;
+            let is_refused = match &answer {
+                Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
+                Err(error) => error.downcast_ref::<Unreachable>().is_some_and(|error| error.is_tls),
+            };
+            if is_refused {
+                refused.send_if_modified(|latest| {
+                    let is_new = generation > *latest;
+                    *latest = generation.max(*latest);
+                    is_new
+                });
+            }
+            answer.map(retry_after::in_status)
+        })
+    }
+}
+
+/// Builds the client as kube does, around our connector.
+fn stack(access: &Access) -> Result<Stack, BoxError> {
+    let Access { config, connector, proxy, .. } = access;
+    let (server, proxy) = (config.cluster_url.clone(), proxy.clone());
+    let explain = move |error: legacy::Error| {
+        if error.is_connect() {
+            Unreachable::new(&server, proxy.as_ref(), &error).into()
+        } else {
+            BoxError::from(error)
+        }
+    };
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(legacy::Client::builder(TokioExecutor::new()).build(connector));
-    Ok(ClientBuilder::new(service, config.default_namespace).build())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(url: &str) -> Config {
-        Config::new(url.parse().unwrap())
-    }
-
-    #[test]
-    fn messages_contain_no_password() {
-        assert_eq!(address(&config("https://admin:secret@[::1]:6443/a/b")), "https://[::1]:6443/a/b");
-        assert_eq!(address(&config("https://admin:secret@api.example")), "https://api.example/");
-        assert_eq!(address(&config("https://127.0.0.1:6443/")), "https://127.0.0.1:6443/");
-
-        let mut proxied = config("https://admin:secret@api.example");
-        proxied.proxy_url = Some("http://user:secret@proxy.example".parse().unwrap());
-        let Err(error) = new(proxied) else { panic!("a proxy is accepted") };
-        let problem = error.to_string();
-        assert!(problem.contains("https://api.example/") && !problem.contains("secret"), "{problem}");
-    }
+        .map_err(explain)
+        .service(legacy::Client::builder(TokioExecutor::new()).build(connector.clone()));
+    Ok(service.map_err(BoxError::from).boxed_clone())
 }

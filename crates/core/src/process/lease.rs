@@ -8,8 +8,10 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, PostParams, TypeMeta};
 use kube::{Api, Client};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::process::message::whole;
@@ -94,11 +96,45 @@ pub enum Lost {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The API server refused the request or is unavailable.
-    #[error(transparent)]
+    // Not transparent: the log shows what is known about the source.
+    #[error("{0}")]
     Request(#[from] kube::Error),
     /// The API server did not answer in time.
     #[error("no answer within {} s", REQUEST.as_secs())]
     TimedOut,
+}
+
+/// Reads a Lease's spec as far as it can be read. Also returns the names of the other fields.
+///
+/// Another program may have written it: a time that Go writes, such as one of the year 10000, must not keep all processes
+/// from leading. An unreadable holder is one, and an unreadable duration is ours.
+fn read(spec: &Value) -> (LeaseSpec, Vec<String>) {
+    let (mut readable, mut unreadable) = (Map::new(), Vec::new());
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        if LeaseSpec::deserialize(json!({ name: value })).is_ok() {
+            readable.insert(name.clone(), value.clone());
+        } else {
+            unreadable.push(name.clone());
+        }
+    }
+    let mut read = LeaseSpec::deserialize(Value::from(readable)).unwrap_or_default();
+    if unreadable.iter().any(|name| name == "holderIdentity") {
+        read.holder_identity = Some("a holder with an unreadable identity".to_owned());
+    }
+    if unreadable.iter().any(|name| name == "leaseDurationSeconds") {
+        read.lease_duration_seconds = Some(LEASE_DURATION);
+    }
+    (read, unreadable)
+}
+
+/// The Lease to write.
+fn written(metadata: ObjectMeta, spec: &LeaseSpec) -> DynamicObject {
+    let types = Some(TypeMeta::resource::<Lease>());
+    DynamicObject { types, metadata, data: json!({ "spec": spec }) }
+}
+
+fn spec_of(lease: &DynamicObject) -> Value {
+    lease.data.get("spec").cloned().unwrap_or_default()
 }
 
 /// Limits the time of a request.
@@ -119,12 +155,14 @@ enum Attempt {
 /// One process in the election.
 #[derive(Debug)]
 pub struct Election {
-    api: Api<Lease>,
+    api: Api<DynamicObject>,
     name: String,
     identity: String,
     metrics: Metrics,
     /// The Lease as read last, and since when it is unchanged.
-    seen: (Option<LeaseSpec>, Instant),
+    seen: (Option<Value>, Instant),
+    /// The fields of it that cannot be read.
+    unreadable: Vec<String>,
     /// Start of the latest attempt that succeeded.
     renewed: Instant,
     /// Whether the Lease may be ours, because a write was sent.
@@ -138,11 +176,13 @@ impl Election {
     pub fn new(client: Client, controller: &str, metrics: Metrics) -> std::io::Result<Self> {
         let host = hostname::get()?;
         Ok(Self {
-            api: Api::default_namespaced(client),
+            // Its fields are not decoded.
+            api: Api::default_namespaced_with(client, &ApiResource::erase::<Lease>(&())),
             name: name(controller),
             identity: format!("{}_{:016x}", host.to_string_lossy(), getrandom::u64()?),
             metrics,
             seen: (None, Instant::now()),
+            unreadable: Vec::new(),
             renewed: Instant::now(),
             wrote: false,
         })
@@ -201,20 +241,20 @@ impl Election {
 
     async fn try_release(&self) -> Result<(), LeaseError> {
         loop {
-            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
-            let spec = lease.spec.take().unwrap_or_default();
+            let Some(lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+            let (spec, _) = read(&spec_of(&lease));
             if spec.holder_identity.as_ref() != Some(&self.identity) {
                 return Ok(());
             }
             let now = Some(MicroTime(Timestamp::now()));
-            lease.spec = Some(LeaseSpec {
+            let spec = LeaseSpec {
                 holder_identity: Some(String::new()),
                 lease_duration_seconds: Some(1),
                 acquire_time: now.clone(),
                 renew_time: now,
                 ..spec
-            });
-            match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+            };
+            match self.api.replace(&self.name, &PostParams::default(), &written(lease.metadata, &spec)).await {
                 // A renewal that timed out may have arrived nevertheless.
                 Err(kube::Error::Api(status)) if status.is_conflict() => {}
                 released => {
@@ -250,23 +290,28 @@ impl Election {
     async fn try_attempt(&mut self) -> Result<Attempt, LeaseError> {
         let lease = bounded(self.api.get_opt(&self.name)).await?;
         let metadata = lease.as_ref().map(|lease| lease.metadata.clone());
-        let spec = lease.map(|lease| lease.spec.unwrap_or_default());
+        let spec = lease.as_ref().map(spec_of);
         if self.seen.0 != spec {
             self.seen = (spec, Instant::now());
         }
-        let (spec, since) = &self.seen;
+        let read = self.seen.0.as_ref().map(read);
+        let (spec, unreadable) = read.map_or_else(Default::default, |(spec, unreadable)| (Some(spec), unreadable));
+        if unreadable != self.unreadable && !unreadable.is_empty() {
+            tracing::warn!(lease = self.name, unreadable = unreadable.join(", "), "ignoring fields of the Lease");
+        }
+        self.unreadable = unreadable;
         let params = PostParams::default();
-        match next(&self.identity, spec.as_ref(), since.elapsed(), Timestamp::now()) {
+        match next(&self.identity, spec.as_ref(), self.seen.1.elapsed(), Timestamp::now()) {
             LeaseAction::Held { holder, pause } => return Ok(Attempt::Held { holder, pause }),
             LeaseAction::Create(spec) => {
                 self.wrote = true;
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                bounded(self.api.create(&params, &Lease { metadata, spec: Some(spec) })).await?;
+                bounded(self.api.create(&params, &written(metadata, &spec))).await?;
             }
             LeaseAction::Update(spec) => {
                 self.wrote = true;
                 // The version makes the API server refuse the write if another process was faster.
-                let lease = Lease { metadata: metadata.unwrap_or_default(), spec: Some(spec) };
+                let lease = written(metadata.unwrap_or_default(), &spec);
                 bounded(self.api.replace(&self.name, &params, &lease)).await?;
             }
         }

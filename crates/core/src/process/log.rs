@@ -32,3 +32,38 @@ pub(crate) fn init(level: &str, format: Option<LogFormat>) -> Result<(), StartEr
     };
     result.map_err(StartError::because("cannot set up the log", "report this"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// All source files below a folder.
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let of = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
+        entries.flat_map(of).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    }
+
+    /// Names that the formatter gives to its own values at the top of a line.
+    const OWN: [&str; 5] = ["timestamp", "level", "message", "span", "spans"];
+
+    #[test]
+    fn no_field_of_a_log_line_has_the_key_of_the_formatter() {
+        let mut calls = 0;
+        for file in sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+            let text = fs::read_to_string(&file).unwrap();
+            for call in ["error!(", "warn!(", "info!(", "debug!(", "trace!("].map(|level| format!("tracing::{level}")) {
+                for call in text.split(&call).skip(1) {
+                    calls += 1;
+                    let fields = call.split('"').next().unwrap_or_default().split(',').map(str::trim);
+                    let mut names =
+                        fields.map(|field| field.split(" =").next().unwrap_or(field).trim_start_matches(['%', '?']));
+                    let collides = names.find(|name| OWN.contains(name));
+                    assert_eq!(collides, None, "in a log call of {}", file.display());
+                }
+            }
+        }
+        assert!(calls > 20, "found {calls} calls only");
+    }
+}

@@ -1,21 +1,42 @@
 //! Errors as text for the log.
 
 use std::error::Error;
+use std::iter::successors;
+
+use http::StatusCode;
+
+use crate::process::unreachable::Unreachable;
 
 /// Formats an error and its sources on one line, without repeating any of them. The innermost source is often the only
 /// helpful one, and a JSON log shows no sources by itself.
-pub(crate) fn whole(error: &dyn Error) -> String {
+pub(crate) fn whole(error: &(dyn Error + 'static)) -> String {
+    successors(Some(error), |&error| error.source()).find_map(explained).unwrap_or_else(|| chain(error))
+}
+
+/// What says more than all that is around it.
+fn explained(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref()
+        && status.code == StatusCode::UNAUTHORIZED
+    {
+        let told = &status.message;
+        return Some(format!("the API server refuses our credentials ({told}); check the user of the kubeconfig"));
+    }
+    error.downcast_ref::<Unreachable>().map(ToString::to_string)
+}
+
+fn chain(error: &dyn Error) -> String {
     let text = error.to_string();
     let Some(source) = error.source() else { return text };
     // Many errors include the text of their source; kube's appends all fields of the API server's answer.
     let source_text = source.to_string();
     let before = text.split_once(&source_text).filter(|_| !source_text.is_empty()).map(|(before, _)| before);
-    before.map_or_else(|| format!("{text}: "), str::to_owned) + &whole(source)
+    before.map_or_else(|| format!("{text}: "), str::to_owned) + &chain(source)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::lease::LeaseError;
 
     #[derive(Debug, thiserror::Error)]
     enum Nested {
@@ -33,6 +54,21 @@ mod tests {
         assert_eq!(whole(&error), "cannot list: cannot connect: refused");
         assert_eq!(whole(&Nested::Telling(Box::new(Nested::Innermost))), "cannot list: refused");
         assert_eq!(whole(&Nested::Innermost), "refused");
+    }
+
+    #[test]
+    fn the_explanation_replaces_all_that_is_around_it() {
+        let server = "https://api.example".parse().unwrap();
+        let unreachable = Unreachable::new(&server, None, &std::io::Error::other("refused"));
+        let expected = "cannot connect to https://api.example/: refused; check that it runs";
+        let error = kube::Error::Service(unreachable.into());
+        assert!(whole(&error).starts_with(expected));
+        assert!(whole(&LeaseError::from(error)).starts_with(expected));
+
+        let answer = kube::core::Status::failure("Unauthorized", "Unauthorized").with_code(401).boxed();
+        let error = kube::runtime::watcher::Error::WatchStartFailed(kube::Error::Api(answer));
+        let expected = "the API server refuses our credentials (Unauthorized); check the user of the kubeconfig";
+        assert_eq!(whole(&error), expected);
     }
 
     #[test]

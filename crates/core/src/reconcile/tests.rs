@@ -17,6 +17,7 @@ use crate::process::metrics::Metrics;
 use crate::watch::clusters::Clusters;
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
+use crate::watch::reach::Reach;
 
 #[derive(Clone, Debug, Deserialize)]
 struct Test {}
@@ -67,6 +68,7 @@ fn context(answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + 'static
         script: None,
         clusters: Clusters::default(),
         memory: Memory::default(),
+        reach: Reach::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     };
@@ -149,14 +151,55 @@ async fn a_refused_metadata_write_is_compared_with_the_version_that_the_status_w
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_needs_no_further_request() {
+async fn an_object_that_is_not_found_is_looked_at_again_unless_its_deletion_is_seen() {
     for gone_at in [1, 2] {
         let (context, log) = context(move |_, count| match count {
             count if count == gone_at => refusal(404, "NotFound"),
             _ => (200, object_at(count + 1)),
         });
-        assert!(matches!(reconcile_once(&context).await, Ok(None)));
+        assert!(matches!(reconcile_once(&context).await, Ok(Some(LOOK_AGAIN))));
         assert_eq!(log.lock().unwrap().len(), gone_at);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_object_is_an_error() {
+    let status = json!({ "kind": "Status", "metadata": {}, "status": "Success" });
+    let mut other = object_at(2);
+    other["metadata"]["name"] = json!("b");
+    for (code, answer) in [(200, status.clone()), (302, status), (200, other), (200, json!({ "metadata": {} }))] {
+        let (context, log) = context(move |_, _| (code, answer.clone()));
+        let error = whole(&reconcile_once(&context).await.unwrap_err());
+        assert!(error.starts_with("cannot patch the status: the answer is another object"), "{error}");
+        assert_eq!(requests(&log), "status");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_waits_as_long_as_the_api_server_asks_for() {
+    let (context, _) = context(|_, _| {
+        let (code, mut status) = refusal(429, "TooManyRequests");
+        status["details"] = json!({ "retryAfterSeconds": 7 });
+        (code, status)
+    });
+    let error = reconcile_once(&context).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn a_deleted_object_that_cannot_be_decoded_is_let_go() {
+    let (context, log) = context(|_, _| (200, object_at(2)));
+    let context = Arc::new(context);
+    let mut object = object_at(1);
+    object["status"] = json!({ "observedGeneration": "new" });
+    object["metadata"]["deletionTimestamp"] = json!("2026-08-20T10:15:30Z");
+    for (finalizers, expected) in [(json!(["other"]), ""), (json!(["other", Test::FINALIZER]), "metadata")] {
+        object["metadata"]["finalizers"] = finalizers;
+        let object: Guarded<Test> = serde_json::from_value(object.clone()).unwrap();
+        let key = Key::of(&object);
+        context.memory.seen(&object, None);
+        reconcile(Arc::new(object), context.clone(), key).await;
+        assert_eq!(requests(&log), expected);
     }
 }
 

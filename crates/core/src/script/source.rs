@@ -1,11 +1,14 @@
 //! Sources of scripts, highest precedence first: the Shoot's annotation, the object's providerConfig, the process's
 //! file.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::language::{MOCK_API_VERSION, SCRIPT_ANNOTATION, Script};
 use crate::invalid::Invalid;
@@ -36,11 +39,21 @@ pub(crate) fn of_annotation(text: &str) -> Parsed {
 }
 
 /// Parses the script in a providerConfig. Returns `None` for the config of another provider: a mock that stands in for
-/// that provider ignores it.
-pub(crate) fn of_provider_config(value: &Value) -> Option<Parsed> {
-    let version = value.get("apiVersion").and_then(Value::as_str);
-    (version == Some(MOCK_API_VERSION))
-        .then(|| Script::from_value(value).map(Arc::new).map_err(|invalid| located("spec.providerConfig", invalid)))
+/// that provider ignores it, and it may be nested deeper than a parser of values accepts.
+pub(crate) fn of_provider_config(config: &RawValue) -> Option<Parsed> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned<'a> {
+        #[serde(borrow)]
+        api_version: Option<Cow<'a, str>>,
+    }
+    let versioned: Versioned<'_> = serde_json::from_str(config.get()).ok()?;
+    (versioned.api_version.as_deref() == Some(MOCK_API_VERSION)).then(|| {
+        let value = serde_json::from_str::<Value>(config.get())
+            .map_err(|error| Invalid { field: "the whole script".to_owned(), problem: error.to_string() });
+        let script = value.and_then(|value| Script::from_value(&value));
+        script.map(Arc::new).map_err(|invalid| located("spec.providerConfig", invalid))
+    })
 }
 
 fn located(place: &str, Invalid { field, problem }: Invalid) -> Invalid {

@@ -6,17 +6,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::decode::Cluster;
+pub(crate) use self::decode::Cluster;
 use super::decode::decode;
+use super::informer::{Event, Informer, Pages, Versions};
+use super::key::Key;
 use super::memory::version;
+use super::reach::Reach;
 use crate::decide::view::ShootFacts;
 use crate::invalid::Invalid;
 
@@ -33,7 +34,7 @@ pub enum Effort {
     Cheap,
 }
 
-/// What is known of all Clusters, filled by [`Clusters::follow`]. `S` is what a kind reads of their Shoots.
+/// What is known of all Clusters, filled by [`Clusters::apply`]. `S` is what a kind reads of their Shoots.
 #[derive(Debug)]
 pub struct Clusters<S>(watch::Sender<Known<S>>);
 
@@ -46,10 +47,13 @@ struct Known<S> {
     /// Version of the latest event. Everything older has been seen.
     version: u64,
     by_name: HashMap<String, Entry<S>>,
+    /// What the list in progress has shown so far.
+    relisted: HashMap<String, Entry<S>>,
 }
 
 #[derive(Debug)]
 struct Entry<S> {
+    version: u64,
     /// `None` if the Shoot is unreadable.
     facts: Option<ShootFacts>,
     shoot: Arc<Result<S, Invalid>>,
@@ -57,7 +61,8 @@ struct Entry<S> {
 
 impl<S> Default for Clusters<S> {
     fn default() -> Self {
-        Self(watch::Sender::new(Known { listed: false, listing: true, version: 0, by_name: HashMap::new() }))
+        let (by_name, relisted) = (HashMap::new(), HashMap::new());
+        Self(watch::Sender::new(Known { listed: false, listing: true, version: 0, by_name, relisted }))
     }
 }
 
@@ -129,40 +134,54 @@ impl<S: DeserializeOwned> Clusters<S> {
         let _ = self.0.subscribe().wait_for(holds).await;
     }
 
-    /// Follows the Clusters. Yields the names of those that appeared, disappeared or whose facts changed.
-    pub fn follow(
-        &self,
+    /// Lists and watches the Clusters, or the one with this name. Each event belongs to [`apply`](Self::apply); `known`
+    /// returns the [`versions`](Self::versions) after that.
+    pub(crate) fn informer(
         client: Client,
         only: Option<&str>,
-    ) -> impl Stream<Item = Result<Vec<String>, watcher::Error>> + use<'_, S> {
+        reach: Reach,
+        known: impl Fn() -> Versions + Send + 'static,
+    ) -> Informer<Cluster> {
+        let fields = only.map(|name| format!("metadata.name={name}"));
         // Small pages: the list of large Clusters determines the peak memory of the process.
-        let config = watcher::Config::default().page_size(10);
-        let config = match only {
-            Some(name) => config.fields(&format!("metadata.name={name}")),
-            None => config,
-        };
-        let (mut relisted, mut latest) = (HashMap::new(), None);
-        watcher(Api::<Cluster>::all(client), config).default_backoff().map(move |event| {
-            Ok(match event? {
-                watcher::Event::Apply(cluster) => self.put(&cluster).into_iter().collect(),
-                watcher::Event::Delete(cluster) => self.remove(&cluster).into_iter().collect(),
-                watcher::Event::Init => {
-                    (relisted, latest) = (HashMap::new(), None);
-                    self.list_began();
-                    Vec::new()
-                }
-                watcher::Event::InitApply(cluster) => {
-                    latest = latest.max(version(&cluster.metadata));
-                    relisted.insert(cluster.name_any(), Entry::new(&cluster));
-                    Vec::new()
-                }
-                watcher::Event::InitDone => self.replace(std::mem::take(&mut relisted), latest),
-            })
-        })
+        let pages = Pages { objects: 10, metadata: None };
+        Informer::new(Api::all(client), fields, pages, reach, known)
+    }
+
+    /// Applies an event. Returns the names of the Clusters that appeared, disappeared or whose facts changed.
+    pub(crate) fn apply(&self, event: Event<Cluster>) -> Vec<String> {
+        match event {
+            Event::ListBegan => self.list_began(),
+            Event::Listed(cluster) => self.list(&cluster),
+            Event::ListEnded(version) => return self.replace(version),
+            Event::Changed(cluster) => return self.put(&cluster).into_iter().collect(),
+            Event::Deleted(cluster) => {
+                return self.remove(&cluster.name_any(), version(&cluster.metadata)).into_iter().collect();
+            }
+            Event::Gone(key) => return self.remove(&key.name, None).into_iter().collect(),
+            Event::Reached(version) => self.change(Some(version), |_| ()),
+            Event::Failed(_) | Event::Answered => {}
+        }
+        Vec::new()
+    }
+
+    /// The versions of all known Clusters.
+    pub(crate) fn versions(&self) -> Versions {
+        let known = self.0.borrow();
+        let key = |name: &String| Key { namespace: None, name: name.clone() };
+        known.by_name.iter().map(|(name, entry)| (key(name), entry.version)).collect()
     }
 
     fn list_began(&self) {
-        self.0.send_modify(|known| known.listing = true);
+        self.0.send_modify(|known| {
+            known.listing = true;
+            known.relisted = HashMap::new();
+        });
+    }
+
+    fn list(&self, cluster: &Cluster) {
+        let entry = Entry::new(cluster);
+        self.0.send_modify(|known| drop(known.relisted.insert(cluster.name_any(), entry)));
     }
 
     fn put(&self, cluster: &Cluster) -> Option<String> {
@@ -174,18 +193,19 @@ impl<S: DeserializeOwned> Clusters<S> {
         })
     }
 
-    fn remove(&self, cluster: &Cluster) -> Option<String> {
-        let name = cluster.name_any();
-        self.change(version(&cluster.metadata), |known| {
-            let before = known.by_name.remove(&name).and_then(|entry| entry.facts);
-            before.map(|_| name)
+    fn remove(&self, name: &str, version: Option<u64>) -> Option<String> {
+        self.change(version, |known| {
+            let before = known.by_name.remove(name).and_then(|entry| entry.facts);
+            before.map(|_| name.to_owned())
         })
     }
 
-    fn replace(&self, new: HashMap<String, Entry<S>>, latest: Option<u64>) -> Vec<String> {
-        self.change(latest, |known| {
+    fn replace(&self, version: u64) -> Vec<String> {
+        self.change(None, |known| {
+            let new = std::mem::take(&mut known.relisted);
             let before = std::mem::replace(&mut known.by_name, new);
-            (known.listed, known.listing) = (true, false);
+            // Not the maximum: an API server that was restored from a backup has gone back.
+            (known.listed, known.listing, known.version) = (true, false, version);
             let now = &known.by_name;
             let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
             names.filter(|name| facts(&before, name) != facts(now, name)).cloned().collect()
@@ -222,7 +242,8 @@ impl<S: DeserializeOwned> Entry<S> {
             field: format!("spec.shoot.{field} of the Cluster"),
             problem,
         });
-        Self { facts: facts.ok(), shoot: Arc::new(shoot) }
+        let version = version(&cluster.metadata).unwrap_or_default();
+        Self { version, facts: facts.ok(), shoot: Arc::new(shoot) }
     }
 }
 

@@ -9,6 +9,7 @@ use kube::Resource;
 use kube::core::DynamicResourceScope;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::invalid::Invalid;
@@ -148,13 +149,35 @@ fn part<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Invalid> {
     })
 }
 
-/// Decodes a JSON text. The error names the field.
+/// Decodes a JSON text. A null counts as absent, as for Go's decoder. The error names the field.
 pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Invalid> {
     serde_json::from_str(text).or_else(|_| {
-        // Tracking the path is too expensive for every object.
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-            .map_err(|error| Invalid { field: error.path().to_string(), problem: error.inner().to_string() })
+        // Both tracking the path and removing nulls are too expensive for every object.
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).or_else(|error| {
+            let invalid = Invalid { field: error.path().to_string(), problem: error.inner().to_string() };
+            let mut value: Value = serde_json::from_str(text).map_err(|_| invalid)?;
+            remove_nulls(&mut value);
+            serde_path_to_error::deserialize(value)
+                .map_err(|error| Invalid { field: error.path().to_string(), problem: error.inner().to_string() })
+        })
     })
+}
+
+/// Removes all fields that are null. In a list, null is what the type makes of an empty object.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| {
+            if item.is_null() {
+                *item = Value::Object(serde_json::Map::new());
+            }
+            remove_nulls(item);
+        }),
+        _ => {}
+    }
 }
 
 impl<K: MockKind> Resource for Guarded<K> {
@@ -218,6 +241,11 @@ mod tests {
         }
     }
 
+    /// A value that is nested deeper than a parser of values accepts.
+    fn deep() -> String {
+        format!(r#"{{ "apiVersion": "other/v1", "a": {}{} }}"#, "[".repeat(1000), "]".repeat(1000))
+    }
+
     const METADATA: &str = r#"{ "name": "a", "namespace": "b", "uid": "u", "resourceVersion": "7", "generation": 2,
         "creationTimestamp": "2026-08-20T10:15:30Z", "deletionTimestamp": "2026-08-20T10:15:31Z",
         "annotations": { "gardener.cloud/operation": "migrate", "gardener.cloud/timestamp": "t", "other": "a",
@@ -242,6 +270,36 @@ mod tests {
         assert_eq!(watched.0.unwrap().metadata, expected);
         let Kept { metadata } = serde_json::from_str(r#"{ "metadata": { "annotations": null } }"#).unwrap();
         assert_eq!(metadata, ObjectMeta::default());
+    }
+
+    #[test]
+    fn unused_values_may_be_nested_at_any_depth() {
+        let deep = deep();
+        let text = object(&format!(
+            r#", "spec": {{ "type": "mock", "text": "x", "providerConfig": {deep}, "other": {deep} }},
+                "status": {{ "numbers": [1], "other": {deep} }}"#
+        ));
+        let decoded: Guarded<Test> = serde_json::from_str(&text).unwrap();
+        let decoded = decoded.0.unwrap();
+        assert_eq!((decoded.spec.text.as_str(), decoded.base.script), ("x", None));
+        let script = deep.replace("other/v1", "mock.extensions.gardener.cloud/v1alpha1");
+        let text = object(&format!(r#", "spec": {{ "text": "x", "providerConfig": {script} }}"#));
+        let decoded: Guarded<Test> = serde_json::from_str(&text).unwrap();
+        let invalid = decoded.0.unwrap().base.script.unwrap().unwrap_err();
+        assert!(invalid.problem.contains("recursion limit"), "{invalid}");
+    }
+
+    #[test]
+    fn null_counts_as_absent_as_for_go() {
+        let decoded: Guarded<Test> = serde_json::from_str(&object(
+            r#", "spec": { "type": null, "class": null, "providerConfig": null, "text": "x" },
+                "status": { "numbers": null, "observedGeneration": null, "lastOperation": null, "conditions": null }"#,
+        ))
+        .unwrap();
+        let decoded = decoded.0.unwrap();
+        assert_eq!((decoded.base.provider.as_str(), decoded.reported.numbers), ("", vec![]));
+        let invalid = super::decode::<Reported>(r#"{ "numbers": ["1", null], "other": null }"#).unwrap_err();
+        assert_eq!(invalid.field, "numbers[0]", "the error names a real mistake");
     }
 
     #[test]

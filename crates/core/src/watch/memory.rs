@@ -11,8 +11,9 @@ use kube::core::ObjectMeta;
 use super::key::Key;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-// gardenlet waits three minutes for most kinds. An outage must not delay an object much longer than it lasted.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+// gardenlet waits three minutes for most kinds. Whatever the API server refused, an object is served within 10 s after the
+// cause is gone.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 /// Memory of all objects of one kind.
 #[derive(Debug, Default)]
@@ -44,10 +45,17 @@ impl Memory {
         self.lock().listing.clear();
     }
 
-    /// The list contains an object.
+    /// The list contains an object. The list is right about its version: an API server that was restored from a backup
+    /// has lost our last write. If the list is merely older than our write, the next reconcile conflicts, and reads the
+    /// object again.
     pub fn listed(&self, object: &impl Resource, cluster: Option<&str>) {
         self.seen(object, cluster);
-        self.lock().listing.insert(Key::of(object));
+        let mut inner = self.lock();
+        let key = Key::of(object);
+        if let Some(entry) = inner.entries.get_mut(&key) {
+            entry.written = None;
+        }
+        inner.listing.insert(key);
     }
 
     /// An object was listed or changed.
@@ -116,14 +124,23 @@ impl Memory {
         own.then_some(pause)
     }
 
-    /// Notes a failed reconcile. Returns the pause before the next one: 200 ms, doubled each time, up to 30 s.
-    pub fn failed(&self, key: &Key) -> Duration {
+    /// Notes a failed reconcile. Returns the pause before the next one: 200 ms, doubled each time, up to 8 s, and at
+    /// least as long as the API server asks for.
+    pub fn failed(&self, key: &Key, asked: Option<Duration>) -> Duration {
         let mut inner = self.lock();
         let Some(entry) = inner.entries.get_mut(key) else { return FIRST_BACKOFF };
         let pause = FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(entry.failures)).min(LONGEST_BACKOFF);
+        let pause = asked.map_or(pause, |asked| pause.max(asked));
         entry.failures = entry.failures.saturating_add(1);
         entry.retry_at = Instant::now().checked_add(pause);
         pause
+    }
+
+    /// Ends the backoff of all objects. Returns their keys.
+    pub fn release(&self) -> Vec<Key> {
+        let mut inner = self.lock();
+        let waiting = inner.entries.iter_mut().filter_map(|(key, entry)| entry.retry_at.take().map(|_| key.clone()));
+        waiting.collect()
     }
 
     /// Notes a successful reconcile.
@@ -180,26 +197,26 @@ mod tests {
         let object = object("a", "1", "1");
         let key = Key::of(&object);
         memory.seen(&object, Some("ns"));
-        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
-        assert_eq!(memory.failed(&key), FIRST_BACKOFF * 2);
+        assert_eq!(memory.failed(&key, None), FIRST_BACKOFF);
+        assert_eq!(memory.failed(&key, None), FIRST_BACKOFF * 2);
         memory.succeeded(&key);
-        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
+        assert_eq!(memory.failed(&key, None), FIRST_BACKOFF);
         (0..40).for_each(|_| {
-            memory.failed(&key);
+            memory.failed(&key, None);
         });
-        assert_eq!(memory.failed(&key), LONGEST_BACKOFF);
+        assert_eq!(memory.failed(&key, None), LONGEST_BACKOFF);
         memory.gone(&object);
         memory.seen(&object, Some("ns"));
-        assert_eq!(memory.failed(&key), FIRST_BACKOFF);
+        assert_eq!(memory.failed(&key, None), FIRST_BACKOFF);
     }
 
     #[test]
     fn backoff_belongs_to_the_uid_not_to_the_name() {
         let memory = Memory::default();
         memory.seen(&object("a", "1", "1"), None);
-        memory.failed(&Key::of(&object("a", "1", "1")));
+        memory.failed(&Key::of(&object("a", "1", "1")), None);
         memory.seen(&object("a", "2", "2"), None);
-        assert_eq!(memory.failed(&Key::of(&object("a", "2", "2"))), FIRST_BACKOFF);
+        assert_eq!(memory.failed(&Key::of(&object("a", "2", "2")), None), FIRST_BACKOFF);
     }
 
     #[test]
@@ -244,11 +261,40 @@ mod tests {
         memory.seen(&own, None);
         memory.written(&key, &own.metadata);
         assert_eq!(memory.pause(&key, &own.metadata), None);
-        memory.failed(&key);
+        memory.failed(&key, None);
         assert!(memory.pause(&key, &own.metadata).is_some_and(|pause| pause <= FIRST_BACKOFF));
         assert_eq!(memory.pause(&key, &others.metadata), None);
         memory.succeeded(&key);
         assert_eq!(memory.pause(&key, &own.metadata), None);
+    }
+
+    #[test]
+    fn a_list_is_right_about_a_version_that_is_older_than_our_write() {
+        let memory = Memory::default();
+        let (written, restored) = (object("a", "1", "100"), object("a", "1", "90"));
+        let key = Key::of(&written);
+        memory.seen(&written, None);
+        memory.written(&key, &written.metadata);
+        assert!(memory.is_stale(&key, &restored.metadata));
+        memory.list_began();
+        memory.listed(&restored, None);
+        memory.list_ended();
+        assert!(!memory.is_stale(&key, &restored.metadata));
+    }
+
+    #[test]
+    fn backoff_is_as_long_as_the_api_server_asks_for_and_ends_when_it_is_released() {
+        let memory = Memory::default();
+        let (own, other) = (object("a", "1", "100"), object("b", "2", "101"));
+        let key = Key::of(&own);
+        memory.seen(&own, None);
+        memory.seen(&other, None);
+        memory.written(&key, &own.metadata);
+        assert_eq!(memory.failed(&key, Some(Duration::from_secs(20))), Duration::from_secs(20));
+        assert!(memory.pause(&key, &own.metadata).is_some());
+        assert_eq!(memory.release().len(), 1);
+        assert_eq!(memory.pause(&key, &own.metadata), None);
+        assert_eq!(memory.release(), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use extension_contract::json::{get, set, text};
+use gardener_testbed::workspace::root;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ use super::plan::ShootPlan;
 const OPAQUE: &str = "example.org/opaque";
 
 fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example")
+    root().join("example")
 }
 
 fn example(file: &str) -> Landscape {

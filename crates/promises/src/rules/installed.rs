@@ -8,6 +8,7 @@ use extension_conformance::{asking, ensure, merged, text};
 use extension_contract::json::{get, list};
 use extension_contract::{Kind, kinds};
 use gardener_testbed::manifests;
+use gardener_testbed::workspace::root;
 use k8s_openapi::api::core::v1::{Container, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
@@ -17,7 +18,6 @@ use serde_json::{Map, Value, json};
 
 use crate::answers::until_status;
 use crate::host::Place;
-use crate::install::root;
 use crate::promise::Promise;
 use crate::promises;
 use crate::scene::MockScene;

@@ -4,13 +4,14 @@ use std::fs;
 use std::sync::LazyLock;
 
 use gardener_testbed::assets::{self, Assets};
+use gardener_testbed::workspace::root;
 use mock_core::script::SCRIPT_ANNOTATION;
 use mock_gardenlet::shoot::kept::{self, KEPT_FILE};
 use mock_gardenlet::shoot::{Garden, Manifests, ShootPlan};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::world::{RUNTIME, files, progress, root};
+use crate::world::{RUNTIME, files, progress};
 
 /// Writes the answers instead of comparing them.
 const KEEP: &str = "MOCK_KEEP";

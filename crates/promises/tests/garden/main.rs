@@ -11,32 +11,53 @@
 mod admitted;
 mod world;
 
+use std::path::PathBuf;
+
+use extension_contract::kinds;
 use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{BedError, Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
 use gardener_testbed::manifests::Mode;
+use gardener_testbed::workspace::root;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use mock_gardenlet::installation::Installation;
 use serde_json::{Value, json};
 
-use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress, root};
+use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress};
+
+const INFRASTRUCTURE: &str = kinds::INFRASTRUCTURE.name;
+const CONTROL_PLANE: &str = kinds::CONTROL_PLANE.name;
+const OPERATING_SYSTEM_CONFIG: &str = kinds::OPERATING_SYSTEM_CONFIG.name;
+const NETWORK: &str = kinds::NETWORK.name;
+const WORKER: &str = kinds::WORKER.name;
 
 const SHOOTS: [&str; 3] = ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml"];
 
-/// For each registration, the message for a Shoot with workers if it is missing
-/// (`plugin/pkg/global/extensionvalidation/admission.go`).
-const NOT_REGISTERED: [(&str, &str); 5] = [
-    ("mock-infrastructure", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
-    ("mock-controlplane", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
-    (
-        "mock-operatingsystemconfig",
-        r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
-    ),
-    ("mock-network", r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
-    ("mock-worker", r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#),
-];
+/// The files of the registrations in `deploy`, each with the kind that it registers.
+fn registrations() -> impl Iterator<Item = (PathBuf, String)> {
+    files("deploy/controllerregistrations").into_iter().map(|file| {
+        let registration = objects(&file).pop().unwrap();
+        let kind = registration["spec"]["resources"][0]["kind"].as_str().unwrap().to_owned();
+        (file, kind)
+    })
+}
+
+/// The message for the example Shoots with workers if no extension is registered for this kind
+/// (`plugin/pkg/global/extensionvalidation/admission.go`). Returns `None` if these Shoots have no object of the kind.
+fn not_registered(kind: &str) -> Option<&'static str> {
+    match kind {
+        INFRASTRUCTURE | CONTROL_PLANE | WORKER => {
+            Some(r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#)
+        }
+        OPERATING_SYSTEM_CONFIG => Some(
+            r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
+        ),
+        NETWORK => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+        _ => None,
+    }
+}
 
 /// Asserts that everything in `expected` is in `found`, and names the first path that differs.
 fn assert_holds(found: &Value, expected: &Value, path: &str) {
@@ -170,14 +191,16 @@ fn shoots_with_workers_need_every_registration() {
     in_the_garden(async |world| {
         world.prepare().await;
         let [shoot, hibernated, workerless] = SHOOTS.map(|file| new(example(file, "Shoot")));
-        for (registration, message) in NOT_REGISTERED {
-            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+        for (file, kind) in registrations() {
             for object in objects(&file) {
-                assert_eq!(name(&object), registration);
                 world.delete(&object).await;
             }
-            world.refused_for(&shoot, message).await;
-            world.refused_for(&hibernated, message).await;
+            for shoot in [&shoot, &hibernated] {
+                match not_registered(&kind) {
+                    Some(message) => world.refused_for(shoot, message).await,
+                    None => drop(world.acceptable(shoot).await),
+                }
+            }
             world.acceptable(&workerless).await;
 
             for object in objects(&file) {
@@ -192,8 +215,7 @@ fn shoots_with_workers_need_every_registration() {
 fn second_primary_registration_of_a_type_is_refused() {
     in_the_garden(async |world| {
         world.prepare().await;
-        for (registration, _) in NOT_REGISTERED {
-            let file = root().join(format!("deploy/controllerregistrations/{registration}.yaml"));
+        for (file, _) in registrations() {
             let mut second = new(objects(&file).pop().unwrap());
             let resource = &second["spec"]["resources"][0];
             let (kind, extension_type) = (resource["kind"].as_str().unwrap(), resource["type"].as_str().unwrap());
@@ -223,6 +245,28 @@ fn extensions_of_gardener_operator_are_accepted() {
         for file in files("deploy/extensions") {
             let [extension] = objects(&file).try_into().unwrap();
             world.accepted(&extension).await;
+        }
+    });
+}
+
+/// `cargo xtask manifests --oci` renders the chart of a registry into both, and the Secrets that Gardener needs to pull it.
+#[test]
+fn charts_in_registries_are_accepted_with_their_secrets() {
+    in_the_garden(async |world| {
+        for file in files("deploy/extensions") {
+            let [mut extension] = objects(&file).try_into().unwrap();
+            let repository = &mut extension["spec"]["deployment"]["extension"]["helm"]["ociRepository"];
+            repository["pullSecretRef"] = json!({ "name": "registry-pull" });
+            repository["caBundleSecretRef"] = json!({ "name": "registry-ca" });
+            let repository = repository.clone();
+            world.acceptable(&extension).await;
+
+            let registration = root().join("deploy/controllerregistrations").join(file.file_name().unwrap());
+            let mut deployment = new(objects(&registration).remove(0));
+            deployment["helm"].as_object_mut().unwrap().remove("rawChart");
+            deployment["helm"]["ociRepository"] = repository.clone();
+            let accepted = world.acceptable(&deployment).await;
+            assert_eq!(accepted["helm"]["ociRepository"], repository);
         }
     });
 }

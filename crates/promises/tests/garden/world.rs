@@ -11,6 +11,7 @@ use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
 use gardener_testbed::manifests::{self, ManifestsError, Mode};
+use gardener_testbed::workspace::root;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard};
@@ -132,10 +133,6 @@ pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
         files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")).collect();
     files.sort();
     files
-}
-
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn file_name(file: &Path) -> &str {

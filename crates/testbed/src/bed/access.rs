@@ -121,7 +121,11 @@ impl Access {
         let doing = format!("read the kubeconfig of {user:?}");
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)?).map_err(BedError::failed(&doing))?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        config.map_err(BedError::failed(doing))
+        let mut config = config.map_err(BedError::failed(doing))?;
+        // As in Go, no proxy leads to the loopback. kube takes HTTPS_PROXY for every server, and compares NO_PROXY, if it
+        // reads it at all, with the address of the proxy (kube-rs/kube#1203 is closed nevertheless).
+        config.proxy_url = None;
+        Ok(config)
     }
 
     pub(super) async fn grant(&self, user: &str, rules: Vec<PolicyRule>) -> Result<(), BedError> {

@@ -68,6 +68,10 @@ impl ControlPlane {
     }
 }
 
+/// The address of a test bed's etcd. It is relative, because the path of a socket may have 107 bytes, and `TMPDIR` may be
+/// long. Every server runs in the test bed's folder.
+pub(crate) const ETCD_SOCKET: &str = "unix://etcd.sock";
+
 /// etcd listens on sockets instead of ports. It does not authenticate clients, and only this user can enter the folder.
 fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
     let mut command = Command::new(program);
@@ -77,8 +81,8 @@ fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
         // In ms. The only member waits one election timeout before it elects itself. The default is 1000.
         .arg("--heartbeat-interval=10")
         .arg("--election-timeout=50")
-        .arg(format!("--listen-client-urls={}", etcd_socket(folder)))
-        .arg(format!("--listen-peer-urls=unix://{}", folder.join("peer.sock").display()))
+        .arg(format!("--listen-client-urls={ETCD_SOCKET}"))
+        .arg("--listen-peer-urls=unix://peer.sock")
         .arg(format!("--advertise-client-urls={NOWHERE}"))
         .arg(format!("--initial-advertise-peer-urls={NOWHERE}"))
         .arg(format!("--initial-cluster=default={NOWHERE}"));
@@ -86,11 +90,6 @@ fn etcd(program: &Path, options: &Options, folder: &Path) -> Command {
         command.arg(format!("--quota-backend-bytes={bytes}"));
     }
     command
-}
-
-/// The address of the etcd whose test bed is in `folder`.
-pub(crate) fn etcd_socket(folder: &Path) -> String {
-    format!("unix://{}", folder.join("etcd.sock").display())
 }
 
 fn kube_apiserver(
@@ -102,7 +101,7 @@ fn kube_apiserver(
 ) -> io::Result<Command> {
     let mut command = Command::new(program);
     command
-        .arg(format!("--etcd-servers={}", etcd_socket(folder)))
+        .arg(format!("--etcd-servers={ETCD_SOCKET}"))
         .arg("--bind-address=127.0.0.1")
         .arg(format!("--secure-port={port}"))
         // Otherwise the API server looks for a network interface, and fails to start on a machine without network.

@@ -81,3 +81,29 @@ fn a_leader_gives_up_before_another_process_may_lead() {
     assert!(RENEW_DEADLINE + REQUEST < duration);
     assert!(RETRY_PERIOD + REQUEST + REQUEST < RENEW_DEADLINE);
 }
+
+#[test]
+fn a_field_that_cannot_be_read_is_ignored_and_named() {
+    let readable = lease("other", 15, NOW);
+    for (name, value, expected) in [
+        ("renewTime", json!("10000-01-01T00:00:00.000000Z"), LeaseSpec { renew_time: None, ..readable.clone() }),
+        ("acquireTime", json!(7), LeaseSpec { acquire_time: None, ..readable.clone() }),
+        ("leaseTransitions", json!(1_u64 << 40), LeaseSpec { lease_transitions: None, ..readable.clone() }),
+        ("leaseDurationSeconds", json!(1_u64 << 40), readable.clone()),
+        ("leaseDurationSeconds", json!("15s"), readable.clone()),
+        ("strategy", json!({}), readable.clone()),
+    ] {
+        let mut spec = json!(readable);
+        spec[name] = value;
+        assert_eq!(read(&spec), (expected.clone(), vec![name.to_owned()]));
+        assert_eq!(decided(Some(&expected), 0), held(2), "{name}");
+        let LeaseAction::Update(taken) = decided(Some(&expected), 15) else { panic!("{name} keeps the Lease") };
+        assert_eq!(taken.holder_identity.as_deref(), Some("me"));
+    }
+    // Somebody may hold it.
+    let (unknown, _) = read(&json!({ "holderIdentity": {}, "leaseDurationSeconds": 15 }));
+    assert!(matches!(decided(Some(&unknown), 0), LeaseAction::Held { .. }));
+    let nulls = json!({ "holderIdentity": null, "renewTime": null, "leaseDurationSeconds": null });
+    assert_eq!(read(&nulls), (LeaseSpec::default(), vec![]));
+    assert_eq!(read(&json!(null)), (LeaseSpec::default(), vec![]));
+}

@@ -20,7 +20,7 @@ use crate::watch::decode::{decode, kept};
 /// needs no [`Guarded`](super::decode::Guarded).
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = "WholeCluster")]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     #[serde(deserialize_with = "kept")]
     pub(super) metadata: ObjectMeta,
     pub(super) spec: ClusterSpec,
@@ -29,7 +29,7 @@ pub(super) struct Cluster {
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
 #[kube(group = "extensions.gardener.cloud", version = "v1alpha1", kind = "Cluster", schema = "disabled")]
 #[kube(root = "WholeCluster")]
-pub(super) struct ClusterSpec {
+pub(crate) struct ClusterSpec {
     pub(super) shoot: Box<RawValue>,
 }
 

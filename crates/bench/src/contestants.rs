@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-use crate::figures::Contestant;
+use crate::figures::ContestantFigures;
 use crate::load::Answer;
 
 /// A party that answers the load.
 #[derive(Clone, Debug)]
-pub(crate) enum Entrant {
+pub(crate) enum Contestant {
     /// None: the load without answers.
     Alone,
     /// The load generator itself.
@@ -27,7 +27,7 @@ pub(crate) enum Entrant {
     },
 }
 
-impl Entrant {
+impl Contestant {
     /// Parses `[NAME=]COMMAND`.
     pub(crate) fn parse(against: &str) -> Result<Self, String> {
         // A name is one word in lower case. Anything else before the first equals sign is part of the command: it may
@@ -53,7 +53,7 @@ impl Entrant {
     }
 
     /// The contestant's name and command, without figures.
-    pub(crate) fn contestant(&self) -> Contestant {
+    pub(crate) fn without_figures(&self) -> ContestantFigures {
         let (name, command) = match self {
             Self::Alone => ("load alone", None),
             Self::RawLimit => ("raw limit", None),
@@ -61,16 +61,16 @@ impl Entrant {
             Self::Assisted => ("mock assisted", None),
             Self::Other { name, command } => (name.as_str(), Some(command.clone())),
         };
-        Contestant { name: name.to_owned(), command, ..Contestant::default() }
+        ContestantFigures { name: name.to_owned(), command, ..ContestantFigures::default() }
     }
 }
 
-/// All entrants but [`Entrant::Alone`], in the order in which their figures are shown. Fails if two have the same name.
-pub(crate) fn all(assisted: bool, against: &[Entrant]) -> Result<Vec<Entrant>> {
-    let ours = [Entrant::RawLimit, Entrant::Ours].into_iter().chain(assisted.then_some(Entrant::Assisted));
-    let entrants: Vec<_> = ours.chain(against.iter().cloned()).collect();
+/// All contestants but [`Contestant::Alone`], in the order in which their figures are shown. Fails if two have the same name.
+pub(crate) fn all(assisted: bool, against: &[Contestant]) -> Result<Vec<Contestant>> {
+    let ours = [Contestant::RawLimit, Contestant::Ours].into_iter().chain(assisted.then_some(Contestant::Assisted));
+    let contestants: Vec<_> = ours.chain(against.iter().cloned()).collect();
     let mut names = BTreeSet::new();
-    for name in entrants.iter().map(|entrant| entrant.contestant().name) {
+    for name in contestants.iter().map(|contestant| contestant.without_figures().name) {
         if names.contains(&name) {
             bail!(
                 "two contestants have the name {name:?}: give --against another name, as in --against 'NAME=COMMAND'"
@@ -78,7 +78,7 @@ pub(crate) fn all(assisted: bool, against: &[Entrant]) -> Result<Vec<Entrant>> {
         }
         names.insert(name);
     }
-    Ok(entrants)
+    Ok(contestants)
 }
 
 #[cfg(test)]
@@ -93,19 +93,19 @@ mod tests {
             ("STAGES=a.yaml ./run", "STAGES=a.yaml ./run", "STAGES=a.yaml ./run"),
         ];
         for (against, name, command) in cases {
-            let contestant = Entrant::parse(against).unwrap().contestant();
+            let contestant = Contestant::parse(against).unwrap().without_figures();
             assert_eq!((contestant.name.as_str(), contestant.command.as_deref()), (name, Some(command)));
         }
         for empty in ["", " ", "kwok="] {
-            assert!(Entrant::parse(empty).is_err(), "{empty:?}");
+            assert!(Contestant::parse(empty).is_err(), "{empty:?}");
         }
     }
 
     #[test]
     fn name_that_is_taken_is_refused() {
         let against = |against: &[&str]| {
-            let against: Vec<_> = against.iter().map(|against| Entrant::parse(against).unwrap()).collect();
-            all(false, &against).map(|entrants| entrants.len()).map_err(|error| error.to_string())
+            let against: Vec<_> = against.iter().map(|against| Contestant::parse(against).unwrap()).collect();
+            all(false, &against).map(|contestants| contestants.len()).map_err(|error| error.to_string())
         };
         assert_eq!(against(&["a=./run", "b=./run"]), Ok(4));
         assert!(against(&["a=./run", "mock=./run"]).unwrap_err().contains(r#"the name "mock""#));

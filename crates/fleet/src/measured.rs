@@ -15,7 +15,7 @@ use crate::controller::{Controller, StartTimes};
 use crate::kinds::Package;
 
 /// Limit for one of our controllers to become ready. Tens of thousands of objects take minutes.
-const STARTING: Duration = Duration::from_secs(600);
+const LISTING: Duration = Duration::from_secs(600);
 
 /// Running controllers. They are killed when this value is dropped.
 pub struct Fleet {
@@ -81,7 +81,7 @@ impl Fleet {
             controllers.push(Controller::start(&supervisor, *package, program, kubeconfig, arguments, log)?);
         }
         let starting = controllers.iter_mut().map(async |controller| {
-            let times = controller.ready(STARTING).await?;
+            let times = controller.ready(LISTING).await?;
             Ok::<_, Error>((controller.name().to_owned(), times))
         });
         let times = try_join_all(starting).await?;

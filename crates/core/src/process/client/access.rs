@@ -1,0 +1,230 @@
+//! Address, trust and credentials of the API server, read from a kubeconfig or from a Pod's files.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::HttpsConnector;
+use hyper_timeout::TimeoutConnector;
+use k8s_openapi::ByteString;
+use k8s_openapi::jiff::Timestamp;
+use kube::Config;
+use kube::config::{AuthInfo, KubeConfigOptions};
+use serde_json::json;
+
+use super::proxy::{self, Route};
+use super::{kubeconfig, plugin, tls};
+use crate::start_error::StartError;
+
+/// How long the token of a file is used before the file is read again, as in client-go.
+const TOKEN_FILE: Duration = Duration::from_secs(60);
+/// A plugin runs again this long before its credentials end, or after two thirds of their time if that is later.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Where access is read from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// The file of `--kubeconfig`.
+    pub(super) flag: Option<PathBuf>,
+    /// The context that was the current one at the start. Another one is another cluster.
+    pub(super) context: Option<String>,
+}
+
+/// What one reading gives.
+#[derive(Clone)]
+pub(super) struct Access {
+    /// Without a plugin and without a token file: what they gave is in it.
+    pub(super) config: Config,
+    pub(super) connector: TimeoutConnector<HttpsConnector<Route>>,
+    /// The proxy on the way.
+    pub(super) proxy: Option<Uri>,
+    /// How long until it has to be read again, if it ever has to.
+    pub(super) lifetime: Option<Duration>,
+    /// Whether a plugin may have given the credentials.
+    pub(super) has_plugin: bool,
+    /// The context that is the current one.
+    pub(super) context: Option<String>,
+}
+
+impl Access {
+    /// Whether another reading gave the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        json!(self.config.auth_info) == json!(other.config.auth_info) && self.config.root_cert == other.config.root_cert
+    }
+}
+
+impl Source {
+    /// Reads everything, and runs the plugin if there is one.
+    pub(super) async fn read(&self) -> Result<Access, StartError> {
+        let (mut config, Chosen { context, proxy_url }) = self.config().await?;
+        // A reconcile has a time limit and is retried with backoff. Retries of the client would hide both.
+        config.default_retry = false;
+        // Detects a peer that accepts a request and never answers, and closes idle connections before they can go stale.
+        // It is longer than a watch lasts.
+        config.read_timeout = Some(Duration::from_secs(40));
+        let variable = |name: &str| env::var(name).ok();
+        let proxy = proxy::choose(&config.cluster_url, proxy_url.as_deref(), &variable)?;
+        let proxy_address = proxy.as_ref().map(|proxy| proxy.uri().clone());
+        let has_plugin = config.auth_info.exec.is_some();
+        let lifetime = resolve(&mut config.auth_info).await?;
+        let mut connector = TimeoutConnector::new(tls::connector(&config, Route::new(proxy))?);
+        connector.set_connect_timeout(config.connect_timeout);
+        connector.set_read_timeout(config.read_timeout);
+        connector.set_write_timeout(config.write_timeout);
+        // Otherwise the time that a connection was idle counts against the answer to its next request.
+        connector.set_reset_reader_on_write(true);
+        Ok(Access { config, connector, proxy: proxy_address, lifetime, has_plugin, context })
+    }
+
+    async fn config(&self) -> Result<(Config, Chosen), StartError> {
+        let home = env::home_dir();
+        let variable = env::var_os("KUBECONFIG");
+        let Some(mut kubeconfig) = kubeconfig::read(self.flag.as_deref(), variable.as_deref(), home.as_deref())? else {
+            let attempt =
+                "cannot find an API server: no --kubeconfig, no KUBECONFIG, no ~/.kube/config, and this is no Pod";
+            let remedy = "give --kubeconfig FILE or set KUBECONFIG";
+            let config = Config::incluster().map_err(StartError::because(attempt, remedy))?;
+            return Ok((config, Chosen::default()));
+        };
+        if self.context.is_some() {
+            kubeconfig.current_context.clone_from(&self.context);
+        }
+        let context = kubeconfig.current_context.clone();
+        let proxy_url = kubeconfig::cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let name = context.as_deref().unwrap_or_default();
+        let attempt = format!("cannot use context {name} of the kubeconfig");
+        let remedy = "see `kubectl config view`, and correct the context, its cluster and its user";
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let mut config = config.map_err(StartError::because(attempt, remedy))?;
+        with_scheme(&mut config);
+        Ok((config, Chosen { context, proxy_url }))
+    }
+}
+
+/// What a kubeconfig says beside kube's [`Config`].
+#[derive(Default)]
+struct Chosen {
+    context: Option<String>,
+    proxy_url: Option<String>,
+}
+
+/// Completes `server: HOST:PORT` as client-go does (`rest/url_utils.go`).
+fn with_scheme(config: &mut Config) {
+    let auth = &config.auth_info;
+    if config.cluster_url.scheme().is_none() {
+        let has_certificate = auth.client_certificate.is_some() || auth.client_certificate_data.is_some();
+        let is_tls = config.root_cert.is_some() || config.accept_invalid_certs || has_certificate;
+        let scheme = if is_tls { "https" } else { "http" };
+        if let Ok(url) = format!("{scheme}://{}", config.cluster_url).parse() {
+            config.cluster_url = url;
+        }
+    }
+}
+
+/// Replaces a plugin and a token file by what they give. Returns how long that may be used. As in client-go, the token of
+/// a file wins over the token of the kubeconfig, and both win over a plugin.
+///
+/// kube would read a token file itself, but keep a token that the API server refuses for a minute, and take the line
+/// break at its end for a part of it. There is no issue upstream that would end this.
+async fn resolve(auth: &mut AuthInfo) -> Result<Option<Duration>, StartError> {
+    const USER: &str = "correct the user of the kubeconfig";
+    // kubectl has dropped the others. kube would run the command of one, and print its output.
+    if let Some(provider) = auth.auth_provider.as_ref().filter(|provider| provider.name != "oidc") {
+        let attempt = format!("cannot use auth-provider {} of the kubeconfig", provider.name);
+        return Err(StartError::because(attempt, "use a credential plugin (exec)")("kubectl has dropped it too"));
+    }
+    if let Some(file) = auth.token_file.take() {
+        let attempt = format!("cannot use the token file {file}");
+        match tokio::fs::read_to_string(&file).await.map(|token| token.trim().to_owned()) {
+            Ok(token) if !token.is_empty() => auth.token = Some(token.into()),
+            _ if auth.token.is_some() => {}
+            Ok(_) => return Err(StartError::because(attempt, USER)("it is empty")),
+            Err(error) => return Err(StartError::because(attempt, USER)(error)),
+        }
+        auth.exec = None;
+        return Ok(Some(TOKEN_FILE));
+    }
+    let Some(exec) = auth.exec.take().filter(|_| auth.token.is_none() && auth.username.is_none()) else {
+        return Ok(None);
+    };
+    let credentials = plugin::run(&exec).await?;
+    if let Some(token) = credentials.token {
+        auth.token = Some(token.into());
+    }
+    if let (Some(certificate), Some(key)) = (credentials.client_certificate_data, credentials.client_key_data) {
+        let pem = |text: String| ByteString(text.into_bytes());
+        let printed = json!({ "client-certificate-data": pem(certificate), "client-key-data": pem(key) });
+        let printed = serde_json::from_value::<AuthInfo>(printed);
+        let printed =
+            printed.map_err(|_| StartError::because("cannot use the credentials of the plugin", USER)("not text"))?;
+        auth.client_certificate_data = printed.client_certificate_data;
+        auth.client_key_data = printed.client_key_data;
+    }
+    Ok(credentials.expiration_timestamp.map(|end| usable(Timestamp::now(), end)))
+}
+
+/// How long credentials that end at `end` are used.
+fn usable(now: Timestamp, end: Timestamp) -> Duration {
+    let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+    left.saturating_sub(MARGIN).max(left / 3 * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The token after the user of a kubeconfig is resolved, and its lifetime in seconds. `@` stands for a token file.
+    async fn resolved(user: Value, content: &str) -> Result<(Option<String>, Option<u64>), String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, content).unwrap();
+        let user = user.to_string().replace('@', file.path().to_str().unwrap());
+        let mut auth: AuthInfo = serde_json::from_str(&user).unwrap();
+        let lifetime = resolve(&mut auth).await.map_err(|error| error.to_string())?;
+        assert!(auth.exec.is_none() && auth.token_file.is_none());
+        let token = json!(auth).get("token").and_then(Value::as_str).map(str::to_owned);
+        Ok((token, lifetime.map(|lifetime| lifetime.as_secs())))
+    }
+
+    #[tokio::test]
+    async fn credentials_apply_in_the_order_of_client_go() {
+        let print = r#"echo '{"kind":"ExecCredential","apiVersion":"v","status":{"token":"plugin"}}'"#;
+        let exec = json!({ "command": "sh", "args": ["-c", print], "apiVersion": "v", "interactiveMode": "Never" });
+        let token = |token: &str, lifetime| Ok((Some(token.to_owned()), lifetime));
+        let failing = json!({ "command": "/nowhere/plugin", "apiVersion": "v" });
+        assert_eq!(resolved(json!({}), "").await, Ok((None, None)));
+        assert_eq!(resolved(json!({ "token": "own" }), "").await, token("own", None));
+        assert_eq!(resolved(json!({ "tokenFile": "@" }), "file\n").await, token("file", Some(60)));
+        assert_eq!(resolved(json!({ "tokenFile": "@", "token": "own" }), " file ").await, token("file", Some(60)));
+        assert_eq!(resolved(json!({ "tokenFile": "@", "token": "own" }), "").await, token("own", Some(60)));
+        assert_eq!(resolved(json!({ "tokenFile": "/nowhere/a", "token": "own" }), "").await, token("own", Some(60)));
+        assert_eq!(resolved(json!({ "exec": exec }), "").await, token("plugin", None));
+        assert_eq!(resolved(json!({ "exec": failing, "token": "own" }), "").await, token("own", None));
+        assert_eq!(resolved(json!({ "exec": failing, "tokenFile": "@" }), "file").await, token("file", Some(60)));
+        assert!(
+            resolved(json!({ "tokenFile": "@" }), "\n").await.unwrap_err().contains("it is empty; correct the user")
+        );
+        assert!(resolved(json!({ "tokenFile": "/nowhere/a" }), "").await.unwrap_err().contains("/nowhere/a: No such"));
+    }
+
+    #[test]
+    fn credentials_are_renewed_before_they_end() {
+        let now = Timestamp::constant(1_800_000_000, 0);
+        for (left, used) in [(3600, 3540), (180, 120), (90, 60), (3, 2), (0, 0), (-3600, 0)] {
+            let end = Timestamp::from_second(now.as_second() + left).unwrap();
+            assert_eq!(usable(now, end), Duration::from_secs(used), "{left} s left");
+        }
+    }
+
+    #[test]
+    fn a_server_without_scheme_gets_that_of_client_go() {
+        for (certificate, expected) in [(None, "http://10.0.0.1:6443/"), (Some("c"), "https://10.0.0.1:6443/")] {
+            let mut config = Config::new("10.0.0.1:6443".parse().unwrap());
+            config.auth_info.client_certificate = certificate.map(str::to_owned);
+            with_scheme(&mut config);
+            assert_eq!(config.cluster_url, expected);
+        }
+    }
+}
