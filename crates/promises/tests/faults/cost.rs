@@ -21,7 +21,7 @@ pub(crate) struct Cost {
     pub(crate) lasted: Duration,
     /// How many requests the controller sent meanwhile. Through TCP, how many connections it opened.
     pub(crate) requests: usize,
-    /// How many lines it logged, until it served everything again.
+    /// How many lines it logged until it served everything again, besides one for each operation that has ended well.
     pub(crate) lines: usize,
     /// How long it took after the fault until every object was as gardenlet wants it.
     pub(crate) recovered: Duration,

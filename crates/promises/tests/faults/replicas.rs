@@ -10,6 +10,7 @@ use gardener_testbed::port;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
+use kube::api::ListParams;
 use libtest_mimic::Failed;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -78,6 +79,28 @@ pub(crate) async fn leader_killed(world: Arc<World>) -> Result<Cost, Failed> {
     Ok(meter.over().served(served))
 }
 
+/// The connection that renews the Lease is dead, too. New connections work.
+pub(crate) async fn leader_half_open(world: Arc<World>) -> Result<Cost, Failed> {
+    let leader = world.linked(&ELECT).await?;
+    world.serves(&["before"]).await?;
+    let standby = world.proxied(&ELECT).await?;
+    let meter = Meter::begin(&world, &leader);
+    world.link.forget_connections();
+    let served = world.serves(&["before", "after"]).await?;
+    let cost = meter.over().served(served);
+    standby.terminate().await?;
+    ensure(transitions(&world).await? == Some(0), "the standby took over")?;
+    leader.terminate().await?;
+    Ok(cost)
+}
+
+/// How often the Lease has changed its holder.
+async fn transitions(world: &World) -> Result<Option<i32>, Failed> {
+    let leases: Api<Lease> = Api::namespaced(world.scene.client(), world.scene.namespace());
+    let leases = leases.list(&ListParams::default()).await?.items;
+    Ok(leases.iter().filter_map(|lease| lease.spec.as_ref()?.lease_transitions).max())
+}
+
 /// The old leader wakes up when another leads. It must end before it writes.
 pub(crate) async fn leader_suspended(world: Arc<World>) -> Result<Cost, Failed> {
     let mut leader = world.linked(&ELECT).await?;
@@ -104,10 +127,7 @@ pub(crate) async fn leader_cut_off(world: Arc<World>) -> Result<Cost, Failed> {
     let began = Instant::now();
     let status = leader.ended().await?;
     ensure(status.code() == Some(1), format!("the old leader ended with {status}:\n{}", leader.0.log_end()))?;
-    let leases: Api<Lease> = Api::namespaced(world.scene.client(), world.scene.namespace());
-    let transitions = leases.list(&kube::api::ListParams::default()).await?.items;
-    let transitions = transitions.iter().filter_map(|lease| lease.spec.as_ref()?.lease_transitions).max();
-    ensure(transitions == Some(0), "another process leads before the leader has ended")?;
+    ensure(transitions(&world).await? == Some(0), "another process leads before the leader has ended")?;
     world.serves(&["before", "after"]).await?;
     let served = began.elapsed();
     Ok(meter.over().served(served))

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gardener_testbed::bed::Member;
 use gardener_testbed::port;
 use libtest_mimic::Failed;
@@ -29,6 +30,25 @@ pub(crate) async fn killed(world: Arc<World>, members: &[Member], seconds: u64) 
     world.bed().ready().await?;
     let over = meter.over();
     Ok(over.served(world.serves(&["before", "after"]).await?))
+}
+
+/// Hundreds of requests arrive right before the fault, and half of them are not served yet.
+pub(crate) async fn killed_under_load(world: Arc<World>) -> Result<Cost, Failed> {
+    const OBJECTS: usize = 300;
+    let controller = world.linked(&[]).await?;
+    let names: Vec<_> = (0..OBJECTS).map(|index| format!("o{index}")).collect();
+    let asked = stream::iter(&names).map(|name| world.ask(name)).buffer_unordered(16);
+    asked.skip(OBJECTS / 2).take(1).try_collect::<()>().await?;
+    let meter = Meter::begin(&world, &controller);
+    world.bed().kill(Member::KubeApiserver).await?;
+    sleep(Duration::from_secs(20)).await;
+    world.bed().start_again(Member::KubeApiserver).await?;
+    world.bed().ready().await?;
+    let over = meter.over();
+    let began = Instant::now();
+    stream::iter(&names).map(|name| world.ask(name)).buffer_unordered(16).try_collect::<()>().await?;
+    world.until_served(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(over.served(began.elapsed()))
 }
 
 pub(crate) async fn suspended(world: Arc<World>) -> Result<Cost, Failed> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use extension_conformance::ensure;
 use gardener_testbed::bed::Member;
 use libtest_mimic::Failed;
+use serde_json::json;
 
 use crate::cost::Cost;
 use crate::http::Answer;
@@ -87,23 +88,35 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("packets_of_old_connections_vanish", NOTICES, 60, |world| Box::pin(network::packets_vanish(world)))
         .with_network(),
     fault("watch_is_silent", NOTICES, 60, |world| Box::pin(answers::watch_is_silent(world))),
-    fault("killed_after_each_write_infrastructure", FINISHES, 10, |world| Box::pin(kills::after_each_write(world))),
-    fault("killed_after_each_write_controlplane", FINISHES, 10, |world| Box::pin(kills::after_each_write(world)))
-        .of("controlplane"),
+    fault("killed_after_each_write_infrastructure", FINISHES, 10, |world| {
+        Box::pin(kills::after_each_write(world, json!({})))
+    }),
+    fault("killed_after_each_write_controlplane", FINISHES, 10, |world| {
+        Box::pin(kills::after_each_write(world, json!({})))
+    })
+    .of("controlplane"),
     fault("killed_after_each_write_operatingsystemconfig", FINISHES, 10, |world| {
-        Box::pin(kills::after_each_write(world))
+        Box::pin(kills::after_each_write(world, json!({})))
     })
     .of("operatingsystemconfig"),
-    fault("killed_after_each_write_network", FINISHES, 10, |world| Box::pin(kills::after_each_write(world)))
+    fault("killed_after_each_write_network", FINISHES, 10, |world| Box::pin(kills::after_each_write(world, json!({}))))
         .of("network")
         .quick(),
-    fault("killed_after_each_write_worker", FINISHES, 10, |world| Box::pin(kills::after_each_write(world)))
+    fault("killed_after_each_write_worker", FINISHES, 10, |world| Box::pin(kills::after_each_write(world, json!({}))))
         .of("worker"),
+    fault("killed_after_each_write_of_a_script", FINISHES, 20, |world| {
+        Box::pin(kills::after_each_write_of_a_script(world))
+    })
+    .of("operatingsystemconfig"),
+    fault("leader_half_open", "the leader keeps the Lease and serves", 60, |world| {
+        Box::pin(replicas::leader_half_open(world))
+    }),
     fault("leader_killed", FOLLOWS, 45, |world| Box::pin(replicas::leader_killed(world))),
     fault("leader_suspended", FOLLOWS, 45, |world| Box::pin(replicas::leader_suspended(world))),
     fault("leader_cut_off", FOLLOWS, 45, |world| Box::pin(replicas::leader_cut_off(world))),
     fault("api_server_killed_for_20_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 20))),
     fault("api_server_killed_for_3_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 3))).quick(),
+    fault("api_server_killed_while_300_objects_wait", SERVES, 30, |world| Box::pin(servers::killed_under_load(world))),
     fault("etcd_killed_for_10_s", SERVES, 20, |world| Box::pin(servers::killed(world, ETCD, 10))),
     fault("both_servers_killed_for_5_s", SERVES, 20, |world| Box::pin(servers::killed(world, BOTH, 5))),
     fault("both_servers_suspended_for_20_s", SERVES, 20, |world| Box::pin(servers::suspended(world))),
