@@ -1,5 +1,6 @@
 //! The admin port: `/healthz`, `/readyz`, `/metrics`.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::process::metrics::Metrics;
 
@@ -39,9 +40,9 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves for ever, few connections at a time: this port may be open to everybody, and must not take the file
-/// descriptors of the API server's client. Further connections wait in the queue of the system.
+/// descriptors of the API server's client. One more connection ends the oldest one, so that probes are answered in time.
 pub async fn serve(listener: TcpListener, ready: Ready, metrics: Metrics) {
-    serve_within(listener, ready, metrics, Arc::new(Semaphore::new(CONNECTIONS)), LIMIT).await;
+    serve_within(listener, ready, metrics, LIMIT).await;
 }
 
 /// Connections at a time. A probe and a scrape need one each.
@@ -49,10 +50,9 @@ const CONNECTIONS: usize = 16;
 /// Time limit of a connection, for its one request and answer. Probes and scrapes take milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-async fn serve_within(listener: TcpListener, ready: Ready, metrics: Metrics, places: Arc<Semaphore>, limit: Duration) {
-    let mut accepts = true;
-    // It fails only if the semaphore is closed.
-    while let Ok(place) = places.clone().acquire_owned().await {
+async fn serve_within(listener: TcpListener, ready: Ready, metrics: Metrics, limit: Duration) {
+    let (mut accepts, mut connections) = (true, VecDeque::<AbortOnDropHandle<()>>::new());
+    loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -72,18 +72,21 @@ async fn serve_within(listener: TcpListener, ready: Ready, metrics: Metrics, pla
             let response = answer(&request, &ready, &metrics);
             async { Ok::<_, Infallible>(response) }
         });
-        // Without keep-alive, an idle client does not hold its place, and one limit covers reading and writing.
+        // Without keep-alive, one limit covers reading and writing.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limit)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() == CONNECTIONS {
+            connections.pop_front();
+        }
+        connections.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
             if let Ok(Err(error)) = timeout(limit, connection).await {
                 tracing::debug!(%error, "a connection to the admin port broke");
             }
-            drop(place);
-        });
+        })));
     }
 }
 
@@ -139,45 +142,36 @@ mod tests {
         text
     }
 
-    /// Starts an admin port with two places. Returns its address and the places.
-    async fn with_two_places(limit: Duration) -> (SocketAddr, Arc<Semaphore>) {
+    async fn serving(limit: Duration) -> SocketAddr {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let (address, places) = (listener.local_addr().unwrap(), Arc::new(Semaphore::new(2)));
-        let metrics = Metrics::new().unwrap();
-        tokio::spawn(serve_within(listener, Ready::default(), metrics, places.clone(), limit));
-        (address, places)
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_within(listener, Ready::default(), Metrics::new().unwrap(), limit));
+        address
     }
 
     #[tokio::test]
-    async fn silent_connections_take_no_more_than_the_places_and_give_them_back() {
-        let (address, places) = with_two_places(Duration::from_secs(3600)).await;
+    async fn many_silent_connections_end_each_other_and_no_probe_waits() {
+        let address = serving(Duration::from_secs(3600)).await;
         let mut silent = Vec::new();
-        for _ in 0..20 {
+        for _ in 0..3 * CONNECTIONS {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        while places.available_permits() > 0 {
-            tokio::task::yield_now().await;
+        assert!(answered(address).await.starts_with("HTTP/1.1 200 OK"));
+        let latest = silent.split_off(2 * CONNECTIONS + 1);
+        for mut ended in silent {
+            assert!(ended.read(&mut [0]).await.is_ok_and(|read| read == 0));
         }
-        // The last one waits for a place, like the others before it.
-        let last = tokio::spawn(answered(address));
-        assert!(!last.is_finished());
-        drop(silent);
-        assert!(last.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+        assert!(latest.iter().all(|open| open.try_read(&mut [0]).is_err()));
     }
 
     #[tokio::test]
     async fn a_connection_that_is_silent_or_does_not_end_its_request_is_closed() {
-        let (address, _) = with_two_places(Duration::from_millis(100)).await;
-        let mut open = Vec::new();
+        let address = serving(Duration::from_millis(100)).await;
         for request in ["", "GET /metr", "GET /healthz HTTP/1.1\r\na: b", "PUT / HTTP/1.1\r\ncontent-length: 9\r\n\r\n"]
         {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
-            open.push(stream);
-        }
-        assert!(answered(address).await.starts_with("HTTP/1.1 200 OK"));
-        for mut stream in open {
-            // Only what hyper answers to half a request may come, and then the end.
+            // Something may come before the end.
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
     }

@@ -24,7 +24,7 @@ use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -82,6 +82,7 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
     // The latest attempt, and the latest one that succeeded.
     let (mut tried, mut read) = (Instant::now(), Instant::now());
     let mut lifetime = sender.borrow().access.lifetime;
+    let mut told: Option<(String, Instant)> = None;
     loop {
         let Reading { generation, access } = &*sender.borrow().clone();
         let server = address(&access.config.cluster_url);
@@ -102,29 +103,39 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
         sleep_until(tried + pause).await;
         tried = Instant::now();
         let result = source.read().await;
-        // A plugin may ask a person, or the whole company's login server.
-        let is_in_vain = access.has_plugin && (is_refused || result.is_err());
-        pause = if is_in_vain { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
-        match result {
+        let problem = match &result {
             Ok(next) if next.config.cluster_url != access.config.cluster_url => {
-                tracing::warn!(server, "the kubeconfig names another server now: keeping the old credentials");
-                sleep(LONGEST_PAUSE).await;
+                "it names another server now; restart this controller to follow".to_owned()
             }
-            Ok(next) => {
-                if is_refused {
-                    tracing::info!(
-                        server,
-                        "read the kubeconfig again, because the API server refused the credentials or shows another certificate"
-                    );
-                }
-                (read, lifetime) = (Instant::now(), next.lifetime);
-                // The same credentials keep their connections.
-                if !is_refused && next.is(access) {
-                    continue;
-                }
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        // A plugin may ask a person, or the whole company's login server.
+        let is_in_vain = access.has_plugin && (is_refused || !problem.is_empty());
+        pause = if is_in_vain { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
+        // The same at most once a minute.
+        let is_news = told.as_ref().is_none_or(|(told, at)| *told != problem || at.elapsed() > LONGEST_PAUSE);
+        if is_news && !problem.is_empty() {
+            tracing::warn!(server, error = problem, "cannot use the kubeconfig again, keeping the old credentials");
+        } else if is_news && is_refused {
+            tracing::info!(
+                server,
+                "read the kubeconfig again: our credentials or the server's certificate were refused"
+            );
+        }
+        if !is_refused && problem.is_empty() {
+            told = None;
+        } else if is_news {
+            told = Some((problem.clone(), tried));
+        }
+        if let Ok(next) = result
+            && problem.is_empty()
+        {
+            (read, lifetime) = (Instant::now(), next.lifetime);
+            // The same credentials keep their connections.
+            if is_refused || !next.is(access) {
                 sender.send_replace(Arc::new(Reading { generation: generation + 1, access: next }));
             }
-            Err(error) => tracing::warn!(server, %error, "cannot read the credentials again, retrying"),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use tokio::time::sleep;
 
-use crate::process::lease::{bounded, leases};
+use crate::process::lease::bounded;
 use crate::process::message::whole;
 use crate::process::metrics::Metrics;
 
@@ -23,8 +23,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// The heartbeat of one extension.
 #[derive(Debug)]
 pub struct Heartbeat {
-    // The answer is not decoded: another program may have written a field that cannot be read.
-    api: Api<DynamicObject>,
+    api: Api<Lease>,
     extension: String,
     interval: u16,
     metrics: Metrics,
@@ -34,7 +33,7 @@ impl Heartbeat {
     /// The heartbeat of `extension`, in the client's default namespace, every `interval` seconds.
     #[must_use]
     pub fn new(client: Client, extension: &str, interval: u16, metrics: Metrics) -> Self {
-        Self { api: leases(client), extension: extension.to_owned(), interval, metrics }
+        Self { api: Api::default_namespaced(client), extension: extension.to_owned(), interval, metrics }
     }
 
     /// Renews the Lease for ever. A failure is logged and retried.

@@ -96,7 +96,8 @@ pub enum Lost {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The API server refused the request or is unavailable.
-    #[error(transparent)]
+    // Not transparent: the log shows what is known about the source.
+    #[error("{0}")]
     Request(#[from] kube::Error),
     /// The API server did not answer in time.
     #[error("no answer within {} s", REQUEST.as_secs())]
@@ -124,11 +125,6 @@ fn read(spec: &Value) -> (LeaseSpec, Vec<String>) {
         read.lease_duration_seconds = Some(LEASE_DURATION);
     }
     (read, unreadable)
-}
-
-/// Leases whose fields are not decoded.
-pub(crate) fn leases(client: Client) -> Api<DynamicObject> {
-    Api::default_namespaced_with(client, &ApiResource::erase::<Lease>(&()))
 }
 
 /// The Lease to write.
@@ -180,7 +176,8 @@ impl Election {
     pub fn new(client: Client, controller: &str, metrics: Metrics) -> std::io::Result<Self> {
         let host = hostname::get()?;
         Ok(Self {
-            api: leases(client),
+            // Its fields are not decoded.
+            api: Api::default_namespaced_with(client, &ApiResource::erase::<Lease>(&())),
             name: name(controller),
             identity: format!("{}_{:016x}", host.to_string_lossy(), getrandom::u64()?),
             metrics,

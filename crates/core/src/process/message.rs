@@ -36,6 +36,7 @@ fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::lease::LeaseError;
 
     #[derive(Debug, thiserror::Error)]
     enum Nested {
@@ -53,6 +54,21 @@ mod tests {
         assert_eq!(whole(&error), "cannot list: cannot connect: refused");
         assert_eq!(whole(&Nested::Telling(Box::new(Nested::Innermost))), "cannot list: refused");
         assert_eq!(whole(&Nested::Innermost), "refused");
+    }
+
+    #[test]
+    fn the_explanation_replaces_all_that_is_around_it() {
+        let server = "https://api.example".parse().unwrap();
+        let unreachable = Unreachable::new(&server, None, &std::io::Error::other("refused"));
+        let expected = "cannot connect to https://api.example/: refused; check that it runs";
+        let error = kube::Error::Service(unreachable.into());
+        assert!(whole(&error).starts_with(expected));
+        assert!(whole(&LeaseError::from(error)).starts_with(expected));
+
+        let answer = kube::core::Status::failure("Unauthorized", "Unauthorized").with_code(401).boxed();
+        let error = kube::runtime::watcher::Error::WatchStartFailed(kube::Error::Api(answer));
+        let expected = "the API server refuses our credentials (Unauthorized); check the user of the kubeconfig";
+        assert_eq!(whole(&error), expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
 use mock_core::process::{heartbeat, lease};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ pub(crate) const PROMISES: &[Promise] = promises![
     sigterm_hands_the_lease_to_the_standby,
     sigterm_finishes_rounds_before_the_lease_is_released,
     stolen_lease_ends_the_process_with_exit_code_1,
+    lease_with_an_unreadable_time_is_taken_over,
     sigterm_ends_a_standby_while_the_api_server_is_silent,
     heartbeat_is_renewed,
     failing_heartbeat_does_not_stop_the_controller,
@@ -167,6 +168,23 @@ async fn stolen_lease_ends_the_process_with_exit_code_1(scene: MockScene) -> Res
     ensure(held.holder_identity.as_deref() == Some("a-thief"), "the process wrote the Lease after losing it")?;
     let names_the_thief = |line: &Value| text(line, "/level") == "ERROR" && line.to_string().contains("a-thief");
     leader.log().until("an error that names the new holder", names_the_thief).await.map(drop)
+}
+
+async fn lease_with_an_unreadable_time_is_taken_over(scene: MockScene) -> Result<(), Failed> {
+    // Go writes the last moment of the year 9999 with an offset as a year of five digits.
+    let time = "9999-12-31T23:59:59.999999-05:00";
+    let spec =
+        json!({ "holderIdentity": "another", "leaseDurationSeconds": 2, "acquireTime": time, "renewTime": time });
+    let lease = json!({ "metadata": { "name": lease::name(&scene.mock().name) }, "spec": spec });
+    let resource = ApiResource::erase::<Lease>(&());
+    let leases = Api::<DynamicObject>::namespaced_with(scene.client(), scene.namespace(), &resource);
+    let created = leases.create(&PostParams::default(), &serde_json::from_value(lease)?).await?;
+    ensure(text(&created.data, "/spec/renewTime").starts_with("10000-"), "the API server wrote another time")?;
+    let controller = start(&scene, &own_kubeconfig(&scene, None)?, &["--leader-elect"])?;
+    scene.ask_own("a", "reconcile").await?;
+    scene.until_ready("a").await?;
+    let names_the_fields = |line: &Value| text(line, "/unreadable") == "acquireTime, renewTime";
+    controller.log().until("the fields that cannot be read", names_the_fields).await.map(drop)
 }
 
 async fn sigterm_ends_a_standby_while_the_api_server_is_silent(scene: MockScene) -> Result<(), Failed> {

@@ -72,6 +72,8 @@ impl Source {
         connector.set_connect_timeout(config.connect_timeout);
         connector.set_read_timeout(config.read_timeout);
         connector.set_write_timeout(config.write_timeout);
+        // Otherwise the time that a connection was idle counts against the answer to its next request.
+        connector.set_reset_reader_on_write(true);
         Ok(Access { config, connector, proxy: proxy_address, lifetime, has_plugin, context })
     }
 
@@ -127,6 +129,11 @@ fn with_scheme(config: &mut Config) {
 /// break at its end for a part of it. There is no issue upstream that would end this.
 async fn resolve(auth: &mut AuthInfo) -> Result<Option<Duration>, StartError> {
     const USER: &str = "correct the user of the kubeconfig";
+    // kubectl has dropped the others. kube would run the command of one, and print its output.
+    if let Some(provider) = auth.auth_provider.as_ref().filter(|provider| provider.name != "oidc") {
+        let attempt = format!("cannot use auth-provider {} of the kubeconfig", provider.name);
+        return Err(StartError::because(attempt, "use a credential plugin (exec)")("kubectl has dropped it too"));
+    }
     if let Some(file) = auth.token_file.take() {
         let attempt = format!("cannot use the token file {file}");
         match tokio::fs::read_to_string(&file).await.map(|token| token.trim().to_owned()) {
