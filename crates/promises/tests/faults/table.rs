@@ -126,7 +126,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("silent_for_20_s", SERVES, 20, |world| Box::pin(network::weather(world, Weather::Silent, 20))),
     fault("answers_truncated_for_10_s", SERVES, 20, |world| {
         Box::pin(network::weather(world, Weather::Truncating(4000), 10))
-    }),
+    })
+    .busy(),
     fault("slow_network", "objects are served meanwhile", 60, |world| Box::pin(network::slow(world))),
     fault("watch_ends_at_once", SERVES, 20, |world| Box::pin(answers::watch_ends_at_once(world))),
     fault("watch_expired", SERVES, 20, |world| Box::pin(answers::watch_expired(world))),
