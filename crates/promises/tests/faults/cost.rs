@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use extension_conformance::ensure;
 use libtest_mimic::Failed;
 
-use crate::table::Fault;
 use crate::world::{Controller, World};
 
 /// Requests that a process may send at the begin and end of a fault, and for the objects that it then serves.
@@ -33,16 +32,16 @@ impl Cost {
         Self { lasted: Duration::ZERO, requests: 0, lines: 0, recovered }
     }
 
-    /// Fails if the fault cost more than what is promised.
-    pub(crate) fn is_within(&self, fault: &Fault) -> Result<(), Failed> {
+    /// Fails if recovery took longer than `limit`, or the process sent more than `rate` requests a second, or logged more
+    /// lines than that in two seconds.
+    pub(crate) fn is_within(&self, limit: Duration, rate: f64) -> Result<(), Failed> {
         let Self { lasted, recovered, .. } = self;
-        ensure(*recovered <= fault.within, format!("served after {recovered:?} instead of {:?}", fault.within))?;
+        ensure(*recovered <= limit, format!("served after {recovered:?} instead of {limit:?}"))?;
         let seconds = lasted.as_secs_f64();
-        let most = |base: f64, rate: f64| base + rate * seconds;
-        for (what, count, most) in [
-            ("requests", self.requests, most(BURST, fault.rate)),
-            ("log lines", self.lines, most(LINES, fault.rate / 2.0)),
-        ] {
+        let most = |burst: f64, rate: f64| burst + rate * seconds;
+        for (what, count, most) in
+            [("requests", self.requests, most(BURST, rate)), ("log lines", self.lines, most(LINES, rate / 2.0))]
+        {
             let count = u32::try_from(count)?;
             ensure(f64::from(count) <= most, format!("{count} {what} in {lasted:?}, more than {most:.0}"))?;
         }

@@ -83,7 +83,7 @@ async fn run(fault: &Fault, assets: &Assets) -> Result<Cost, Failed> {
     let world = Arc::new(World::start(assets, fault.kind, fault.name).await?);
     let cost = timeout(LIMIT, (fault.run)(world)).await.map_err(|_| format!("not over after {LIMIT:?}"))??;
     println!("{}: {cost}", fault.name);
-    cost.is_within(fault)?;
+    cost.is_within(fault.within, fault.rate)?;
     Ok(cost)
 }
 

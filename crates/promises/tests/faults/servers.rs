@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use extension_conformance::ensure;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gardener_testbed::bed::Member;
 use gardener_testbed::port;
@@ -29,7 +30,13 @@ pub(crate) async fn killed(world: Arc<World>, members: &[Member], seconds: u64) 
     }
     world.bed().ready().await?;
     let over = meter.over();
-    Ok(over.served(world.serves(&["before", "after"]).await?))
+    let cost = over.served(world.serves(&["before", "after"]).await?);
+    if members.contains(&Member::KubeApiserver) {
+        // A server that is starting may refuse once more.
+        let told = controller.count("watching infrastructures again");
+        ensure((1..=2).contains(&told), format!("the end was told {told} times:\n{}", controller.0.log_end()))?;
+    }
+    Ok(cost)
 }
 
 /// Hundreds of requests arrive right before the fault, and half of them are not served yet.

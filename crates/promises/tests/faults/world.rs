@@ -181,6 +181,11 @@ impl Controller {
         self.0.log_text().lines().filter(|line| !line.contains(r#" Succeeded""#)).count()
     }
 
+    /// How many lines it has logged that contain this text.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.0.log_text().lines().filter(|line| line.contains(text)).count()
+    }
+
     /// Sends SIGTERM. Fails unless the controller then ends in time, with success.
     pub(crate) async fn terminate(mut self) -> Result<(), Failed> {
         self.0.terminate()?;
