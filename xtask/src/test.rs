@@ -21,6 +21,7 @@ use crate::images;
 const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// Leave out the steps that need the test bed
     #[arg(long)]
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Repeat the whole suite of every kind, admission-assisted and installed, instead of a sample for most kinds
     #[arg(long, conflicts_with = "fast")]
     full: bool,
+    /// Run only the faults: all of them, instead of a sample
+    #[arg(long, conflicts_with_all = ["fast", "full"])]
+    faults: bool,
     /// Fail also if a step cannot run because this machine lacks something
     #[arg(long)]
     require_all: bool,
@@ -89,7 +93,11 @@ impl Steps {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let started = Instant::now();
     let mut steps = Steps(Vec::new());
-    every_step(&mut steps, args);
+    if args.faults {
+        faults_alone(&mut steps);
+    } else {
+        every_step(&mut steps, args);
+    }
 
     let failed = steps.any(|outcome| matches!(outcome, Failed(_)));
     let incomplete = steps.any(|outcome| matches!(outcome, NotRun(_)));
@@ -143,6 +151,17 @@ fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("demo", unless_missing(bed, |_| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
+}
+
+/// Runs all faults.
+fn faults_alone(steps: &mut Steps) {
+    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let built = steps.run("building", || cargo_step(&["test", "--workspace", "--no-run"], &[]));
+    let bed = steps
+        .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
+    if built && bed {
+        steps.run("faults", faults);
+    }
 }
 
 fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
@@ -275,16 +294,38 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
     if full {
         cargo.env("MOCK_FULL", "1");
     }
+    counted_tests(&mut in_own_network(&cargo))
+}
+
+/// Runs all faults: in a network of their own, if this machine allows one.
+fn faults() -> Result<Outcome> {
+    let arguments = ["--package", "mock-promises", "--test", "faults"];
+    let mut cargo = cargo::command();
+    cargo.arg("test").args(arguments);
+    let probe = Command::new("unshare").args(["--net", "iptables", "--list"]).output();
+    if images::on_path("ip") && probe.is_ok_and(|output| output.status.success()) {
+        println!("$ unshare --net cargo test {}", arguments.join(" "));
+        return counted_tests(&mut in_own_network(cargo.env("MOCK_FAULTS", "network")));
+    }
+    println!("$ cargo test {}", arguments.join(" "));
+    Ok(match counted_tests(cargo.env("MOCK_FAULTS", "1"))? {
+        Passed(text) => Passed(format!("{text}; packets that vanish need root, iproute2 and iptables")),
+        outcome => outcome,
+    })
+}
+
+/// The command in a network that has nothing but a loopback.
+fn in_own_network(inner: &Command) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
-    command.arg(cargo.get_program()).args(cargo.get_args()).current_dir(cargo::root());
-    for (name, value) in cargo.get_envs() {
+    command.arg(inner.get_program()).args(inner.get_args()).current_dir(cargo::root());
+    for (name, value) in inner.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    counted_tests(&mut command)
+    command
 }
 
 /// Runs `cargo test` and counts the tests.

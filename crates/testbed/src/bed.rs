@@ -12,11 +12,13 @@ use std::{fmt, io};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Client;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::access::Access;
 use self::control_plane::ControlPlane;
 pub(crate) use self::control_plane::ETCD_SOCKET;
+pub use self::control_plane::Member;
 pub use self::options::{ADMIN, Options, TESTBED};
 use crate::assets::Assets;
 use crate::audit::Audit;
@@ -35,7 +37,7 @@ pub struct TestBed {
     audit: Option<Audit>,
     // Rust drops fields in this order: clients before the servers that answer them.
     janitor: Option<AbortOnDropHandle<()>>,
-    control_plane: ControlPlane,
+    control_plane: Mutex<ControlPlane>,
     supervisor: Supervisor,
 }
 
@@ -64,7 +66,7 @@ impl TestBed {
             }
         };
         let janitor = options.janitor.then(|| AbortOnDropHandle::new(tokio::spawn(clean_up)));
-        Ok(Self { client, access, audit, janitor, control_plane, supervisor })
+        Ok(Self { client, access, audit, janitor, control_plane: Mutex::new(control_plane), supervisor })
     }
 
     /// A client of user [`ADMIN`], who may do everything.
@@ -108,16 +110,45 @@ impl TestBed {
         self.access.client_without_retries(TESTBED).await
     }
 
-    /// The process ID of etcd, or `None` if it has exited.
+    /// The process ID of etcd, or `None` if it has exited or is being restarted.
     #[must_use]
     pub fn etcd_id(&self) -> Option<u32> {
-        self.control_plane.etcd_id()
+        self.control_plane.try_lock().ok()?.etcd_id()
     }
 
-    /// The process ID of kube-apiserver, or `None` if it has exited.
+    /// The process ID of kube-apiserver, or `None` if it has exited or is being restarted.
     #[must_use]
     pub fn kube_apiserver_id(&self) -> Option<u32> {
-        self.control_plane.kube_apiserver_id()
+        self.control_plane.try_lock().ok()?.kube_apiserver_id()
+    }
+
+    /// Sends SIGKILL to a server, and returns when it has ended.
+    pub async fn kill(&self, member: Member) -> Result<(), BedError> {
+        let mut control_plane = self.control_plane.lock().await;
+        control_plane.server(member).process().kill().await.map_err(BedError::failed(format_args!("kill {member:?}")))
+    }
+
+    /// Starts a server again after [`TestBed::kill`], on the same port and with the data in [`TestBed::dir`].
+    pub async fn start_again(&self, member: Member) -> Result<(), BedError> {
+        self.control_plane.lock().await.start_again(member, &self.supervisor, &self.access)
+    }
+
+    /// Suspends a server: it answers nothing until [`TestBed::resume`], but its connections stay open.
+    pub async fn suspend(&self, member: Member) -> Result<(), BedError> {
+        let doing = format!("suspend {member:?}");
+        self.control_plane.lock().await.server(member).process().suspend().map_err(BedError::failed(doing))
+    }
+
+    /// Resumes a suspended server.
+    pub async fn resume(&self, member: Member) -> Result<(), BedError> {
+        let doing = format!("resume {member:?}");
+        self.control_plane.lock().await.server(member).process().resume().map_err(BedError::failed(doing))
+    }
+
+    /// Returns when the API server is ready, such as after [`TestBed::start_again`]. Fails after 60 s, or when a server
+    /// has ended.
+    pub async fn ready(&self) -> Result<(), BedError> {
+        self.control_plane.lock().await.ready(&self.access).await
     }
 
     /// Spawns another server, which ends with the test bed.
@@ -150,7 +181,7 @@ impl TestBed {
         let Self { janitor, control_plane, supervisor, .. } = self;
         drop(janitor);
         supervisor.stop().await?;
-        control_plane.exited().await
+        control_plane.into_inner().exited().await
     }
 }
 

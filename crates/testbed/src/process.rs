@@ -163,9 +163,23 @@ impl Process {
 
     /// Sends SIGTERM. It ends a program that has not installed a handler yet: wait for a line of its log first.
     pub fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends SIGSTOP: until [`Process::resume`], the process does nothing, but the kernel keeps its connections open.
+    pub fn suspend(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Sends SIGCONT.
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
         let id = self.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let id = id.ok_or_else(|| io::Error::other(format!("{} has ended", self.name)))?;
-        Ok(kill_process(id, Signal::TERM)?)
+        Ok(kill_process(id, signal)?)
     }
 
     /// Sends SIGKILL and returns when the process has ended.

@@ -84,6 +84,11 @@ impl Server {
         self.process.id()
     }
 
+    /// The process of the server.
+    pub(crate) const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// Returns when the server has ended. Does not stop it.
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
         self.process.ended().await.map(drop)

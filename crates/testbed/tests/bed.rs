@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use extension_contract::{GROUP, VERSION, kinds};
 use futures::future::try_join;
 use gardener_testbed::assets::Assets;
-use gardener_testbed::bed::{ADMIN, BedError, Options, TestBed};
+use gardener_testbed::bed::{ADMIN, BedError, Member, Options, TestBed};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -140,6 +140,26 @@ async fn the_error_shows_the_log_of_a_server_that_cannot_start() {
     let error = TestBed::start(&ASSETS, options).await.unwrap_err();
     assert!(matches!(&error, BedError::Exited { server: "kube-apiserver", .. }), "{error}");
     assert!(error.to_string().contains("unknown flag: --no-such-flag"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_or_suspended_server_serves_the_same_data_again() {
+    let bed = start_bed().await;
+    create_namespace(bed.client(), "a").await;
+    let namespaces: Api<Namespace> = Api::all(bed.client());
+    for member in [Member::Etcd, Member::KubeApiserver] {
+        bed.kill(member).await.unwrap();
+        assert!(bed.ready().await.is_err(), "{member:?} has ended");
+        bed.start_again(member).await.unwrap();
+        bed.ready().await.unwrap();
+        namespaces.get("a").await.unwrap();
+
+        bed.suspend(member).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(300), namespaces.get("a"));
+        assert!(answer.await.is_err(), "{member:?} answers while it is suspended");
+        bed.resume(member).await.unwrap();
+        within_deadline(namespaces.get("a")).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -189,7 +189,6 @@ where
         match within(LONG, self.api.list(&params)).await.and_then(complete) {
             Ok((items, version, token)) => {
                 self.answered();
-                self.failures = 0;
                 self.ready.extend(items.into_iter().map(Event::Listed));
                 if token.is_some() {
                     return Step::List { token, whole };
@@ -263,8 +262,13 @@ where
             self.interrupted(Trouble::Silent);
             return Step::Resume;
         };
+        let works = following.has_events || following.started.elapsed() >= PACE;
+        if works {
+            // A list alone is no success: the watch after it may fail again and again.
+            self.failures = 0;
+        }
         let event = match item {
-            None if following.has_events || following.started.elapsed() >= PACE => return Step::Resume,
+            None if works => return Step::Resume,
             None => {
                 self.failed(Trouble::EndedAtOnce);
                 return Step::Resume;

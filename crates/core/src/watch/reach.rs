@@ -11,7 +11,7 @@ pub struct Reach(watch::Sender<State>);
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     away: bool,
-    /// How often the API server has answered after a failure.
+    /// How often the API server has come back.
     returns: u64,
 }
 
@@ -21,9 +21,14 @@ impl Reach {
         self.0.send_modify(|state| state.away = true);
     }
 
-    /// The API server has answered a watch after a failure.
+    /// The API server has answered a watch after a failure. If it was not away, that ends no pause: watches that fail
+    /// for reasons of their own would else end each other's pauses.
     pub(crate) fn back(&self) {
-        self.0.send_modify(|state| *state = State { away: false, returns: state.returns.wrapping_add(1) });
+        self.0.send_if_modified(|state| {
+            let was_away = std::mem::take(&mut state.away);
+            state.returns = state.returns.wrapping_add(was_away.into());
+            was_away
+        });
     }
 
     /// Waits while the API server is away.
@@ -32,7 +37,7 @@ impl Reach {
         let _ = self.0.subscribe().wait_for(|state| !state.away).await;
     }
 
-    /// Waits, but only until the API server has answered another watch.
+    /// Waits, but only until the API server has come back, as another watch finds out.
     pub(crate) async fn pause(&self, pause: Duration) {
         let mut states = self.0.subscribe();
         let returns = states.borrow_and_update().returns;
@@ -60,5 +65,14 @@ mod tests {
         reach.back();
         assert!(workers.now_or_never().is_some() && pause.now_or_never().is_some());
         reach.pause(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn answer_of_an_api_server_that_was_not_away_ends_no_pause() {
+        let reach = Reach::default();
+        let mut pause = pin!(reach.pause(Duration::from_secs(3600)));
+        assert!(pause.as_mut().now_or_never().is_none());
+        reach.back();
+        assert!(pause.now_or_never().is_none());
     }
 }

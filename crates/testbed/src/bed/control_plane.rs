@@ -21,11 +21,45 @@ pub(super) fn audit_log(folder: &Path) -> PathBuf {
     folder.join("audit.log")
 }
 
+/// One of the two servers of a test bed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// etcd.
+    Etcd,
+    /// kube-apiserver.
+    KubeApiserver,
+}
+
 /// etcd and kube-apiserver.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
     etcd: Server,
     kube_apiserver: Server,
+    recipe: Recipe,
+}
+
+/// What the command lines of both servers follow from.
+#[derive(Debug)]
+struct Recipe {
+    assets: Assets,
+    options: Options,
+    port: u16,
+}
+
+impl Recipe {
+    fn spawn(&self, member: Member, supervisor: &Supervisor, access: &Access) -> Result<Server, BedError> {
+        let Self { assets, options, port } = self;
+        let folder = supervisor.folder();
+        match member {
+            Member::Etcd => Server::spawn("etcd", supervisor, etcd(&assets.etcd, options, folder)),
+            Member::KubeApiserver => {
+                let credentials = access.credentials();
+                let command = kube_apiserver(&assets.kube_apiserver, options, credentials, folder, *port)
+                    .map_err(BedError::failed("write the audit policy"))?;
+                Server::spawn("kube-apiserver", supervisor, command)
+            }
+        }
+    }
 }
 
 impl ControlPlane {
@@ -37,14 +71,31 @@ impl ControlPlane {
         access: &Access,
         port: u16,
     ) -> Result<Self, BedError> {
-        let folder = supervisor.folder();
-        let etcd = etcd(&assets.etcd, options, folder);
-        let kube_apiserver = kube_apiserver(&assets.kube_apiserver, options, access.credentials(), folder, port)
-            .map_err(BedError::failed("write the audit policy"))?;
+        let recipe = Recipe { assets: assets.clone(), options: options.clone(), port };
         Ok(Self {
-            etcd: Server::spawn("etcd", supervisor, etcd)?,
-            kube_apiserver: Server::spawn("kube-apiserver", supervisor, kube_apiserver)?,
+            etcd: recipe.spawn(Member::Etcd, supervisor, access)?,
+            kube_apiserver: recipe.spawn(Member::KubeApiserver, supervisor, access)?,
+            recipe,
         })
+    }
+
+    /// Starts a server again that has ended, on the same port and with the same data.
+    pub(super) fn start_again(
+        &mut self,
+        member: Member,
+        supervisor: &Supervisor,
+        access: &Access,
+    ) -> Result<(), BedError> {
+        *self.server(member) = self.recipe.spawn(member, supervisor, access)?;
+        Ok(())
+    }
+
+    /// The server.
+    pub(super) const fn server(&mut self, member: Member) -> &mut Server {
+        match member {
+            Member::Etcd => &mut self.etcd,
+            Member::KubeApiserver => &mut self.kube_apiserver,
+        }
     }
 
     /// Returns when the API server is ready.
