@@ -6,7 +6,14 @@ use kube::core::WatchEvent;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kind::NoShoot;
+use crate::kind::{NoShoot, Undecoded};
+
+impl ShootView for HashMap<String, Value> {
+    fn add_seed(&mut self, seed: Undecoded<'_>) -> Result<(), Invalid> {
+        self.insert("seed".to_owned(), seed.decode::<HashMap<String, u8>>().map(|seed| json!(seed))?);
+        Ok(())
+    }
+}
 
 fn cluster(shoot: &str) -> Cluster {
     cluster_at(7, shoot)
@@ -49,6 +56,19 @@ fn an_unreadable_cluster_counts_as_absent_until_it_is_corrected() {
     }
     let invalid = cluster(r#"{ "status": { "lastOperation": { "state": 1 } } }"#).facts().unwrap_err();
     assert_eq!(invalid.field, "status.lastOperation.state");
+}
+
+#[test]
+fn what_a_kind_reads_of_the_seed_is_beside_the_shoot() {
+    let mut cluster = cluster(r#"{ "spec": 1 }"#);
+    let seed = |text: &str| serde_json::from_str(text).unwrap();
+    cluster.spec.seed = seed(r#"{ "a": 7 }"#);
+    let view: HashMap<String, Value> = cluster.view().unwrap();
+    assert_eq!((&view["spec"], &view["seed"]), (&json!(1), &json!({ "a": 7 })));
+    cluster.spec.seed = seed(r#"{ "a": "7" }"#);
+    assert_eq!(cluster.view::<HashMap<String, Value>>().unwrap_err().field, "spec.seed.a of the Cluster");
+    cluster.spec.seed = seed("null");
+    assert!(!cluster.view::<HashMap<String, Value>>().unwrap().contains_key("seed"));
 }
 
 #[test]
