@@ -44,6 +44,9 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     const WATCHES_CLUSTERS: bool = Self::KIND.namespaced;
     /// Whether an outcome can hold Secrets.
     const WRITES_SECRETS: bool = false;
+    /// Fields of the outcome that are reported as soon as an operation starts, before what it waits for is there. All
+    /// others are reported once it has succeeded.
+    const EARLY: &'static [&'static str] = &[];
 
     /// Name of the Cluster that the object belongs to and waits for.
     fn cluster(object: &Object<Self>) -> Option<&str> {

@@ -169,7 +169,7 @@ impl<K: MockKind> Reconcile<'_, K> {
 
     /// Carries out a plan. On success, logs and counts the result and publishes its Events.
     async fn write(&self, object: &Object<K>, facts: Option<&ShootFacts>, plan: &Plan) -> Result<Sent, Error> {
-        let outcome = match report_with_outcome(plan) {
+        let outcome = match report_with_outcome(plan, !K::EARLY.is_empty()) {
             Some(report) => self.outcome(object, facts, plan.operation, report).await?,
             None => Ok(Outcome::default()),
         };
@@ -178,6 +178,7 @@ impl<K: MockKind> Reconcile<'_, K> {
             finalizer: K::FINALIZER,
             meta: &object.metadata,
             status: object.status.as_ref(),
+            early: K::EARLY,
         };
         let composed = compose(plan, &target, outcome, self.now);
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;

@@ -70,10 +70,38 @@ pub struct Report {
     pub description: Option<String>,
     /// Content of `lastError`.
     pub error: Option<LastError>,
-    /// Whether the status includes the kind's outcome.
-    pub with_outcome: bool,
+    /// Which fields of the kind's outcome the status includes.
+    pub outcome: Fields,
     /// What happens to the record of a script.
     pub bookkeeping: Bookkeeping,
+}
+
+/// Fields of a kind's outcome. Which fields are early is data of the kind: [`MockKind::EARLY`].
+///
+/// [`MockKind::EARLY`]: crate::kind::MockKind::EARLY
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fields {
+    /// None.
+    None,
+    /// Those that are reported while the operation is under way.
+    Early,
+    /// Those that are reported once the operation has succeeded.
+    Late,
+    /// All: the operation ends as soon as it starts.
+    All,
+}
+
+impl Fields {
+    /// Whether a field is one of these.
+    #[must_use]
+    pub fn include(self, is_early: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Early => is_early,
+            Self::Late => !is_early,
+            Self::All => true,
+        }
+    }
 }
 
 /// Content of `lastError`.
@@ -143,8 +171,8 @@ impl Report {
     pub const fn plain(state: State) -> Self {
         let processing = matches!(state, State::Processing);
         let bookkeeping = if processing { Bookkeeping::Keep } else { Bookkeeping::Drop };
-        let with_outcome = matches!(state, State::Succeeded);
-        Self { state, progress: None, description: None, error: None, with_outcome, bookkeeping }
+        let outcome = if matches!(state, State::Succeeded) { Fields::All } else { Fields::None };
+        Self { state, progress: None, description: None, error: None, outcome, bookkeeping }
     }
 
     /// A report of an unusable script.
@@ -155,7 +183,7 @@ impl Report {
             progress: None,
             description: Some(failure(operation, &invalid.to_string())),
             error: Some(LastError::from(&invalid)),
-            with_outcome: false,
+            outcome: Fields::None,
             bookkeeping: Bookkeeping::Unusable(invalid),
         }
     }

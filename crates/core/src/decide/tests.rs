@@ -113,7 +113,8 @@ impl Model {
     /// The same for the first `most` requests: then the process dies.
     fn apply_first(&mut self, step: &Step, now: Timestamp, most: usize) {
         let Step::Write(plan) = step else { return };
-        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status: self.status.as_ref() };
+        let status = self.status.as_ref();
+        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status, early: &[] };
         let composed = compose(plan, &target, Ok(Outcome::default()), now);
         for request in composed.requests.iter().take(most) {
             self.receive(request);

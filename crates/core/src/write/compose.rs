@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::patch::{MetadataPatch, Request, put_report};
 use crate::decide::OPERATION_RETRY;
-use crate::decide::plan::{Bookkeeping, LastError, Plan, Report, Write, failure};
+use crate::decide::plan::{Bookkeeping, Fields, LastError, Plan, Report, Write, failure};
 use crate::invalid::Invalid;
 use crate::kind::Outcome;
 use crate::script::conditions;
@@ -25,6 +25,8 @@ pub struct Target<'a> {
     pub meta: &'a ObjectMeta,
     /// Status that the plan was decided on.
     pub status: Option<&'a Status>,
+    /// Fields of the outcome that are reported while an operation is under way.
+    pub early: &'a [&'a str],
 }
 
 /// Requests, and what to report once they have succeeded.
@@ -53,13 +55,29 @@ pub enum Event {
     Unusable(Invalid),
 }
 
-/// The report that will contain the kind's outcome. Returns `None` if the plan needs no outcome.
+/// The report that will contain fields of the kind's outcome. Returns `None` if the plan needs no outcome. `has_early`:
+/// the kind reports fields early.
 #[must_use]
-pub fn report_with_outcome(plan: &Plan) -> Option<&Report> {
+pub fn report_with_outcome(plan: &Plan, has_early: bool) -> Option<&Report> {
     plan.writes.iter().find_map(|write| match write {
-        Write::Status(report) if report.with_outcome => Some(&**report),
+        Write::Status(report) if needs_outcome(report, has_early) => Some(&**report),
         _ => None,
     })
+}
+
+fn needs_outcome(report: &Report, has_early: bool) -> bool {
+    match report.outcome {
+        Fields::None => false,
+        Fields::Early => has_early,
+        Fields::Late | Fields::All => true,
+    }
+}
+
+/// The part of an outcome that a report includes. Secrets belong to the late fields.
+fn part(outcome: Outcome, fields: Fields, early: &[&str]) -> Outcome {
+    let Outcome { mut status, secrets } = outcome;
+    status.retain(|field, _| fields.include(early.contains(&field.as_str())));
+    Outcome { status, secrets: if fields.include(false) { secrets } else { Vec::new() } }
 }
 
 /// Composes the requests of a plan at `now`.
@@ -85,9 +103,9 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                 composed.requests.push(Request::Status(fields));
             }
             Write::Status(report) => {
-                let (report, outcome) = match outcome.take_if(|_| report.with_outcome) {
+                let (report, outcome) = match outcome.take_if(|_| needs_outcome(report, !target.early.is_empty())) {
                     None => ((**report).clone(), Outcome::default()),
-                    Some(Ok(outcome)) => ((**report).clone(), outcome),
+                    Some(Ok(outcome)) => ((**report).clone(), part(outcome, report.outcome, target.early)),
                     Some(Err(invalid)) => {
                         let refused = refused((**report).clone(), plan.operation, &invalid, time);
                         composed.refusal = Some(invalid);
@@ -146,7 +164,7 @@ fn refused(report: Report, operation: OperationType, invalid: &Invalid, time: Ti
         progress: None,
         description: Some(failure(operation, &invalid.to_string())),
         error: Some(LastError::from(invalid)),
-        with_outcome: false,
+        outcome: Fields::None,
         bookkeeping,
     }
 }
