@@ -23,6 +23,7 @@ use crate::process::metrics::Metrics;
 use crate::process::{client, log, shutdown};
 use crate::script::source::File;
 use crate::start_error::StartError;
+use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::memory::Memory;
@@ -100,6 +101,7 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         script,
         clusters: Clusters::default(),
         memory: Memory::default(),
+        ahead: Ahead::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     });

@@ -11,6 +11,10 @@ use crate::script::language::{Action, Fault, ProgressStep};
 use crate::script::record::{Phase, Record, RequestId, TimedCondition};
 use crate::script::source::Parsed;
 
+/// Pause before an operation that ended in Error or Failed is retried, unless a script sets another one: the longest of
+/// gardenlet's polling intervals.
+pub const OPERATION_RETRY: SignedDuration = SignedDuration::from_secs(10);
+
 /// Minimum interval between two progress reports. A report that would come sooner is skipped.
 const BETWEEN_STEPS: SignedDuration = SignedDuration::from_secs(1);
 
@@ -76,6 +80,18 @@ impl Scripting<'_> {
             inherited,
         }))
     }
+}
+
+/// When the record was written: everything that it waits for is due a fixed time later.
+#[must_use]
+pub fn written_at(record: &Record) -> Timestamp {
+    let retry = match (record.phase, record.rule.as_ref().map(|rule| &rule.action)) {
+        (Phase::Failed, Some(Action::Fail { retry_after, .. })) => retry_after.0,
+        (Phase::Failed, _) => OPERATION_RETRY,
+        _ => return record.start,
+    };
+    let failed = record.due.and_then(|due| due.checked_sub(retry).ok());
+    failed.map_or(record.start, |failed| failed.max(record.start))
 }
 
 /// The current request of an object.

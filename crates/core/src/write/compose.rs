@@ -107,7 +107,7 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                     None => ((**report).clone(), Outcome::default()),
                     Some(Ok(outcome)) => ((**report).clone(), part(outcome, report.outcome, target.early)),
                     Some(Err(invalid)) => {
-                        let refused = refused((**report).clone(), plan.operation, &invalid, time);
+                        let refused = refused((**report).clone(), plan.operation, &invalid, now);
                         composed.refusal = Some(invalid);
                         (refused, Outcome::default())
                     }
@@ -150,8 +150,8 @@ impl Composed {
 }
 
 /// The report of an operation whose kind has no outcome. The attempt of a script is retried as well.
-fn refused(report: Report, operation: OperationType, invalid: &Invalid, time: Timestamp) -> Report {
-    let due = time.saturating_add(OPERATION_RETRY).unwrap_or(time);
+fn refused(report: Report, operation: OperationType, invalid: &Invalid, now: Timestamp) -> Report {
+    let due = now.saturating_add(OPERATION_RETRY).unwrap_or(now);
     let bookkeeping = match report.bookkeeping {
         Bookkeeping::Put { record, is_first } => {
             let record = Record { phase: Phase::Failed, due: Some(due), ..*record };

@@ -121,8 +121,8 @@ fn a_refused_outcome_lets_the_attempt_of_a_script_fail_and_retries_it() {
     let conditions = status["conditions"].as_array().unwrap();
     assert_eq!(conditions[0]["type"], "Theirs", "conditions of other writers are kept");
     let record = Record::find(conditions).unwrap();
-    let due: Timestamp = "2026-08-20T10:15:31Z".parse().unwrap();
-    assert_eq!((record.phase, record.due), (Phase::Failed, Some(due + SignedDuration::from_secs(10))));
+    // The request may come from a clock that is ahead.
+    assert_eq!((record.phase, record.due), (Phase::Failed, Some(now() + SignedDuration::from_secs(10))));
     assert!(matches!(&composed.events[..], [Event::Fired(_)]), "the rule did fire");
 }
 
