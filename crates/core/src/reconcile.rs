@@ -191,6 +191,25 @@ impl<K: MockKind> Reconcile<'_, K> {
             Some(report) => self.outcome(object, facts, plan.operation, report).await?,
             None => Ok(Outcome::default()),
         };
+        match self.carry_out(object, plan, outcome).await {
+            Err(error) => match error.too_large() {
+                None => Err(error),
+                Some(invalid) => {
+                    let Key { namespace, name } = self.key;
+                    tracing::warn!(namespace, name, error = %invalid, "the status was refused");
+                    self.carry_out(object, &plan.refused(&invalid), Ok(Outcome::default())).await
+                }
+            },
+            sent => sent,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        object: &Object<K>,
+        plan: &Plan,
+        outcome: Result<Outcome, Invalid>,
+    ) -> Result<Sent, Error> {
         let target = compose::Target {
             kind: K::KIND.name,
             finalizer: K::FINALIZER,

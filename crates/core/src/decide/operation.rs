@@ -195,8 +195,7 @@ impl Situation<'_> {
     }
 
     fn unusable_script(&self, operation: OperationType, invalid: Invalid, change: Change) -> Step {
-        let finalizer = if change.finalizer == Finalizer::Remove { Finalizer::Keep } else { change.finalizer };
-        self.result(operation, Report::unusable_script(operation, invalid), Change { finalizer, ..change })
+        self.result(operation, Report::unusable_script(operation, invalid), change.without_removal())
     }
 
     /// The writes of a result.

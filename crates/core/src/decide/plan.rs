@@ -165,6 +165,19 @@ impl Step {
     }
 }
 
+impl Plan {
+    /// The plan that reports why this one's status was refused. The operation fails and is retried.
+    #[must_use]
+    pub fn refused(&self, invalid: &Invalid) -> Self {
+        let mut report = Some(Report::refused(self.operation, invalid));
+        let writes = self.writes.iter().filter_map(|write| match write {
+            Write::Metadata(change) => change.without_removal().write(),
+            Write::Status(_) | Write::Conditions(_) => report.take().map(|report| Write::Status(Box::new(report))),
+        });
+        Self { operation: self.operation, writes: writes.collect() }
+    }
+}
+
 impl Report {
     /// A report without a script. Processing keeps the record of a script for the second write of the operation.
     #[must_use]
@@ -175,17 +188,24 @@ impl Report {
         Self { state, progress: None, description: None, error: None, outcome, bookkeeping }
     }
 
-    /// A report of an unusable script.
+    /// A report of an unusable value.
     #[must_use]
-    pub fn unusable_script(operation: OperationType, invalid: Invalid) -> Self {
+    pub fn refused(operation: OperationType, invalid: &Invalid) -> Self {
         Self {
             state: State::Error,
             progress: None,
             description: Some(failure(operation, &invalid.to_string())),
-            error: Some(LastError::from(&invalid)),
+            error: Some(LastError::from(invalid)),
             outcome: Fields::None,
-            bookkeeping: Bookkeeping::Unusable(invalid),
+            bookkeeping: Bookkeeping::Keep,
         }
+    }
+
+    /// A report of an unusable script.
+    #[must_use]
+    pub fn unusable_script(operation: OperationType, invalid: Invalid) -> Self {
+        let refused = Self::refused(operation, &invalid);
+        Self { bookkeeping: Bookkeeping::Unusable(invalid), ..refused }
     }
 
     /// The record that this report writes.
@@ -205,7 +225,7 @@ impl Report {
 }
 
 /// Description of a failed operation.
-pub(crate) fn failure(operation: OperationType, why: &str) -> String {
+pub(super) fn failure(operation: OperationType, why: &str) -> String {
     format!("{} failed: {why}", operation.as_str())
 }
 
@@ -218,6 +238,14 @@ impl From<&Invalid> for LastError {
 impl Change {
     pub(crate) const fn new(drop_operation: bool, finalizer: Finalizer) -> Self {
         Self { drop_operation, finalizer, strip_timestamp: false }
+    }
+
+    /// The change of an operation that fails: our finalizer stays.
+    pub(crate) const fn without_removal(self) -> Self {
+        match self.finalizer {
+            Finalizer::Remove => Self { finalizer: Finalizer::Keep, ..self },
+            _ => self,
+        }
     }
 
     /// The write of this change. Returns `None` if nothing changes.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::patch::{MetadataPatch, Request, put_report};
 use crate::decide::OPERATION_RETRY;
-use crate::decide::plan::{Bookkeeping, Fields, LastError, Plan, Report, Write, failure};
+use crate::decide::plan::{Bookkeeping, Fields, Plan, Report, Write};
 use crate::invalid::Invalid;
 use crate::kind::Outcome;
 use crate::script::conditions;
@@ -115,7 +115,7 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                 composed.requests.extend(outcome.secrets.into_iter().map(|secret| Request::Secret(Box::new(secret))));
                 let mut fields = outcome.status;
                 composed.note(&report);
-                put_report(&mut fields, target.meta, plan.operation, &report, describe(target, plan, &report), time);
+                put_report(&mut fields, target.meta, plan.operation, &report, &describe(target, plan, &report), time);
                 match report.bookkeeping {
                     Bookkeeping::Keep | Bookkeeping::Unusable(_) => {}
                     Bookkeeping::Drop => put_conditions(&mut fields, existing, None, now),
@@ -159,14 +159,7 @@ fn refused(report: Report, operation: OperationType, invalid: &Invalid, now: Tim
         }
         other => other,
     };
-    Report {
-        state: State::Error,
-        progress: None,
-        description: Some(failure(operation, &invalid.to_string())),
-        error: Some(LastError::from(invalid)),
-        outcome: Fields::None,
-        bookkeeping,
-    }
+    Report { bookkeeping, ..Report::refused(operation, invalid) }
 }
 
 /// Text of `lastOperation`.

@@ -188,3 +188,14 @@ fn early_fields_are_reported_at_the_start_of_an_operation_and_the_others_with_th
         assert_eq!([has("early"), has("zone"), has_secret], expected, "{fields:?}");
     }
 }
+
+#[test]
+fn a_description_that_quotes_a_long_value_is_shortened() {
+    let long = Invalid { problem: "ü".repeat(2_000_000), ..invalid() };
+    let composed = compose_for(&plan(Report::plain(State::Succeeded)), Err(long));
+    let status = status(&composed);
+    for text in [&status["lastError"]["description"], &status["lastOperation"]["description"]] {
+        let text = text.as_str().unwrap();
+        assert!(text.chars().count() == 8193 && text.ends_with("ü…"), "{}", text.chars().count());
+    }
+}
