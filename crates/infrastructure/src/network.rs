@@ -37,13 +37,14 @@ impl Family {
     }
 }
 
-/// Networks that Gardener uses itself. No network of a Shoot may overlap them (`pkg/utils/validation/cidr/disjoint.go`).
+/// Networks that Gardener uses itself. No network of a Shoot may overlap them
+/// (`pkg/utils/validation/cidr/disjoint.go`).
 pub(crate) fn reserved() -> impl Iterator<Item = IpNet> {
     RESERVED.into_iter().filter_map(|network| network.parse().ok())
 }
 
-/// Reads a network that gardener-apiserver accepts (`pkg/utils/validation/cidr`). An error is what is wrong with it, and
-/// what to write.
+/// Reads a network that gardener-apiserver accepts (`pkg/utils/validation/cidr`). An error is what is wrong with it,
+/// and what to write.
 pub(crate) fn canonical(text: &str) -> Result<IpNet, String> {
     let network: IpNet = text.parse().map_err(|_| format!("{text:?} is no CIDR such as 10.250.0.0/16"))?;
     let right = as_ipv4(network).unwrap_or(network).trunc();
