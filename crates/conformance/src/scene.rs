@@ -92,6 +92,11 @@ impl Scene {
 
     /// Writes the namespace's Cluster. `shoot` is merged over a minimal Shoot.
     pub async fn write_cluster(&self, shoot: Value) -> Result<(), Failed> {
+        self.write_cluster_on(shoot, &json!({})).await
+    }
+
+    /// Writes the namespace's Cluster. `shoot` and `seed` are merged over a minimal Shoot and Seed.
+    pub async fn write_cluster_on(&self, shoot: Value, seed: &Value) -> Result<(), Failed> {
         let base = json!({
             "apiVersion": GARDEN,
             "kind": "Shoot",
@@ -106,7 +111,7 @@ impl Scene {
             "spec": {
                 "shoot": merged(base, &shoot),
                 "cloudProfile": { "apiVersion": GARDEN, "kind": "CloudProfile" },
-                "seed": { "apiVersion": GARDEN, "kind": "Seed" },
+                "seed": merged(json!({ "apiVersion": GARDEN, "kind": "Seed" }), seed),
             },
         });
         let params = PatchParams::apply("gardenlet").force();

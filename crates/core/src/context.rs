@@ -7,6 +7,7 @@ use crate::events::Events;
 use crate::kind::MockKind;
 use crate::process::metrics::Metrics;
 use crate::script::source::File;
+use crate::watch::ahead::Ahead;
 use crate::watch::clusters::{Clusters, Effort};
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
@@ -39,6 +40,8 @@ pub struct Context<K: MockKind> {
     pub memory: Memory,
     /// Whether the API server can be reached.
     pub reach: Reach,
+    /// Times in objects that lie ahead of our clock.
+    pub ahead: Ahead,
     /// Keys of objects that wait for a reconcile.
     pub queue: WorkQueue,
     /// Metrics of the process.

@@ -9,10 +9,10 @@ pub mod view;
 use extension_contract::{LastOperation, OperationAnnotation, OperationType, State};
 use k8s_openapi::jiff::Timestamp;
 
+pub use self::attempt::OPERATION_RETRY;
 use self::attempt::Scripting;
-pub use self::operation::OPERATION_RETRY;
 use self::operation::Situation;
-pub use self::plan::{Change, Finalizer, Plan, Reason, Report, Step, Write};
+pub use self::plan::{Change, Fields, Finalizer, Plan, Reason, Report, Step, Write};
 pub use self::view::{ClusterView, ObjectView, Served, ShootFacts};
 
 /// Decides what to do with `object` now.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::invalid::Invalid;
+
 /// How long one reconcile may take, including all its requests.
 pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often one reconcile reads the object again after a conflict.
@@ -50,6 +52,23 @@ impl Error {
             Self::Request { source, .. } => retry_after(source),
             _ => None,
         }
+    }
+
+    /// What is wrong with an object that is too large for the API server or etcd. Returns `None` for any other error.
+    #[must_use]
+    pub fn too_large(&self) -> Option<Invalid> {
+        let Self::Request { target: "status", source, .. } = self else { return None };
+        let kube::Error::Api(status) = source.as_ref() else { return None };
+        // etcd refuses 1.5 MiB, its client in the API server 2 MiB. Both are answered 500.
+        let is_etcd = ["etcdserver: request is too large", "message larger than max"];
+        if status.code != 413 && !is_etcd.iter().any(|text| status.message.contains(text)) {
+            return None;
+        }
+        let answer = &status.message;
+        let problem = format!(
+            "the object is too large with it ({answer}): shorten the script or the spec, or split the object's content"
+        );
+        Some(Invalid { field: "status".to_owned(), problem })
     }
 }
 

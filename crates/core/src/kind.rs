@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use crate::invalid::Invalid;
 use crate::script::source::{Parsed, of_provider_config};
+use crate::watch::decode::decode;
 
 /// A mocked kind. The implementing type holds what the kind reads of `spec`, besides type and class.
 ///
@@ -44,6 +45,9 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     const WATCHES_CLUSTERS: bool = Self::KIND.namespaced;
     /// Whether an outcome can hold Secrets.
     const WRITES_SECRETS: bool = false;
+    /// Fields of the outcome that are reported as soon as an operation starts, before what it waits for is there. All
+    /// others are reported once it has succeeded.
+    const EARLY: &'static [&'static str] = &[];
 
     /// Name of the Cluster that the object belongs to and waits for.
     fn cluster(object: &Object<Self>) -> Option<&str> {
@@ -138,10 +142,32 @@ impl<K: MockKind> Resource for Object<K> {
     }
 }
 
-/// What a kind reads of a Cluster's Shoot: few fields, all of them optional.
+/// What a kind reads of a Cluster's Shoot, and of the Seed that the Shoot is on: few fields, all of them optional.
 pub trait ShootView: Debug + Default + DeserializeOwned + Send + Sync + 'static {
     /// Whether there is anything to read.
     const READ: bool = true;
+
+    /// Adds what outcomes need of the Seed.
+    fn add_seed(&mut self, _seed: Undecoded<'_>) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// A part of a Cluster that is decoded only if a kind needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Undecoded<'a>(&'a str);
+
+impl<'a> Undecoded<'a> {
+    /// A part with this JSON.
+    #[must_use]
+    pub const fn of(json: &'a str) -> Self {
+        Self(json)
+    }
+
+    /// Decodes the part. The error names the field.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<T, Invalid> {
+        decode(self.0)
+    }
 }
 
 /// For kinds whose outcomes do not depend on the Shoot.

@@ -11,7 +11,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 use crate::context::Context;
-use crate::decide::attempt::Scripting;
+use crate::decide::attempt::{self, Scripting};
 use crate::decide::decide;
 use crate::decide::plan::{Change, Finalizer, Plan, Reason, Report, Step};
 use crate::decide::view::{ClusterView, ObjectView, ShootFacts};
@@ -131,7 +131,7 @@ impl<K: MockKind> Reconcile<'_, K> {
                 (Some(_), None) => ClusterView::Missing,
                 (Some(_), Some(facts)) => ClusterView::Known(facts),
             };
-            let view = ObjectView { meta: &object.metadata, base: &object.base, status: object.status.as_ref() };
+            let view = self.view(object);
             let scripting = self.scripting(object, facts.as_ref());
             let plan = match decide(view, cluster, &self.context.served(), &scripting, self.now) {
                 Step::Leave(reason) => {
@@ -160,12 +160,30 @@ impl<K: MockKind> Reconcile<'_, K> {
         Err(Error::Conflicts)
     }
 
+    /// What the decision looks at in the object.
+    fn view<'a>(&self, object: &'a Object<K>) -> ObjectView<'a> {
+        let status = object.status.as_ref();
+        let last = status.and_then(|status| status.last_operation.as_ref());
+        // A retry may write the same time once more, since none is before the request.
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+        let lead = last.map(|last| self.context.ahead.lead(self.key, version, last.last_update_time.0, self.now));
+        ObjectView { meta: &object.metadata, base: &object.base, status, lead: lead.unwrap_or_default() }
+    }
+
+    /// The recorded attempt, its times as if our clock had been right when they were written.
+    fn record(&self, object: &Object<K>) -> Option<Record> {
+        let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let record = Record::find(conditions)?;
+        let written = attempt::written_at(&record);
+        let lead = self.context.ahead.lead(self.key, &written.to_string(), written, self.now);
+        Some(record.earlier(lead))
+    }
+
     /// What the decision needs to know about scripts.
     fn scripting<'a>(&'a self, object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> Scripting<'a> {
         let file = self.context.script.as_ref().map(File::script);
         let uid = facts.map(|facts| facts.uid.as_str()).filter(|uid| !uid.is_empty());
         let annotation = facts.and_then(|facts| facts.script.as_ref());
-        let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         Scripting {
             script: source::strongest(annotation, object.base.script.as_ref(), file),
             subject: Subject {
@@ -176,7 +194,7 @@ impl<K: MockKind> Reconcile<'_, K> {
                 purpose: object.spec.purpose(),
                 pools: object.spec.pools(),
             },
-            record: Record::find(conditions),
+            record: self.record(object),
             drawn_seed: drawn_seed(uid.or(object.metadata.uid.as_deref()).unwrap_or_default()),
             timeout: SignedDuration::try_from(K::KIND.timeout).unwrap_or(SignedDuration::MAX),
         }
@@ -203,15 +221,35 @@ impl<K: MockKind> Reconcile<'_, K> {
 
     /// Carries out a plan. On success, logs and counts the result and publishes its Events.
     async fn write(&self, object: &Object<K>, facts: Option<&ShootFacts>, plan: &Plan) -> Result<Sent, Error> {
-        let outcome = match report_with_outcome(plan) {
+        let outcome = match report_with_outcome(plan, !K::EARLY.is_empty()) {
             Some(report) => self.outcome(object, facts, plan.operation, report).await?,
             None => Ok(Outcome::default()),
         };
+        match self.carry_out(object, plan, outcome).await {
+            Err(error) => match error.too_large() {
+                None => Err(error),
+                Some(invalid) => {
+                    let Key { namespace, name } = self.key;
+                    tracing::warn!(namespace, name, error = %invalid, "the status was refused");
+                    self.carry_out(object, &plan.refused(&invalid), Ok(Outcome::default())).await
+                }
+            },
+            sent => sent,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        object: &Object<K>,
+        plan: &Plan,
+        outcome: Result<Outcome, Invalid>,
+    ) -> Result<Sent, Error> {
         let target = compose::Target {
             kind: K::KIND.name,
             finalizer: K::FINALIZER,
             meta: &object.metadata,
             status: object.status.as_ref(),
+            early: K::EARLY,
         };
         let composed = compose(plan, &target, outcome, self.now);
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
@@ -269,7 +307,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let outcome = if ended == State::Succeeded { "Succeeded" } else { "Error" };
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
-        let view = ObjectView { meta: &object.metadata, base: &object.base, status: object.status.as_ref() };
+        let view = self.view(object);
         // Without a new request the timestamp may belong to one that was served long ago.
         let is_answer = composed.is_answer || view.timestamp_is_news();
         if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {

@@ -24,6 +24,7 @@ use crate::process::metrics::Metrics;
 use crate::process::{log, shutdown};
 use crate::script::source::File;
 use crate::start_error::StartError;
+use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::memory::Memory;
@@ -103,6 +104,7 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         clusters: Clusters::default(),
         memory: Memory::default(),
         reach: Reach::default(),
+        ahead: Ahead::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use extension_contract::json::{annotate, annotation, get, list, remove, set, text};
+use extension_contract::json::{annotate, annotation, get, remove, set, text};
 use extension_contract::{
     DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION, kinds,
     whole_seconds,
@@ -15,6 +15,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::gardenlet::Gardenlet;
+use crate::networks;
 use crate::phase::Phase;
 use crate::rules;
 use crate::shoot::{CLOUD_CONFIG, Planned, ShootPlan, ShootState};
@@ -175,36 +176,8 @@ impl<'a> Flow<'a> {
     /// Copies the Infrastructure's results into the Shoot (`pkg/gardenlet/operation/botanist/infrastructure.go`).
     async fn learn_infrastructure(&mut self, object: &Value) -> Result<(), Stuck> {
         self.plan.infrastructure_status = get(object, "status.providerStatus").cloned();
-        let shoot = &mut self.plan.shoot;
-        let mut networking = json!({});
-        for family in ["pods", "services", "nodes"] {
-            let reported = list(object, &format!("status.networking.{family}"));
-            if !reported.is_empty() {
-                set(&mut networking, family, reported);
-            }
-        }
-        let nodes = text(object, "status.networking.nodes[0]").or_else(|| text(object, "status.nodesCIDR"));
-        if get(&networking, "nodes").is_none()
-            && let Some(nodes) = nodes
-        {
-            set(&mut networking, "nodes", json!([nodes]));
-        }
-        if get(object, "status.egressCIDRs").is_some() {
-            set(&mut networking, "egressCIDRs", list(object, "status.egressCIDRs"));
-        }
-        set(shoot, "status.networking", networking);
-        if text(shoot, "spec.networking.nodes").is_none() {
-            let is_ipv4 = list(shoot, "spec.networking.ipFamilies").contains(&json!("IPv4"));
-            match nodes {
-                Some(nodes) => set(shoot, "spec.networking.nodes", nodes),
-                None if is_ipv4 => {
-                    // (`pkg/gardenlet/operation/shoot/shoot.go`)
-                    let rule = "status.networking.nodes or status.nodesCIDR must be present, \
-                                because the Shoot has no spec.networking.nodes";
-                    return Err(self.watch(object).await.violation(rule));
-                }
-                None => {}
-            }
+        if let Err(rule) = networks::learn(&mut self.plan.shoot, &self.plan.seed, object) {
+            return Err(self.watch(object).await.violation(rule));
         }
         self.write(&self.plan.cluster()).await
     }

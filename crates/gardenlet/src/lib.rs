@@ -7,6 +7,7 @@
 mod flow;
 mod gardenlet;
 pub mod installation;
+mod networks;
 mod phase;
 mod report;
 mod rules;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             networks_are_those_of_the_newest_cluster,
             networks_of_many_waiting_objects_are_those_of_the_newest_cluster,
             shoot_without_nodes_gets_the_default_and_keeps_it,
+            each_ip_family_has_networks_that_overlap_no_other,
             state_survives_a_migration,
             bad_network_is_an_error_until_the_cluster_is_corrected,
         ],
@@ -77,6 +78,35 @@ async fn shoot_without_nodes_gets_the_default_and_keeps_it(scene: MockScene) -> 
     scene.ask("a", "reconcile").await?;
     let object = scene.until_ready("a").await?;
     ensure(object.pointer("/status/networking/nodes") == Some(&json!(["10.99.0.0/16"])), "nodes were not kept")
+}
+
+async fn each_ip_family_has_networks_that_overlap_no_other(scene: MockScene) -> Result<(), Failed> {
+    let six = json!({ "nodes": null, "pods": null, "services": null, "ipFamilies": ["IPv6"] });
+    let both = json!({ "nodes": null, "ipFamilies": ["IPv6", "IPv4"] });
+    for (networking, seed, expected) in [
+        (six, json!({}), [["fd00:10:250::/48", ""], ["fd00:10:96::/48", ""], ["fd00:10:64::/112", ""]]),
+        (
+            both,
+            json!({ "nodes": "10.250.0.0/16", "pods": "fd00:10::/32", "services": "fd00::/48" }),
+            [["fd00:0:1::/48", "10.0.0.0/16"], ["fd00:0:2::/48", "10.20.0.0/16"], ["fd00:0:3::/112", "10.30.0.0/16"]],
+        ),
+    ] {
+        let seed = json!({ "spec": { "networks": seed } });
+        scene.write_cluster_on(json!({ "spec": { "networking": networking } }), &seed).await?;
+        if scene.get("a").await?.is_null() {
+            scene.create_annotated("a", "reconcile").await?;
+        } else {
+            scene.patch_status("a", json!({ "networking": null })).await?;
+            scene.ask("a", "reconcile").await?;
+        }
+        let object = scene.until_ready("a").await?;
+        let [nodes, pods, services] =
+            expected.map(|networks| networks.into_iter().filter(|network| !network.is_empty()).collect::<Vec<_>>());
+        let expected = json!({ "nodes": nodes, "pods": pods, "services": services });
+        ensure(object.pointer("/status/networking") == Some(&expected), format!("{object:#}"))?;
+        ensure(object.pointer("/status/egressCIDRs") == expected.get("nodes"), "wrong egressCIDRs")?;
+    }
+    Ok(())
 }
 
 async fn state_survives_a_migration(scene: MockScene) -> Result<(), Failed> {

@@ -5,7 +5,7 @@ use extension_conformance::ensure;
 use extension_contract::{ErrorCode, OperationType, State};
 use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Failed;
-use mock_core::decide::plan::{Bookkeeping, LastError, Plan, Report, Write};
+use mock_core::decide::plan::{Bookkeeping, Fields, LastError, Plan, Report, Write};
 use mock_core::kind::{Input, MockKind, Object, Outcome};
 use mock_core::process::args::Args;
 use mock_core::write::compose::{Target, compose};
@@ -20,8 +20,13 @@ pub(crate) fn written_paths_exist<K: MockKind>(object: &Value, schema: &Value) -
     let input = Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot };
     let outcome = K::outcome(&object, &input).map_err(|invalid| invalid.to_string())?;
     let migrated = Outcome { status: K::migrated(), ..Outcome::default() };
-    let target =
-        Target { kind: K::KIND.name, finalizer: K::FINALIZER, meta: &object.metadata, status: object.status.as_ref() };
+    let target = Target {
+        kind: K::KIND.name,
+        finalizer: K::FINALIZER,
+        meta: &object.metadata,
+        status: object.status.as_ref(),
+        early: K::EARLY,
+    };
     for (operation, report, outcome) in [
         (OperationType::Create, Report::plain(State::Succeeded), outcome),
         (OperationType::Migrate, Report::plain(State::Succeeded), migrated),
@@ -46,7 +51,7 @@ fn scripted_failure(now: Timestamp) -> Result<Report, Failed> {
     let record = Box::new(serde_json::from_value(record)?);
     let error = LastError { description: "d".to_owned(), codes: vec![ErrorCode::ConfigurationProblem] };
     let bookkeeping = Bookkeeping::Put { record, is_first: true };
-    Ok(Report { error: Some(error), bookkeeping, with_outcome: false, ..Report::plain(State::Error) })
+    Ok(Report { error: Some(error), bookkeeping, outcome: Fields::None, ..Report::plain(State::Error) })
 }
 
 fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), Failed> {

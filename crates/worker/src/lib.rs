@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 mod in_place;
 mod quantity;
 
+const MACHINE_DEPLOYMENTS: &str = "machineDeployments";
+const LAST_UPDATE_TIME: &str = "machineDeploymentsLastUpdateTime";
+
 /// What is read of the spec.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -85,6 +88,8 @@ impl MockKind for Worker {
     type Options = NoOptions;
     const KIND: &'static Kind = &kinds::WORKER;
     const TYPES: &'static [&'static str] = &["mock"];
+    // gardenlet deploys cluster-autoscaler before the machines are there (`docs/extensions/resources/worker.md`).
+    const EARLY: &'static [&'static str] = &[MACHINE_DEPLOYMENTS, LAST_UPDATE_TIME];
 
     fn reads_shoot(&self) -> bool {
         self.pools.iter().any(Pool::is_in_place)
@@ -99,9 +104,9 @@ impl MockKind for Worker {
         let deployments: Vec<Value> =
             spec.pools.iter().flat_map(|pool| pool.machine_deployments(input.technical_id)).collect();
         let mut outcome = Outcome::default();
-        outcome.report("machineDeployments", deployments);
+        outcome.report(MACHINE_DEPLOYMENTS, deployments);
         let time = reported.next_time(input.time, input.repeat_time);
-        outcome.report("machineDeploymentsLastUpdateTime", json!(Time(time)));
+        outcome.report(LAST_UPDATE_TIME, json!(Time(time)));
         let hashes = spec.hashes(reported, input)?;
         if !hashes.is_empty() {
             outcome.report("inPlaceUpdates", json!({ "workerPoolToHashMap": hashes }));

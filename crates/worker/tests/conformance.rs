@@ -29,6 +29,8 @@ fn main() -> ExitCode {
             in_place_pool_without_version_is_an_error_that_names_the_field,
             repeated_time_of_machine_deployments_keeps_gardenlet_waiting,
             dead_pool_fails_by_name_and_machine_deployments_are_reported,
+            machine_deployments_are_reported_before_machines_are_awaited,
+            machine_deployments_are_reported_once_an_attempt,
         ],
     })
 }
@@ -146,4 +148,51 @@ async fn dead_pool_fails_by_name_and_machine_deployments_are_reported(scene: Moc
     let deployments = object.pointer("/status/machineDeployments").and_then(Value::as_array);
     ensure(deployments.is_some_and(|deployments| deployments.len() == 4), format!("{deployments:?}"))?;
     ensure(matches!(readiness::check(&object, None), Err(readiness::NotReady::LastError { .. })), "ready")
+}
+
+/// Whether the status says in which operation and state the Worker is, and has machine deployments.
+fn is_reported(object: &Value, state: &str) -> bool {
+    let deployments = object.pointer("/status/machineDeployments").and_then(Value::as_array);
+    last(object) == state
+        && deployments.is_some_and(|deployments| deployments.len() == 4)
+        && readiness::check_machine_deployments(object, None).is_ok()
+}
+
+async fn machine_deployments_are_reported_before_machines_are_awaited(scene: MockScene) -> Result<(), Failed> {
+    let late = json!({ "succeed": { "after": "1h" } });
+    let dead = json!({ "fail": { "message": "m", "pools": ["w"], "after": "1h" } });
+    let failed = json!({ "fail": { "message": "m", "retryAfter": "1h" } });
+    let waits = "Create/Processing";
+    for (name, rule, state) in [
+        ("late", late, waits),
+        ("hangs", json!({ "hang": {} }), waits),
+        ("dead", dead, waits),
+        ("misbehaves", json!({ "misbehave": { "fault": "AnswerLate" } }), waits),
+        ("fails", failed, "Create/Error"),
+    ] {
+        scene.create_object(name, &json!({ "spec": { "providerConfig": script(&json!([rule])) } })).await?;
+        let object = scene.until(name, "machine deployments", |object| is_reported(object, state)).await?;
+        // Their machines are not updated yet.
+        let hashes = object.pointer("/status/inPlaceUpdates");
+        ensure(hashes.is_none(), format!("{name} has hashes of pools: {hashes:?}"))?;
+    }
+    Ok(())
+}
+
+async fn machine_deployments_are_reported_once_an_attempt(scene: MockScene) -> Result<(), Failed> {
+    let rules = json!([
+        { "match": { "attempts": { "to": 1 } }, "fail": { "message": "m", "after": "1s", "retryAfter": "1s" } },
+        { "succeed": { "after": "2s" } },
+    ]);
+    scene.create_object("a", &json!({ "spec": { "providerConfig": script(&rules) } })).await?;
+    let time = |object: &Value| text(object, "/status/machineDeploymentsLastUpdateTime").to_owned();
+    let first = scene.until("a", "the first attempt", |object| is_reported(object, "Create/Processing")).await?;
+    let failed = scene.until("a", "the error", |object| is_reported(object, "Create/Error")).await?;
+    ensure(time(&failed) == time(&first), "the error of the attempt has another time")?;
+    let second = scene.until("a", "the second attempt", |object| is_reported(object, "Create/Processing")).await?;
+    ensure(time(&second) > time(&first), "the second attempt has no later time")?;
+    let done = scene.until_ready("a").await?;
+    // gardenlet could take a later time for the answer to its next request.
+    ensure(time(&done) == time(&second), "the end of the attempt has another time")?;
+    ensure(done.pointer("/status/inPlaceUpdates/workerPoolToHashMap/i").is_some(), "no hash of the pool")
 }

@@ -4,12 +4,16 @@ use extension_contract::{ErrorCode, LastOperation, OperationType, State, TIMESTA
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Bookkeeping, Change, Finalizer, LastError, Report, failure};
+use super::plan::{Bookkeeping, Change, Fields, Finalizer, LastError, Report, failure};
 use crate::invalid::Invalid;
 use crate::script::draw::{Subject, choose};
 use crate::script::language::{Action, Fault, ProgressStep};
 use crate::script::record::{Phase, Record, RequestId, TimedCondition};
 use crate::script::source::Parsed;
+
+/// Pause before an operation that ended in Error or Failed is retried, unless a script sets another one: the longest of
+/// gardenlet's polling intervals.
+pub const OPERATION_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// Minimum interval between two progress reports. A report that would come sooner is skipped.
 const BETWEEN_STEPS: SignedDuration = SignedDuration::from_secs(1);
@@ -78,6 +82,18 @@ impl Scripting<'_> {
     }
 }
 
+/// When the record was written: everything that it waits for is due a fixed time later.
+#[must_use]
+pub fn written_at(record: &Record) -> Timestamp {
+    let retry = match (record.phase, record.rule.as_ref().map(|rule| &rule.action)) {
+        (Phase::Failed, Some(Action::Fail { retry_after, .. })) => retry_after.0,
+        (Phase::Failed, _) => OPERATION_RETRY,
+        _ => return record.start,
+    };
+    let failed = record.due.and_then(|due| due.checked_sub(retry).ok());
+    failed.map_or(record.start, |failed| failed.max(record.start))
+}
+
 /// The current request of an object.
 pub(super) fn request_of(meta: &ObjectMeta) -> RequestId {
     RequestId { timestamp: annotation(meta, TIMESTAMP_ANNOTATION).map(str::to_owned), generation: meta.generation }
@@ -116,40 +132,52 @@ pub(super) fn is_instant(record: &Record) -> bool {
 
 /// The report of an attempt that starts and does not end immediately.
 pub(super) fn started(record: Record) -> Report {
-    report(State::Processing, Bookkeeping::Put { record: Box::new(record), is_first: true })
+    let bookkeeping = Bookkeeping::Put { record: Box::new(record), is_first: true };
+    Report { outcome: Fields::Early, ..report(State::Processing, bookkeeping) }
 }
 
 /// The report of an attempt that ends.
 pub(super) fn ended(record: Record, is_first: bool, now: Timestamp) -> Report {
+    let mut works = true;
     let (record, failed) = match record.rule.as_ref().map(|rule| &rule.action) {
         Some(Action::Fail { message, codes, pools, retry_after }) => {
+            // If only some pools fail, the outcome of the others is reported along with the error.
+            works = !pools.is_empty();
             let failed = failed(message, codes, pools);
             let due = Some(later(now, retry_after.0));
             (Record { phase: Phase::Failed, due, ..record }, Some(failed))
         }
         _ => (Record { phase: Phase::Served, due: None, ..record }, None),
     };
+    // The start of an attempt that takes time has reported the early fields. A second report would have another time,
+    // which gardenlet could take for the answer to its next request.
+    let outcome = match (is_first, works) {
+        (true, true) => Fields::All,
+        (true, false) => Fields::Early,
+        (false, true) => Fields::Late,
+        (false, false) => Fields::None,
+    };
     let operation = record.operation;
     let bookkeeping = Bookkeeping::Put { record: Box::new(record), is_first };
     match failed {
-        None => Report { with_outcome: true, ..report(State::Succeeded, bookkeeping) },
-        Some((error, with_outcome)) => Report {
+        None => Report { outcome, ..report(State::Succeeded, bookkeeping) },
+        Some(error) => Report {
             description: Some(failure(operation, &error.description)),
             error: Some(error),
-            with_outcome,
+            outcome,
             ..report(State::Error, bookkeeping)
         },
     }
 }
 
-/// The error of a failed attempt. If only some pools fail, the outcome of the others is reported along with it.
-fn failed(message: &str, codes: &[ErrorCode], pools: &[String]) -> (LastError, bool) {
+/// The error of a failed attempt.
+fn failed(message: &str, codes: &[ErrorCode], pools: &[String]) -> LastError {
     let description = match pools {
         [] => message.to_owned(),
         [pool] => format!("pool {pool}: {message}"),
         pools => format!("pools {}: {message}", pools.join(", ")),
     };
-    (LastError { description, codes: codes.to_owned() }, !pools.is_empty())
+    LastError { description, codes: codes.to_owned() }
 }
 
 /// The progress report that is due and not yet written.
@@ -165,7 +193,7 @@ pub(super) fn progressed(record: &Record, last: Option<&LastOperation>, now: Tim
 }
 
 const fn report(state: State, bookkeeping: Bookkeeping) -> Report {
-    Report { state, progress: None, description: None, error: None, with_outcome: false, bookkeeping }
+    Report { state, progress: None, description: None, error: None, outcome: Fields::None, bookkeeping }
 }
 
 /// When the attempt next needs a write, at `now` or later.

@@ -6,15 +6,11 @@ use extension_contract::{
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::attempt::{self, Scripting, Start};
+use super::attempt::{self, OPERATION_RETRY, Scripting, Start};
 use super::plan::{Change, Finalizer, Reason, Report, Step, Write};
 use super::view::ObjectView;
 use crate::invalid::Invalid;
 use crate::script::record::{Phase, Record};
-
-/// Pause before an operation that ended in Error or Failed is retried, unless a script sets another one: the longest of
-/// gardenlet's polling intervals.
-pub const OPERATION_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// gardenlet sends a DELETE within this time after the timestamp that confirms it.
 const DELETE_FOLLOWS: SignedDuration = SignedDuration::from_secs(1);
@@ -90,7 +86,8 @@ impl Situation<'_> {
             return self.delete_is_imminent().map_or_else(|| self.start(operation, change), Step::RetryAt);
         }
         if let Some(last) = self.last.filter(|last| matches!(last.state, State::Error | State::Failed)) {
-            let due = last.last_update_time.0.checked_add(OPERATION_RETRY).unwrap_or(self.now);
+            let failed = last.last_update_time.0.saturating_sub(self.object.lead).unwrap_or(self.now);
+            let due = failed.checked_add(OPERATION_RETRY).unwrap_or(self.now);
             return if due <= self.now { self.start(operation, change) } else { Step::RetryAt(due) };
         }
         if operation == OperationType::Delete {
@@ -198,8 +195,7 @@ impl Situation<'_> {
     }
 
     fn unusable_script(&self, operation: OperationType, invalid: Invalid, change: Change) -> Step {
-        let finalizer = if change.finalizer == Finalizer::Remove { Finalizer::Keep } else { change.finalizer };
-        self.result(operation, Report::unusable_script(operation, invalid), Change { finalizer, ..change })
+        self.result(operation, Report::unusable_script(operation, invalid), change.without_removal())
     }
 
     /// The writes of a result.

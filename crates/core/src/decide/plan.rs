@@ -70,10 +70,38 @@ pub struct Report {
     pub description: Option<String>,
     /// Content of `lastError`.
     pub error: Option<LastError>,
-    /// Whether the status includes the kind's outcome.
-    pub with_outcome: bool,
+    /// Which fields of the kind's outcome the status includes.
+    pub outcome: Fields,
     /// What happens to the record of a script.
     pub bookkeeping: Bookkeeping,
+}
+
+/// Fields of a kind's outcome. Which fields are early is data of the kind: [`MockKind::EARLY`].
+///
+/// [`MockKind::EARLY`]: crate::kind::MockKind::EARLY
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fields {
+    /// None.
+    None,
+    /// Those that are reported while the operation is under way.
+    Early,
+    /// Those that are reported once the operation has succeeded.
+    Late,
+    /// All: the operation ends as soon as it starts.
+    All,
+}
+
+impl Fields {
+    /// Whether a field is one of these.
+    #[must_use]
+    pub fn include(self, is_early: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Early => is_early,
+            Self::Late => !is_early,
+            Self::All => true,
+        }
+    }
 }
 
 /// Content of `lastError`.
@@ -137,27 +165,47 @@ impl Step {
     }
 }
 
+impl Plan {
+    /// The plan that reports why this one's status was refused. The operation fails and is retried.
+    #[must_use]
+    pub fn refused(&self, invalid: &Invalid) -> Self {
+        let mut report = Some(Report::refused(self.operation, invalid));
+        let writes = self.writes.iter().filter_map(|write| match write {
+            Write::Metadata(change) => change.without_removal().write(),
+            Write::Status(_) | Write::Conditions(_) => report.take().map(|report| Write::Status(Box::new(report))),
+        });
+        Self { operation: self.operation, writes: writes.collect() }
+    }
+}
+
 impl Report {
     /// A report without a script. Processing keeps the record of a script for the second write of the operation.
     #[must_use]
     pub const fn plain(state: State) -> Self {
         let processing = matches!(state, State::Processing);
         let bookkeeping = if processing { Bookkeeping::Keep } else { Bookkeeping::Drop };
-        let with_outcome = matches!(state, State::Succeeded);
-        Self { state, progress: None, description: None, error: None, with_outcome, bookkeeping }
+        let outcome = if matches!(state, State::Succeeded) { Fields::All } else { Fields::None };
+        Self { state, progress: None, description: None, error: None, outcome, bookkeeping }
+    }
+
+    /// A report of an unusable value.
+    #[must_use]
+    pub fn refused(operation: OperationType, invalid: &Invalid) -> Self {
+        Self {
+            state: State::Error,
+            progress: None,
+            description: Some(failure(operation, &invalid.to_string())),
+            error: Some(LastError::from(invalid)),
+            outcome: Fields::None,
+            bookkeeping: Bookkeeping::Keep,
+        }
     }
 
     /// A report of an unusable script.
     #[must_use]
     pub fn unusable_script(operation: OperationType, invalid: Invalid) -> Self {
-        Self {
-            state: State::Error,
-            progress: None,
-            description: Some(failure(operation, &invalid.to_string())),
-            error: Some(LastError::from(&invalid)),
-            with_outcome: false,
-            bookkeeping: Bookkeeping::Unusable(invalid),
-        }
+        let refused = Self::refused(operation, &invalid);
+        Self { bookkeeping: Bookkeeping::Unusable(invalid), ..refused }
     }
 
     /// The record that this report writes.
@@ -177,7 +225,7 @@ impl Report {
 }
 
 /// Description of a failed operation.
-pub(crate) fn failure(operation: OperationType, why: &str) -> String {
+pub(super) fn failure(operation: OperationType, why: &str) -> String {
     format!("{} failed: {why}", operation.as_str())
 }
 
@@ -190,6 +238,14 @@ impl From<&Invalid> for LastError {
 impl Change {
     pub(crate) const fn new(drop_operation: bool, finalizer: Finalizer) -> Self {
         Self { drop_operation, finalizer, strip_timestamp: false }
+    }
+
+    /// The change of an operation that fails: our finalizer stays.
+    pub(crate) const fn without_removal(self) -> Self {
+        match self.finalizer {
+            Finalizer::Remove => Self { finalizer: Finalizer::Keep, ..self },
+            _ => self,
+        }
     }
 
     /// The write of this change. Returns `None` if nothing changes.

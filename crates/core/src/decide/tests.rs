@@ -12,6 +12,8 @@ use super::*;
 use crate::kind::{Base, Outcome};
 use crate::script::source::Parsed;
 use crate::script::{self, Record};
+use crate::watch::ahead::Ahead;
+use crate::watch::key::Key;
 use crate::write::compose::{Target, compose};
 use crate::write::patch::{Request, status_body};
 
@@ -73,6 +75,26 @@ impl Model {
     }
 
     fn next_by(&self, script: Option<&Parsed>, cluster: ClusterView<'_>, reader: Reader, now: Timestamp) -> Step {
+        self.next_knowing(&Ahead::default(), script, cluster, reader, now)
+    }
+
+    /// The next step of a process that remembers which times were ahead of its clock.
+    fn next_knowing(
+        &self,
+        ahead: &Ahead,
+        script: Option<&Parsed>,
+        cluster: ClusterView<'_>,
+        reader: Reader,
+        now: Timestamp,
+    ) -> Step {
+        let key = Key { namespace: None, name: "a".to_owned() };
+        let last = self.status.as_ref().and_then(|status| status.last_operation.as_ref());
+        let version = self.meta.resource_version.as_deref().unwrap();
+        let lead = last.map(|last| ahead.lead(&key, version, last.last_update_time.0, now)).unwrap_or_default();
+        let record = self.record().map(|record| {
+            let written = attempt::written_at(&record);
+            record.earlier(ahead.lead(&key, &written.to_string(), written, now))
+        });
         let types = ["mock".to_owned()];
         let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, reader };
         let scripting = Scripting {
@@ -85,11 +107,11 @@ impl Model {
                 purpose: None,
                 pools: vec!["a", "b"],
             },
-            record: Record::find(self.conditions()),
+            record,
             drawn_seed: 77,
             timeout: SignedDuration::from_mins(3),
         };
-        let object = ObjectView { meta: &self.meta, base: &self.base, status: self.status.as_ref() };
+        let object = ObjectView { meta: &self.meta, base: &self.base, status: self.status.as_ref(), lead };
         decide(object, cluster, &served, &scripting, now)
     }
 
@@ -113,7 +135,8 @@ impl Model {
     /// The same for the first `most` requests: then the process dies.
     fn apply_first(&mut self, step: &Step, now: Timestamp, most: usize) {
         let Step::Write(plan) = step else { return };
-        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status: self.status.as_ref() };
+        let status = self.status.as_ref();
+        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status, early: &[] };
         let composed = compose(plan, &target, Ok(Outcome::default()), now);
         for request in composed.requests.iter().take(most) {
             self.receive(request);
@@ -230,6 +253,22 @@ fn a_watching_reader_sees_the_annotation_go_then_processing_then_success() {
     assert_eq!(next(&migrate), expected);
     let half = Model::new(None, status("Create", "Processing")).held();
     assert_eq!(next(&half), writes(OperationType::Create, &[succeeded()]));
+}
+
+/// The request of a gardenlet whose clock is ahead gives our errors its time.
+#[test]
+fn an_error_of_a_time_ahead_is_retried_after_ten_seconds_of_our_clock_each_time() {
+    let (ahead, ten) = (Ahead::default(), SignedDuration::from_secs(10));
+    let (mut object, mut now) = (Model::new(None, status("Create", "Error")).held(), time("2026-08-20T09:00:00Z"));
+    for _ in 0..3 {
+        let facts = ShootFacts::default();
+        let next = |now| object.next_knowing(&ahead, None, ClusterView::Known(&facts), Reader::Polls, now);
+        assert_eq!(next(now), Step::RetryAt(now + ten));
+        now += ten;
+        assert_eq!(next(now), writes(OperationType::Create, &[succeeded()]));
+        let version: u64 = object.meta.resource_version.unwrap().parse().unwrap();
+        object.meta.resource_version = Some((version + 1).to_string());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use extension_contract::{
     Class, OPERATION_ANNOTATION, OperationAnnotation, Reader, State, Status, annotation, requested_at, whole_seconds,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::SignedDuration;
 
 use crate::kind::Base;
 use crate::script::source::Parsed;
@@ -17,6 +18,8 @@ pub struct ObjectView<'a> {
     pub base: &'a Base,
     /// The status so far.
     pub status: Option<&'a Status>,
+    /// How far the time of the last operation was ahead of our clock when this process first met it.
+    pub lead: SignedDuration,
 }
 
 /// What is known of the Cluster that an object belongs to.

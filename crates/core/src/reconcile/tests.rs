@@ -14,6 +14,7 @@ use super::*;
 use crate::events::Events;
 use crate::kind::{Kind, NoOptions, NoReport, NoShoot};
 use crate::process::metrics::Metrics;
+use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
 use crate::watch::memory::Memory;
 use crate::watch::queue::WorkQueue;
@@ -69,6 +70,7 @@ fn context(answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + 'static
         clusters: Clusters::default(),
         memory: Memory::default(),
         reach: Reach::default(),
+        ahead: Ahead::default(),
         queue: WorkQueue::new(metrics.queued.clone()),
         metrics,
     };

@@ -11,6 +11,18 @@ use super::delay::{Delay, Span};
 /// Most progress steps of a rule: people do not read more.
 pub(super) const MOST_STEPS: usize = 20;
 
+/// Most health conditions of a rule.
+pub(super) const MOST_CONDITIONS: usize = 20;
+/// Longest text that a status gets, in characters. The object with its status has to fit etcd's limit of 1.5 MiB, and
+/// the record of an attempt repeats all texts of its rule.
+pub(super) const LONGEST_TEXT: usize = 4096;
+/// Longest name of a rule, in characters. It is part of every description.
+pub(super) const LONGEST_NAME: usize = 253;
+/// Longest type and reason of a condition, as for conditions of Kubernetes
+/// (`k8s.io/apimachinery/pkg/apis/meta/v1/types.go`).
+pub(super) const LONGEST_TYPE: usize = 316;
+pub(super) const LONGEST_REASON: usize = 1024;
+
 /// Group and version of scripts, and of the objects that the mock puts into opaque fields (providerStatus, state).
 pub const MOCK_API_VERSION: &str = "mock.extensions.gardener.cloud/v1alpha1";
 /// Annotation of a Shoot: a script for all its extension objects, as YAML or JSON. It reaches the seed in the Cluster.
@@ -65,6 +77,7 @@ pub enum DocumentKind {
 pub struct Rule {
     /// Name for people, shown wherever the rule is mentioned.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LONGEST_NAME))]
     pub name: Option<String>,
     /// Which attempts the rule is for. All given fields have to match; without any field the rule matches every attempt.
     #[serde(rename = "match")]
@@ -89,6 +102,7 @@ pub struct Rule {
     /// Health conditions, which Gardener's care controllers read. They remain until a later operation of the object ends
     /// under a rule without them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_CONDITIONS))]
     pub conditions: Vec<Condition>,
 }
 
@@ -166,7 +180,7 @@ pub struct Succeed {
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map with message")]
 pub struct Fail {
     /// Text of `lastError`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = LONGEST_TEXT))]
     pub message: String,
     /// Error codes for Gardener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -241,6 +255,7 @@ pub struct ProgressStep {
     #[schemars(range(min = 2, max = 99))]
     pub percent: u8,
     /// Text of `lastOperation.description`.
+    #[schemars(length(max = LONGEST_TEXT))]
     pub description: String,
 }
 
@@ -251,16 +266,17 @@ pub struct Condition {
     /// Gardener reads `EveryNodeReady`, `ControlPlaneHealthy`, `SystemComponentsHealthy` and
     /// `ObservabilityComponentsHealthy`.
     #[serde(rename = "type")]
-    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"))]
+    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"), length(max = LONGEST_TYPE))]
     pub type_: String,
     /// Status of the condition.
     #[serde(deserialize_with = "condition_status")]
     pub status: ConditionStatus,
     /// Reason: one word of letters and digits.
-    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"))]
+    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9]*$"), length(max = LONGEST_REASON))]
     pub reason: String,
     /// Message for people.
     #[serde(default)]
+    #[schemars(length(max = LONGEST_TEXT))]
     pub message: String,
     /// Error codes for Gardener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use super::delay::{Delay, Distribution, Span};
-use super::language::{MOST_STEPS, Rule, Script};
+use super::language::{
+    LONGEST_NAME, LONGEST_REASON, LONGEST_TEXT, LONGEST_TYPE, MOST_CONDITIONS, MOST_STEPS, Rule, Script,
+};
 use super::record::MOCK_SCRIPT;
 use crate::invalid::Invalid;
 
@@ -52,7 +54,7 @@ fn name_rule(script: &Value, path: &str) -> String {
         return if path.is_empty() { "script".to_owned() } else { path.to_owned() };
     };
     let name = script.pointer(&format!("/rules/{index}/name")).and_then(Value::as_str);
-    let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+    let name = name.filter(|name| name.len() <= LONGEST_NAME).map(|name| format!(" ({name})")).unwrap_or_default();
     let field = field.trim_start_matches('.');
     let comma = if field.is_empty() { "" } else { ", " };
     format!("rule {}{name}{comma}{field}", index.saturating_add(1))
@@ -70,6 +72,7 @@ fn check(rule: &Rule) -> Result<(), Mistake> {
             "the rule has {actions} of succeed, fail, hang and misbehave, expected exactly one; write an empty one as {{}}"
         )
     })?;
+    expect_short("name", rule.name.as_deref().unwrap_or_default(), LONGEST_NAME)?;
     let matches = &rule.matches;
     for (field, values) in [
         ("match.kinds", &matches.kinds),
@@ -99,6 +102,7 @@ fn check(rule: &Rule) -> Result<(), Mistake> {
     }
     if let Some(fail) = &rule.fail {
         expect(!fail.message.is_empty(), "fail.message", || "is empty, expected the text of lastError".to_owned())?;
+        expect_short("fail.message", &fail.message, LONGEST_TEXT)?;
         expect(fail.pools.iter().all(|pool| !pool.is_empty()), "fail.pools", || "is empty, expected text".to_owned())?;
     }
     check_progress(rule)?;
@@ -142,6 +146,7 @@ fn check_progress(rule: &Rule) -> Result<(), Mistake> {
     })?;
     let mut before = 0;
     for (index, step) in steps.iter().enumerate() {
+        expect_short(&format!("progress[{index}].description"), &step.description, LONGEST_TEXT)?;
         expect(
             (2..100).contains(&step.percent) && step.percent > before,
             &format!("progress[{index}].percent"),
@@ -153,8 +158,14 @@ fn check_progress(rule: &Rule) -> Result<(), Mistake> {
 }
 
 fn check_conditions(rule: &Rule) -> Result<(), Mistake> {
+    expect(rule.conditions.len() <= MOST_CONDITIONS, "conditions", || {
+        format!("has {} conditions, expected at most {MOST_CONDITIONS}", rule.conditions.len())
+    })?;
     for (index, condition) in rule.conditions.iter().enumerate() {
         let field = |name: &str| format!("conditions[{index}].{name}");
+        expect_short(&field("type"), &condition.type_, LONGEST_TYPE)?;
+        expect_short(&field("reason"), &condition.reason, LONGEST_REASON)?;
+        expect_short(&field("message"), &condition.message, LONGEST_TEXT)?;
         let type_ = condition.type_.as_str();
         expect(is_word(type_) && type_ != MOCK_SCRIPT, &field("type"), || {
             format!("is {type_:?}, expected a type such as EveryNodeReady")
@@ -173,6 +184,12 @@ fn check_conditions(rule: &Rule) -> Result<(), Mistake> {
 /// Whether a text has the form of a condition's type or reason.
 fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.chars().all(|char| char.is_ascii_alphanumeric())
+}
+
+/// A longer text would make the object too large for the API server, and show nowhere.
+fn expect_short(field: &str, text: &str, longest: usize) -> Result<(), Mistake> {
+    let length = text.chars().count();
+    expect(length <= longest, field, || format!("has {length} characters, expected at most {longest}"))
 }
 
 fn expect(holds: bool, field: &str, otherwise: impl FnOnce() -> String) -> Result<(), Mistake> {

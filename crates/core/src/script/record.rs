@@ -1,7 +1,7 @@
 //! The record of a scripted attempt: one entry of `status.conditions`. gardenlet does not read it.
 
 use extension_contract::{ErrorCode, OperationType};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -144,6 +144,19 @@ impl Record {
             None => "no rule".to_owned(),
         };
         format!("{rule}, attempt {}, seed {}", self.attempt, self.seed)
+    }
+
+    /// The record with all its times earlier.
+    #[must_use]
+    pub fn earlier(self, by: SignedDuration) -> Self {
+        let earlier = |time: Timestamp| time.saturating_sub(by).unwrap_or(time);
+        let conditions = self.conditions.into_iter();
+        Self {
+            start: earlier(self.start),
+            due: self.due.map(earlier),
+            conditions: conditions.map(|timed| TimedCondition { at: earlier(timed.at), ..timed }).collect(),
+            ..self
+        }
     }
 
     /// The health conditions that hold at `now`.

@@ -35,6 +35,35 @@ fn fired(rules: &str, name: &str, attempt: u32) -> Option<usize> {
 }
 
 #[test]
+fn a_text_that_a_status_cannot_hold_is_an_error_that_says_so_and_the_longest_is_read() {
+    let conditions = |count: usize, text: &str| {
+        let all = (0..count).map(|index| format!("{{type: T{index}, status: Unknown, reason: R, message: {text}}}"));
+        format!("- {{succeed: {{}}, conditions: [{}]}}", all.collect::<Vec<_>>().join(", "))
+    };
+    for (field, longest, rules) in [
+        ("name", 253, "- {name: X, hang: {}}"),
+        ("fail.message", 4096, "- {fail: {message: X}}"),
+        ("progress[0].description", 4096, "- {succeed: {}, progress: [{percent: 50, description: X}]}"),
+        ("conditions[0].type", 316, "- {hang: {}, conditions: [{type: X, status: Unknown, reason: R}]}"),
+        ("conditions[0].reason", 1024, "- {hang: {}, conditions: [{type: T, status: Unknown, reason: X}]}"),
+        (
+            "conditions[0].message",
+            4096,
+            "- {hang: {}, conditions: [{type: T, status: Unknown, reason: R, message: X}]}",
+        ),
+    ] {
+        let of = |length| parse(&rules.replace('X', &"x".repeat(length)));
+        assert!(of(longest).is_ok(), "{field}");
+        let invalid = of(longest + 1).unwrap_err();
+        let problem = format!("has {} characters, expected at most {longest}", longest + 1);
+        assert_eq!((invalid.field, invalid.problem), (format!("rule 1, {field}"), problem));
+    }
+    assert!(parse(&conditions(20, "ü")).is_ok());
+    let invalid = parse(&conditions(21, "ü")).unwrap_err();
+    assert_eq!(invalid.to_string(), "rule 1, conditions: has 21 conditions, expected at most 20");
+}
+
+#[test]
 fn a_mistake_is_an_error_with_rule_field_and_what_was_expected() {
     for (rules, field, expected) in [
         ("- {}", "rule 1, succeed", "0 of succeed, fail, hang and misbehave, expected exactly one"),

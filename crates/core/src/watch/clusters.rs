@@ -8,18 +8,17 @@ use std::time::Duration;
 
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use self::decode::Cluster;
-use super::decode::decode;
 use super::informer::{Event, Informer, Pages, Versions};
 use super::key::Key;
 use super::memory::version;
 use super::reach::Reach;
 use crate::decide::view::ShootFacts;
 use crate::invalid::Invalid;
+use crate::kind::ShootView;
 
 /// Upper bound on the lag of a healthy watch, even when the API server is busy.
 const WATCH_LAG: Duration = Duration::from_secs(3);
@@ -66,7 +65,7 @@ impl<S> Default for Clusters<S> {
     }
 }
 
-impl<S: DeserializeOwned> Clusters<S> {
+impl<S: ShootView> Clusters<S> {
     /// The facts of one Cluster. Returns `None` if it does not exist or is unreadable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<ShootFacts> {
@@ -227,7 +226,7 @@ fn facts<'a, S>(entries: &'a HashMap<String, Entry<S>>, name: &str) -> Option<&'
     entries.get(name)?.facts.as_ref()
 }
 
-impl<S: DeserializeOwned> Entry<S> {
+impl<S: ShootView> Entry<S> {
     fn new(cluster: &Cluster) -> Self {
         let facts = cluster.facts();
         if let Err(Invalid { field, problem }) = &facts {
@@ -238,12 +237,8 @@ impl<S: DeserializeOwned> Entry<S> {
                 "the Cluster is unreadable, its objects wait: correct the field",
             );
         }
-        let shoot = decode(cluster.spec.shoot.get()).map_err(|Invalid { field, problem }| Invalid {
-            field: format!("spec.shoot.{field} of the Cluster"),
-            problem,
-        });
         let version = version(&cluster.metadata).unwrap_or_default();
-        Self { version, facts: facts.ok(), shoot: Arc::new(shoot) }
+        Self { version, facts: facts.ok(), shoot: Arc::new(cluster.view()) }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::patch::{MetadataPatch, Request, put_report};
 use crate::decide::OPERATION_RETRY;
-use crate::decide::plan::{Bookkeeping, LastError, Plan, Report, Write, failure};
+use crate::decide::plan::{Bookkeeping, Fields, Plan, Report, Write};
 use crate::invalid::Invalid;
 use crate::kind::Outcome;
 use crate::script::conditions;
@@ -25,6 +25,8 @@ pub struct Target<'a> {
     pub meta: &'a ObjectMeta,
     /// Status that the plan was decided on.
     pub status: Option<&'a Status>,
+    /// Fields of the outcome that are reported while an operation is under way.
+    pub early: &'a [&'a str],
 }
 
 /// Requests, and what to report once they have succeeded.
@@ -53,13 +55,29 @@ pub enum Event {
     Unusable(Invalid),
 }
 
-/// The report that will contain the kind's outcome. Returns `None` if the plan needs no outcome.
+/// The report that will contain fields of the kind's outcome. Returns `None` if the plan needs no outcome. `has_early`:
+/// the kind reports fields early.
 #[must_use]
-pub fn report_with_outcome(plan: &Plan) -> Option<&Report> {
+pub fn report_with_outcome(plan: &Plan, has_early: bool) -> Option<&Report> {
     plan.writes.iter().find_map(|write| match write {
-        Write::Status(report) if report.with_outcome => Some(&**report),
+        Write::Status(report) if needs_outcome(report, has_early) => Some(&**report),
         _ => None,
     })
+}
+
+fn needs_outcome(report: &Report, has_early: bool) -> bool {
+    match report.outcome {
+        Fields::None => false,
+        Fields::Early => has_early,
+        Fields::Late | Fields::All => true,
+    }
+}
+
+/// The part of an outcome that a report includes. Secrets belong to the late fields.
+fn part(outcome: Outcome, fields: Fields, early: &[&str]) -> Outcome {
+    let Outcome { mut status, secrets } = outcome;
+    status.retain(|field, _| fields.include(early.contains(&field.as_str())));
+    Outcome { status, secrets: if fields.include(false) { secrets } else { Vec::new() } }
 }
 
 /// Composes the requests of a plan at `now`.
@@ -85,11 +103,11 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                 composed.requests.push(Request::Status(fields));
             }
             Write::Status(report) => {
-                let (report, outcome) = match outcome.take_if(|_| report.with_outcome) {
+                let (report, outcome) = match outcome.take_if(|_| needs_outcome(report, !target.early.is_empty())) {
                     None => ((**report).clone(), Outcome::default()),
-                    Some(Ok(outcome)) => ((**report).clone(), outcome),
+                    Some(Ok(outcome)) => ((**report).clone(), part(outcome, report.outcome, target.early)),
                     Some(Err(invalid)) => {
-                        let refused = refused((**report).clone(), plan.operation, &invalid, time);
+                        let refused = refused((**report).clone(), plan.operation, &invalid, now);
                         composed.refusal = Some(invalid);
                         (refused, Outcome::default())
                     }
@@ -97,7 +115,7 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                 composed.requests.extend(outcome.secrets.into_iter().map(|secret| Request::Secret(Box::new(secret))));
                 let mut fields = outcome.status;
                 composed.note(&report);
-                put_report(&mut fields, target.meta, plan.operation, &report, describe(target, plan, &report), time);
+                put_report(&mut fields, target.meta, plan.operation, &report, &describe(target, plan, &report), time);
                 match report.bookkeeping {
                     Bookkeeping::Keep | Bookkeeping::Unusable(_) => {}
                     Bookkeeping::Drop => put_conditions(&mut fields, existing, None, now),
@@ -132,8 +150,8 @@ impl Composed {
 }
 
 /// The report of an operation whose kind has no outcome. The attempt of a script is retried as well.
-fn refused(report: Report, operation: OperationType, invalid: &Invalid, time: Timestamp) -> Report {
-    let due = time.saturating_add(OPERATION_RETRY).unwrap_or(time);
+fn refused(report: Report, operation: OperationType, invalid: &Invalid, now: Timestamp) -> Report {
+    let due = now.saturating_add(OPERATION_RETRY).unwrap_or(now);
     let bookkeeping = match report.bookkeeping {
         Bookkeeping::Put { record, is_first } => {
             let record = Record { phase: Phase::Failed, due: Some(due), ..*record };
@@ -141,14 +159,7 @@ fn refused(report: Report, operation: OperationType, invalid: &Invalid, time: Ti
         }
         other => other,
     };
-    Report {
-        state: State::Error,
-        progress: None,
-        description: Some(failure(operation, &invalid.to_string())),
-        error: Some(LastError::from(invalid)),
-        with_outcome: false,
-        bookkeeping,
-    }
+    Report { bookkeeping, ..Report::refused(operation, invalid) }
 }
 
 /// Text of `lastOperation`.

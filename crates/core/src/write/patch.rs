@@ -39,6 +39,9 @@ pub fn status_body(fields: &Map<String, Value>, version: Option<&str>) -> Value 
     json!({ "metadata": { "resourceVersion": version }, "status": fields })
 }
 
+/// Longest description in a status, in characters. An error may quote a value of any length.
+const LONGEST_DESCRIPTION: usize = 8192;
+
 /// Adds the shared fields of a report to those of the kind.
 ///
 /// `time` is in whole seconds, `description` is the text of `lastOperation`.
@@ -47,11 +50,11 @@ pub fn put_report(
     meta: &ObjectMeta,
     operation: OperationType,
     report: &Report,
-    description: String,
+    description: &str,
     time: Timestamp,
 ) {
     let last_operation = LastOperation {
-        description,
+        description: shortened(description),
         last_update_time: Time(time),
         progress: report.progress.map_or_else(|| usual_progress(report.state), i32::from),
         state: report.state,
@@ -72,6 +75,13 @@ pub fn put_report(
     }
 }
 
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_DESCRIPTION) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
 fn usual_progress(state: State) -> i32 {
     match state {
         State::Succeeded => 100,
@@ -83,7 +93,7 @@ fn usual_progress(state: State) -> i32 {
 /// A merge patch keeps what it does not name: an error without codes has to remove the previous codes.
 fn last_error(error: &LastError, time: Timestamp) -> Value {
     let codes = Some(&error.codes).filter(|codes| !codes.is_empty());
-    json!({ "description": error.description, "codes": codes, "lastUpdateTime": Time(time) })
+    json!({ "description": shortened(&error.description), "codes": codes, "lastUpdateTime": Time(time) })
 }
 
 impl MetadataPatch {

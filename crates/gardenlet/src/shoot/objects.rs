@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::hash::sha256_hex;
 use super::plan::{CLOUDPROVIDER, Planned, ShootPlan, api_version};
+use crate::networks;
 
 /// The key of the user data in the Secret of an OperatingSystemConfig
 /// (`pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go`).
@@ -99,8 +100,8 @@ fn network(plan: &ShootPlan) -> Value {
     json!({
         "type": get(&plan.shoot, "spec.networking.type"),
         "providerConfig": get(&plan.shoot, "spec.networking.providerConfig"),
-        "podCIDR": get(&plan.shoot, "spec.networking.pods"),
-        "serviceCIDR": get(&plan.shoot, "spec.networking.services"),
+        "podCIDR": networks::of_network(&plan.shoot, "pods"),
+        "serviceCIDR": networks::of_network(&plan.shoot, "services"),
         "ipFamilies": get(&plan.shoot, "spec.networking.ipFamilies"),
     })
 }

@@ -2,7 +2,7 @@
 
 use extension_conformance::{asking, ensure, last, merged, text};
 use extension_contract::readiness;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::Failed;
 use mock_core::script::Phase;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ pub(crate) const PROMISES: &[Promise] = promises![
     pending_attempt_ends_with_a_new_request_migration_or_deletion,
     force_deletion_ignores_scripts,
     health_conditions_come_on_time_and_keep_those_of_others,
+    attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour,
 ];
 
 async fn killed_controller_finishes_the_attempt_it_began(scene: MockScene) -> Result<(), Failed> {
@@ -138,6 +139,32 @@ async fn health_conditions_come_on_time_and_keep_those_of_others(scene: MockScen
     scene.patch("a", json!({ "spec": { "providerConfig": null } })).await?;
     let is_cleared = |object: &Value| object.pointer("/status/conditions") == Some(&json!([theirs]));
     scene.until("a", "the end of the condition", is_cleared).await.map(drop)
+}
+
+async fn attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour(scene: MockScene) -> Result<(), Failed> {
+    let hour = SignedDuration::from_hours(1);
+    let slow = json!([{ "succeed": { "after": "5s" } }]);
+    scene.create_scripted("a", &slow).await?;
+    let running = scene.until("a", "the attempt", |object| record(object).is_some() && scene.holds(object)).await?;
+    let ahead = record(&running).ok_or("there is no record")?.earlier(-hour);
+    let mut status = running.pointer("/status").cloned().unwrap_or_default();
+    let conditions = status.pointer_mut("/conditions").and_then(Value::as_array_mut).ok_or("no conditions")?;
+    for condition in conditions.iter_mut().filter(|condition| text(condition, "/type") == "MockScript") {
+        *condition = merged(condition.clone(), &json!({ "message": serde_json::to_string(&ahead)? }));
+    }
+    scene.patch_status("a", status).await?;
+    // Without a script, an error is retried after ten seconds.
+    let at = Timestamp::now().checked_add(hour)?;
+    let at = format!("{}", at.strftime("%Y-%m-%dT%H:%M:%SZ"));
+    scene.create_annotated("b", "wait-for-state").await?;
+    let mut failed = json!({ "observedGeneration": 1, "lastError": { "description": "m", "lastUpdateTime": at } });
+    let last = json!({ "type": "Create", "state": "Error", "progress": 50, "description": "m", "lastUpdateTime": at });
+    failed = merged(failed, &json!({ "lastOperation": last }));
+    scene.patch_status("b", failed).await?;
+    let annotations = json!({ "gardener.cloud/operation": null, "gardener.cloud/timestamp": null });
+    scene.patch("b", json!({ "metadata": { "annotations": annotations } })).await?;
+    scene.until_ready("a").await?;
+    scene.until_ready("b").await.map(drop)
 }
 
 /// The condition of that type. Null if the status has none.

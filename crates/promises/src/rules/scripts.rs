@@ -29,6 +29,7 @@ pub(crate) const PROMISES: &[Promise] = promises![
     delay_shows_as_processing_with_progress_rule_and_seed,
     hang_lasts_and_is_written_once,
     changed_script_file_is_reloaded_and_a_bad_one_is_ignored,
+    status_that_the_server_cannot_store_is_an_error_until_it_is_smaller,
 ];
 
 const DESCRIPTION: &str = "/status/lastOperation/description";
@@ -227,4 +228,19 @@ async fn until_event(
         found.ok_or_else(|| format!("gave up waiting for the Event {reason} of {name}").into())
     })
     .await
+}
+
+async fn status_that_the_server_cannot_store_is_an_error_until_it_is_smaller(scene: MockScene) -> Result<(), Failed> {
+    // etcd stores 1.5 MiB. The status has the texts of the second rule twice.
+    let (large, message) = ("x".repeat(1_440_000), "x".repeat(4096));
+    let condition = |index| json!({ "type": format!("T{index}"), "status": "True", "reason": "R", "message": message });
+    let conditions: Vec<Value> = (0..20).map(condition).collect();
+    let other = json!({ "match": { "names": [large] }, "hang": {} });
+    scene.create_scripted("a", &json!([other, { "succeed": {}, "conditions": conditions }])).await?;
+    let object = scene.until("a", "the error", |object| last(object) == "Create/Error").await?;
+    let description = text(&object, ERROR);
+    ensure(description.starts_with("status: the object is too large") && description.contains("shorten"), description)?;
+    ensure(object.pointer(CODES) == Some(&json!(["ERR_CONFIGURATION_PROBLEM"])), "no error code")?;
+    scene.patch("a", json!({ "spec": { "providerConfig": null } })).await?;
+    scene.until_ready("a").await.map(drop)
 }

@@ -20,17 +20,26 @@ struct Play {
     log: Vec<String>,
     /// The process dies after this many requests of a step.
     dies_after: usize,
+    ahead: Ahead,
 }
 
 impl Play {
     fn new(object: Model, rules: &str) -> Self {
         let (now, log) = (time(NOW), Vec::new());
-        Self { object, script: Some(script(rules)), reader: Reader::Polls, now, log, dies_after: usize::MAX }
+        Self {
+            object,
+            script: Some(script(rules)),
+            reader: Reader::Polls,
+            now,
+            log,
+            dies_after: usize::MAX,
+            ahead: Ahead::default(),
+        }
     }
 
     fn step(&self) -> Step {
         let facts = ShootFacts::default();
-        self.object.next_by(self.script.as_ref(), ClusterView::Known(&facts), self.reader, self.now)
+        self.object.next_knowing(&self.ahead, self.script.as_ref(), ClusterView::Known(&facts), self.reader, self.now)
     }
 
     fn until(&mut self, seconds: i64) -> &mut Self {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::decide::view::ShootFacts;
 use crate::invalid::Invalid;
+use crate::kind::{ShootView, Undecoded};
 use crate::script::SCRIPT_ANNOTATION;
 use crate::script::source::of_annotation;
 use crate::watch::decode::{decode, kept};
@@ -31,6 +32,7 @@ pub(crate) struct Cluster {
 #[kube(root = "WholeCluster")]
 pub(crate) struct ClusterSpec {
     pub(super) shoot: Box<RawValue>,
+    pub(super) seed: Option<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -74,5 +76,17 @@ impl Cluster {
             script: annotation(SCRIPT_ANNOTATION).map(|text| of_annotation(text)),
             technical_id: shoot.status.technical_id,
         })
+    }
+
+    /// What outcomes need of the Shoot and of its Seed. A self-hosted Shoot has no Seed.
+    pub(super) fn view<S: ShootView>(&self) -> Result<S, Invalid> {
+        let within = |part: &'static str| {
+            move |Invalid { field, problem }| Invalid { field: format!("spec.{part}.{field} of the Cluster"), problem }
+        };
+        let mut view: S = decode(self.spec.shoot.get()).map_err(within("shoot"))?;
+        if let Some(seed) = &self.spec.seed {
+            view.add_seed(Undecoded::of(seed.get())).map_err(within("seed"))?;
+        }
+        Ok(view)
     }
 }

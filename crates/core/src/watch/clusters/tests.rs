@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use futures::FutureExt;
@@ -6,7 +7,14 @@ use kube::core::WatchEvent;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kind::NoShoot;
+use crate::kind::{NoShoot, Undecoded};
+
+impl ShootView for BTreeMap<String, Value> {
+    fn add_seed(&mut self, seed: Undecoded<'_>) -> Result<(), Invalid> {
+        self.insert("seed".to_owned(), seed.decode::<BTreeMap<String, u8>>().map(|seed| json!(seed))?);
+        Ok(())
+    }
+}
 
 fn cluster(shoot: &str) -> Cluster {
     cluster_at(7, shoot)
@@ -66,8 +74,21 @@ fn an_unreadable_cluster_counts_as_absent_until_it_is_corrected() {
 }
 
 #[test]
+fn what_a_kind_reads_of_the_seed_is_beside_the_shoot() {
+    let mut cluster = cluster(r#"{ "spec": 1 }"#);
+    let seed = |text: &str| serde_json::from_str(text).unwrap();
+    cluster.spec.seed = seed(r#"{ "a": 7 }"#);
+    let view: BTreeMap<String, Value> = cluster.view().unwrap();
+    assert_eq!((&view["spec"], &view["seed"]), (&json!(1), &json!({ "a": 7 })));
+    cluster.spec.seed = seed(r#"{ "a": "7" }"#);
+    assert_eq!(cluster.view::<BTreeMap<String, Value>>().unwrap_err().field, "spec.seed.a of the Cluster");
+    cluster.spec.seed = seed("null");
+    assert!(!cluster.view::<BTreeMap<String, Value>>().unwrap().contains_key("seed"));
+}
+
+#[test]
 fn a_shoot_is_returned_once_the_watch_has_reached_the_clusters_version() {
-    type Fields = HashMap<String, Value>;
+    type Fields = BTreeMap<String, Value>;
     let clusters = Clusters::<Fields>::default();
     let shoot = |version| {
         let shoot = clusters.since(version, "shoot--t--a").now_or_never()?;
@@ -104,7 +125,7 @@ fn server() -> Client {
     Client::new(tower::service_fn(answer), "default")
 }
 
-async fn fresh(clusters: &Clusters<HashMap<String, Value>>, lag: Duration) -> Value {
+async fn fresh(clusters: &Clusters<BTreeMap<String, Value>>, lag: Duration) -> Value {
     let shoot = clusters.shoot_within(lag, &server(), "shoot--t--a", Effort::Prompt).await.unwrap().unwrap();
     shoot.as_ref().clone().unwrap()["spec"].clone()
 }

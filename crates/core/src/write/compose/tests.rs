@@ -22,7 +22,8 @@ fn meta() -> ObjectMeta {
 fn compose_for(plan: &Plan, outcome: Result<Outcome, Invalid>) -> Composed {
     let meta = meta();
     let status = serde_json::from_value(json!({ "conditions": [{ "type": "Theirs", "status": "True" }] })).unwrap();
-    compose(plan, &Target { kind: "Test", finalizer: FINALIZER, meta: &meta, status: Some(&status) }, outcome, now())
+    let target = Target { kind: "Test", finalizer: FINALIZER, meta: &meta, status: Some(&status), early: &["early"] };
+    compose(plan, &target, outcome, now())
 }
 
 fn plan(report: Report) -> Plan {
@@ -120,8 +121,8 @@ fn a_refused_outcome_lets_the_attempt_of_a_script_fail_and_retries_it() {
     let conditions = status["conditions"].as_array().unwrap();
     assert_eq!(conditions[0]["type"], "Theirs", "conditions of other writers are kept");
     let record = Record::find(conditions).unwrap();
-    let due: Timestamp = "2026-08-20T10:15:31Z".parse().unwrap();
-    assert_eq!((record.phase, record.due), (Phase::Failed, Some(due + SignedDuration::from_secs(10))));
+    // The request may come from a clock that is ahead.
+    assert_eq!((record.phase, record.due), (Phase::Failed, Some(now() + SignedDuration::from_secs(10))));
     assert!(matches!(&composed.events[..], [Event::Fired(_)]), "the rule did fire");
 }
 
@@ -161,5 +162,40 @@ fn only_a_finalizer_that_is_added_without_a_request_or_to_an_empty_list_depends_
 fn metadata_alone_ends_an_operation_in_success() {
     let Step::Write(plan) = Step::release() else { panic!() };
     let composed = compose_for(&plan, Ok(Outcome::default()));
-    assert_eq!((composed.ended, composed.is_answer, report_with_outcome(&plan)), (Some(State::Succeeded), false, None));
+    assert_eq!(
+        (composed.ended, composed.is_answer, report_with_outcome(&plan, true)),
+        (Some(State::Succeeded), false, None)
+    );
+}
+
+#[test]
+fn early_fields_are_reported_at_the_start_of_an_operation_and_the_others_with_the_secrets_at_its_end() {
+    let mut outcome = outcome();
+    outcome.report("early", 1);
+    for (fields, expected) in [
+        (Fields::None, [false, false, false]),
+        (Fields::Early, [true, false, false]),
+        (Fields::Late, [false, true, true]),
+        (Fields::All, [true, true, true]),
+    ] {
+        let plan = plan(Report { outcome: fields, ..Report::plain(State::Processing) });
+        assert_eq!(report_with_outcome(&plan, true).is_some(), fields != Fields::None);
+        assert_eq!(report_with_outcome(&plan, false).is_some(), matches!(fields, Fields::Late | Fields::All));
+        let requests = compose_for(&plan, Ok(outcome.clone())).requests;
+        let has =
+            |field| requests.iter().any(|request| matches!(request, Request::Status(all) if all.contains_key(field)));
+        let has_secret = requests.iter().any(|request| matches!(request, Request::Secret(_)));
+        assert_eq!([has("early"), has("zone"), has_secret], expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn a_description_that_quotes_a_long_value_is_shortened() {
+    let long = Invalid { problem: "ü".repeat(2_000_000), ..invalid() };
+    let composed = compose_for(&plan(Report::plain(State::Succeeded)), Err(long));
+    let status = status(&composed);
+    for text in [&status["lastError"]["description"], &status["lastOperation"]["description"]] {
+        let text = text.as_str().unwrap();
+        assert!(text.chars().count() == 8193 && text.ends_with("ü…"), "{}", text.chars().count());
+    }
 }

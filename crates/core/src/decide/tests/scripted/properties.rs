@@ -64,6 +64,42 @@ proptest! {
         prop_assert_eq!(outcome(true), outcome(false));
     }
 
+    /// Our clock is set back, by itself or by a change to a process with another clock. From then on, nothing waits
+    /// longer than its delay: 10 s at most for these scripts, apart from a fault that waits until gardenlet gives up.
+    #[test]
+    fn no_wait_is_longer_than_its_delay_after_the_clock_was_set_back(
+        start in any_object(), rules in any_rules(),
+        runs in 0_i64..60, back in prop::sample::select(vec![1_i64, 7, 3600, 86_400]), forgets in any::<bool>(),
+    ) {
+        let rules = rules.replace("AnswerLate", "RepeatTime");
+        let mut play = Play::new(start, &rules);
+        play.until(runs);
+        play.now -= SignedDuration::from_secs(back);
+        if forgets {
+            play.ahead = Ahead::default();
+        }
+        let mut waited = SignedDuration::ZERO;
+        for _ in 0..200 {
+            match play.step() {
+                Step::Leave(_) => return Ok(()),
+                Step::RetryAt(due) => {
+                    let wait = due.duration_since(play.now);
+                    prop_assert!(wait <= SignedDuration::from_secs(10), "{wait:?}: {:#?}", play.object);
+                    prop_assert!(wait > SignedDuration::ZERO);
+                    waited += wait;
+                    prop_assert!(waited < SignedDuration::from_secs(300), "{:#?}", play.log);
+                    play.now = due;
+                }
+                step @ Step::Write(_) => {
+                    play.object.apply(&step, play.now);
+                    play.log();
+                    waited = SignedDuration::ZERO;
+                }
+            }
+        }
+        prop_assert!(false, "it never comes to rest: {:#?}", play.log);
+    }
+
     /// A process that is killed after the first request of every step reaches the same outcome.
     #[test]
     fn a_killed_process_changes_no_outcome(rules in any_rules(), operation in prop::sample::select(vec!["reconcile", "restore"])) {
