@@ -33,7 +33,7 @@ pub enum Effort {
     Cheap,
 }
 
-/// What is known of all Clusters, filled by [`Clusters::apply`]. `S` is what a kind reads of their Shoots.
+/// What is known of all Clusters, filled by its informer. `S` is what a kind reads of their Shoots.
 #[derive(Debug)]
 pub struct Clusters<S>(watch::Sender<Known<S>>);
 
