@@ -1,4 +1,4 @@
-//! A garden cluster that admits a Shoot: a real gardener-apiserver on a test bed of its own.
+//! A garden cluster that admits a Shoot: a real gardener-apiserver on a separate test bed.
 
 use std::io;
 use std::path::Path;

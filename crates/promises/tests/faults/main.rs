@@ -1,7 +1,7 @@
 //! Faults of networks, servers and processes, with real processes on a real etcd and kube-apiserver.
 //!
-//! The table of all faults is [`table::FAULTS`]. Each fault has servers of its own. A few run by default; with the
-//! variable `MOCK_FAULTS`, all of them do. Its value `network` says that this process has a network of its own, whose
+//! The table of all faults is [`table::FAULTS`]. Each fault has separate servers. A few run by default; with the
+//! variable `MOCK_FAULTS`, all of them do. Its value `network` says that this process has a separate network, whose
 //! rules it may change. `cargo xtask test --faults` sets it.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a suite is a program")]
 

@@ -1,4 +1,4 @@
-//! The world of one fault: servers of its own, one controller's kind, and a namespace of a Shoot.
+//! The world of one fault: separate servers, one controller's kind, and a namespace of a Shoot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 /// Limit for a process to end after SIGTERM.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// Servers of its own, one kind, and a namespace.
+/// Separate servers, one kind, and a namespace.
 pub(crate) struct World {
     /// The kit's view of the namespace. Its requests go to the API server directly.
     pub(crate) scene: Scene,

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::start_error::StartError;
 
-/// Time limit of a plugin that asks nobody.
+/// Time limit of a plugin that cannot ask a person, because there is no terminal.
 const ALONE: Duration = Duration::from_secs(60);
 /// Time limit of a plugin that may ask a person.
 const INTERACTIVE: Duration = Duration::from_secs(300);
