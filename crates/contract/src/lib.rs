@@ -13,7 +13,7 @@ pub use annotations::{
     DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation,
     TIMESTAMP_ANNOTATION, annotation, requested_at, unreadable_timestamp, update_time,
 };
-pub use kinds::{Class, Kind, Reader};
+pub use kinds::{Class, Force, HasCluster, Kind, Reader, SHOOT_NAMESPACE};
 pub use status::{ErrorCode, LastOperation, OperationType, State, Status, whole_seconds};
 
 /// API group of the extension objects and of Cluster.
