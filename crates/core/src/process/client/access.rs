@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -10,17 +11,21 @@ use hyper_timeout::TimeoutConnector;
 use k8s_openapi::ByteString;
 use k8s_openapi::jiff::Timestamp;
 use kube::Config;
+use kube::client::ConfigExt;
+use kube::client::middleware::AuthLayer;
 use kube::config::{AuthInfo, KubeConfigOptions};
 use serde_json::json;
 
 use super::proxy::{self, Route};
-use super::{kubeconfig, plugin, tls};
+use super::{kubeconfig, plugin, provider, tls};
 use crate::start_error::StartError;
 
 /// How long the token of a file is used before the file is read again, as in client-go.
 const TOKEN_FILE: Duration = Duration::from_secs(60);
 /// A plugin runs again this long before its credentials end, or after two thirds of their time if that is later.
 const MARGIN: Duration = Duration::from_secs(60);
+
+const USER: &str = "correct the user of the kubeconfig";
 
 /// Where access is read from.
 #[derive(Clone, Debug)]
@@ -41,8 +46,10 @@ pub(super) struct Access {
     pub(super) proxy: Option<Uri>,
     /// How long until it has to be read again, if it ever has to.
     pub(super) lifetime: Option<Duration>,
-    /// Whether a plugin may have given the credentials.
-    pub(super) has_plugin: bool,
+    /// Adds the token to requests, if there is one. All clients share it, so that one of them renews it for all.
+    pub(super) token: Option<Arc<AuthLayer>>,
+    /// Whether a plugin or a login server may have given the credentials.
+    pub(super) asks_others: bool,
     /// The context that is the current one.
     pub(super) context: Option<String>,
 }
@@ -66,15 +73,17 @@ impl Source {
         let variable = |name: &str| env::var(name).ok();
         let proxy = proxy::choose(&config.cluster_url, proxy_url.as_deref(), &variable)?;
         let proxy_address = proxy.as_ref().map(|proxy| proxy.uri().clone());
-        let has_plugin = config.auth_info.exec.is_some();
+        let asks_others = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
         let lifetime = resolve(&mut config.auth_info).await?;
+        let token = config.auth_layer().map_err(StartError::because("cannot use the user of the kubeconfig", USER))?;
         let mut connector = TimeoutConnector::new(tls::connector(&config, Route::new(proxy))?);
         connector.set_connect_timeout(config.connect_timeout);
         connector.set_read_timeout(config.read_timeout);
         connector.set_write_timeout(config.write_timeout);
         // Otherwise the time that a connection was idle counts against the answer to its next request.
         connector.set_reset_reader_on_write(true);
-        Ok(Access { config, connector, proxy: proxy_address, lifetime, has_plugin, context })
+        let token = token.map(Arc::new);
+        Ok(Access { config, connector, proxy: proxy_address, lifetime, token, asks_others, context })
     }
 
     async fn config(&self) -> Result<(Config, Chosen), StartError> {
@@ -123,16 +132,18 @@ fn with_scheme(config: &mut Config) {
 }
 
 /// Replaces a plugin and a token file by what they give. Returns how long that may be used. As in client-go, the token of
-/// a file wins over the token of the kubeconfig, and both win over a plugin.
+/// a file wins over the token of the kubeconfig, and both win over a plugin and an auth-provider.
 ///
 /// kube would read a token file itself, but keep a token that the API server refuses for a minute, and take the line
 /// break at its end for a part of it. There is no issue upstream that would end this.
 async fn resolve(auth: &mut AuthInfo) -> Result<Option<Duration>, StartError> {
-    const USER: &str = "correct the user of the kubeconfig";
-    // kubectl has dropped the others. kube would run the command of one, and print its output.
-    if let Some(provider) = auth.auth_provider.as_ref().filter(|provider| provider.name != "oidc") {
-        let attempt = format!("cannot use auth-provider {} of the kubeconfig", provider.name);
-        return Err(StartError::because(attempt, "use a credential plugin (exec)")("kubectl has dropped it too"));
+    if let Some(provider) = &mut auth.auth_provider {
+        if auth.exec.is_some() {
+            return Err(StartError::because("cannot use the user of the kubeconfig", "remove one of them")(
+                "it has both auth-provider and exec",
+            ));
+        }
+        provider::complete(provider)?;
     }
     if let Some(file) = auth.token_file.take() {
         let attempt = format!("cannot use the token file {file}");
@@ -142,12 +153,13 @@ async fn resolve(auth: &mut AuthInfo) -> Result<Option<Duration>, StartError> {
             Ok(_) => return Err(StartError::because(attempt, USER)("it is empty")),
             Err(error) => return Err(StartError::because(attempt, USER)(error)),
         }
-        auth.exec = None;
+        (auth.exec, auth.auth_provider) = (None, None);
         return Ok(Some(TOKEN_FILE));
     }
-    let Some(exec) = auth.exec.take().filter(|_| auth.token.is_none() && auth.username.is_none()) else {
-        return Ok(None);
-    };
+    if auth.token.is_some() || auth.username.is_some() {
+        (auth.exec, auth.auth_provider) = (None, None);
+    }
+    let Some(exec) = auth.exec.take() else { return Ok(None) };
     let credentials = plugin::run(&exec).await?;
     if let Some(token) = credentials.token {
         auth.token = Some(token.into());
@@ -184,6 +196,7 @@ mod tests {
         let mut auth: AuthInfo = serde_json::from_str(&user).unwrap();
         let lifetime = resolve(&mut auth).await.map_err(|error| error.to_string())?;
         assert!(auth.exec.is_none() && auth.token_file.is_none());
+        assert!(auth.token.is_none() || auth.auth_provider.is_none());
         let token = json!(auth).get("token").and_then(Value::as_str).map(str::to_owned);
         Ok((token, lifetime.map(|lifetime| lifetime.as_secs())))
     }
@@ -203,6 +216,12 @@ mod tests {
         assert_eq!(resolved(json!({ "exec": exec }), "").await, token("plugin", None));
         assert_eq!(resolved(json!({ "exec": failing, "token": "own" }), "").await, token("own", None));
         assert_eq!(resolved(json!({ "exec": failing, "tokenFile": "@" }), "file").await, token("file", Some(60)));
+        let provider = json!({ "name": "oidc", "config": { "refresh-token": "r" } });
+        assert_eq!(resolved(json!({ "auth-provider": provider, "token": "own" }), "").await, token("own", None));
+        assert_eq!(resolved(json!({ "auth-provider": provider, "tokenFile": "@" }), "f").await, token("f", Some(60)));
+        assert_eq!(resolved(json!({ "auth-provider": provider }), "").await, Ok((None, None)));
+        let both = resolved(json!({ "auth-provider": provider, "exec": failing }), "").await.unwrap_err();
+        assert!(both.contains("both auth-provider and exec; remove one"), "{both}");
         assert!(
             resolved(json!({ "tokenFile": "@" }), "\n").await.unwrap_err().contains("it is empty; correct the user")
         );
