@@ -202,7 +202,7 @@ fn stack(access: &Access) -> Result<Stack, BoxError> {
     let Access { config, connector, proxy, token, .. } = access;
     let (server, proxy) = (config.cluster_url.clone(), proxy.clone());
     let explain = move |error: legacy::Error| {
-        if error.is_connect() {
+        if error.is_connect() || Unreachable::is_alert(&error) {
             Unreachable::new(&server, proxy.as_ref(), &error).into()
         } else {
             BoxError::from(error)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_timeout::TimeoutConnector;
 use k8s_openapi::ByteString;
@@ -14,10 +14,12 @@ use kube::Config;
 use kube::client::ConfigExt;
 use kube::client::middleware::AuthLayer;
 use kube::config::{AuthInfo, KubeConfigOptions};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::proxy::{self, Route};
 use super::{kubeconfig, plugin, provider, tls};
+use crate::process::unreachable::address;
 use crate::start_error::StartError;
 
 /// How long the token of a file is used before the file is read again, as in client-go.
@@ -25,7 +27,9 @@ const TOKEN_FILE: Duration = Duration::from_secs(60);
 /// A plugin runs again this long before its credentials end, or after two thirds of their time if that is later.
 const MARGIN: Duration = Duration::from_secs(60);
 
+const USER_ATTEMPT: &str = "cannot use the user of the kubeconfig";
 const USER: &str = "correct the user of the kubeconfig";
+const UNUSED_PROXY: &str = "http://unused.invalid";
 
 /// Where access is read from.
 #[derive(Clone, Debug)]
@@ -75,7 +79,9 @@ impl Source {
         let proxy_address = proxy.as_ref().map(|proxy| proxy.uri().clone());
         let asks_others = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
         let lifetime = resolve(&mut config.auth_info).await?;
-        let token = config.auth_layer().map_err(StartError::because("cannot use the user of the kubeconfig", USER))?;
+        check(&config.auth_info).map_err(StartError::because(USER_ATTEMPT, USER))?;
+        config.extra_headers_layer().map_err(StartError::because(USER_ATTEMPT, USER))?;
+        let token = config.auth_layer().map_err(StartError::because(USER_ATTEMPT, USER))?;
         let mut connector = TimeoutConnector::new(tls::connector(&config, Route::new(proxy))?);
         connector.set_connect_timeout(config.connect_timeout);
         connector.set_read_timeout(config.read_timeout);
@@ -88,8 +94,11 @@ impl Source {
 
     async fn config(&self) -> Result<(Config, Chosen), StartError> {
         let home = env::home_dir();
-        let variable = env::var_os("KUBECONFIG");
-        let Some(mut kubeconfig) = kubeconfig::read(self.flag.as_deref(), variable.as_deref(), home.as_deref())? else {
+        let (flag, variable) = (self.flag.clone(), env::var_os("KUBECONFIG"));
+        // A file may block, such as a pipe that nobody writes to.
+        let read = spawn_blocking(move || kubeconfig::read(flag.as_deref(), variable.as_deref(), home.as_deref()));
+        let read = read.await.map_err(StartError::because("cannot read the kubeconfig", "report this"))?;
+        let Some(mut kubeconfig) = read? else {
             let attempt =
                 "cannot find an API server: no --kubeconfig, no KUBECONFIG, no ~/.kube/config, and this is no Pod";
             let remedy = "give --kubeconfig FILE or set KUBECONFIG";
@@ -100,13 +109,30 @@ impl Source {
             kubeconfig.current_context.clone_from(&self.context);
         }
         let context = kubeconfig.current_context.clone();
-        let proxy_url = kubeconfig::cluster(&kubeconfig).and_then(|cluster| cluster.proxy_url.clone());
+        let cluster = kubeconfig::cluster(&kubeconfig);
+        if cluster.is_some_and(|it| {
+            it.insecure_skip_tls_verify == Some(true)
+                && (it.certificate_authority.is_some() || it.certificate_authority_data.is_some())
+        }) {
+            return Err(StartError::because("cannot use the cluster of the kubeconfig", "remove one of them")(
+                "it has both insecure-skip-tls-verify and a certificate authority",
+            ));
+        }
+        let proxy_url = cluster.and_then(|cluster| cluster.proxy_url.clone());
+        // Otherwise kube would read HTTPS_PROXY, and blame the kubeconfig for it.
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            cluster.proxy_url = Some(UNUSED_PROXY.to_owned());
+        }
         let name = context.as_deref().unwrap_or_default();
         let attempt = format!("cannot use context {name} of the kubeconfig");
         let remedy = "see `kubectl config view`, and correct the context, its cluster and its user";
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let mut config = config.map_err(StartError::because(attempt, remedy))?;
         with_scheme(&mut config);
+        check_server(&config.cluster_url).map_err(|cause| {
+            let attempt = format!("cannot use server {} of the kubeconfig", address(&config.cluster_url));
+            StartError::because(attempt, "write https://HOST:PORT")(cause)
+        })?;
         Ok((config, Chosen { context, proxy_url }))
     }
 }
@@ -116,6 +142,36 @@ impl Source {
 struct Chosen {
     context: Option<String>,
     proxy_url: Option<String>,
+}
+
+/// What no connection would ever come about with.
+fn check_server(server: &Uri) -> Result<(), String> {
+    if let Some(scheme) = server.scheme_str().filter(|scheme| !matches!(*scheme, "http" | "https")) {
+        return Err(format!("{scheme} is not supported"));
+    }
+    // The parser takes any digits, and the connector would use the port of the scheme.
+    let authority = server.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !port.contains(']') && port.parse::<u16>().is_err() => Err(format!("{port} is no port")),
+        _ => Ok(()),
+    }
+}
+
+/// What a request would fail with: kube panics at a token that no header can hold.
+fn check(auth: &AuthInfo) -> Result<(), &'static str> {
+    if auth.token.is_some() && auth.username.is_some() {
+        return Err("it has both a token and a username");
+    }
+    let whole = json!(auth);
+    if whole.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+        return Err("its token holds a line break or another control character");
+    }
+    let further =
+        [auth.impersonate_groups.is_some(), auth.impersonate_uid.is_some(), auth.impersonate_user_extra.is_some()];
+    if auth.impersonate.is_none() && further.contains(&true) {
+        return Err("it has as-groups, as-uid or as-user-extra without as");
+    }
+    Ok(())
 }
 
 /// Completes `server: HOST:PORT` as client-go does (`rest/url_utils.go`).
@@ -139,9 +195,7 @@ fn with_scheme(config: &mut Config) {
 async fn resolve(auth: &mut AuthInfo) -> Result<Option<Duration>, StartError> {
     if let Some(provider) = &mut auth.auth_provider {
         if auth.exec.is_some() {
-            return Err(StartError::because("cannot use the user of the kubeconfig", "remove one of them")(
-                "it has both auth-provider and exec",
-            ));
+            return Err(StartError::because(USER_ATTEMPT, "remove one of them")("it has both auth-provider and exec"));
         }
         provider::complete(provider)?;
     }
@@ -184,9 +238,39 @@ fn usable(now: Timestamp, end: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
+
+    #[test]
+    fn user_that_no_request_could_carry_is_refused() {
+        for (user, cause) in [
+            (json!({ "token": "a\nb" }), "line break"),
+            (json!({ "token": "a", "username": "b", "password": "c" }), "both a token and a username"),
+            (json!({ "as-groups": ["a"] }), "without as"),
+            (json!({ "as-user-extra": { "a": ["b"] } }), "without as"),
+        ] {
+            let user: AuthInfo = serde_json::from_value(user).unwrap();
+            assert!(check(&user).unwrap_err().contains(cause), "{cause}");
+        }
+        for user in [json!({ "token": "ü" }), json!({ "as": "a", "as-groups": ["b"] }), json!({ "username": "a" })] {
+            let user: AuthInfo = serde_json::from_value(user).unwrap();
+            assert_eq!(check(&user), Ok(()));
+        }
+    }
+
+    #[test]
+    fn server_that_no_connection_could_reach_is_refused() {
+        for (server, is_usable) in [
+            ("https://a", true),
+            ("https://[::1]", true),
+            ("https://[::1]:6443/path", true),
+            ("http://a:1/", true),
+            ("https://a:99999", false),
+            ("https://[::1]:99999", false),
+            ("ftp://a:1", false),
+        ] {
+            assert_eq!(check_server(&server.parse().unwrap()).is_ok(), is_usable, "{server}");
+        }
+    }
 
     /// The token after the user of a kubeconfig is resolved, and its lifetime in seconds. `@` stands for a token file.
     async fn resolved(user: Value, content: &str) -> Result<(Option<String>, Option<u64>), String> {
