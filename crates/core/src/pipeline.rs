@@ -12,13 +12,13 @@ use kube::{Api, Resource};
 use crate::context::Context;
 use crate::kind::MockKind;
 use crate::process::message::whole;
+use crate::process::outage::{Ended, Outage};
 use crate::reconcile::reconcile;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::informer::{Event, Informer, Pages, Trouble};
 use crate::watch::key::Key;
 use crate::watch::memory::version;
-use crate::watch::outage::{Ended, Outage};
 
 /// Watches are not perfect: every object is reconciled once an hour, one part of all objects per minute. For an object
 /// at rest this costs no request.

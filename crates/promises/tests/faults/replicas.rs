@@ -1,5 +1,6 @@
 //! Several writers, several replicas, wrong clocks, and the ends of processes.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -162,6 +163,22 @@ pub(crate) async fn times_an_hour_ahead(world: Arc<World>) -> Result<Cost, Faile
 /// SIGTERM ends the process with success in each state, and no object stays half done for the next process.
 pub(crate) async fn sigterm_in_each_state(world: Arc<World>) -> Result<Cost, Failed> {
     world.ask("a").await?;
+    // A credential plugin hangs.
+    let (pid, path) = (world.bed().dir().join("plugin"), world.bed().dir().join("kubeconfig-of-plugin"));
+    let mut kubeconfig = world.kubeconfig(&format!("http://127.0.0.1:{}", world.http.port))?;
+    let script = format!("sleep 600 & echo $! >'{}'; wait", pid.display());
+    let exec = json!({ "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "sh",
+        "args": ["-c", script] });
+    *kubeconfig.pointer_mut("/users/0/user").ok_or("the kubeconfig has no user")? = json!({ "exec": exec });
+    fs::write(&path, kubeconfig.to_string())?;
+    let hanging = world.with_kubeconfig(&path, &[])?;
+    let plugin = || fs::read_to_string(&pid).ok().filter(|pid| pid.ends_with('\n')).ok_or("the plugin does not run");
+    eventually(LIMIT, async || Ok(plugin().map(drop)?)).await?;
+    hanging.terminate().await?;
+    // A process that has ended has no command line, even if its parent has not waited for it.
+    let line = format!("/proc/{}/cmdline", plugin()?.trim());
+    let ended = async || ensure(fs::read(&line).unwrap_or_default().is_empty(), "the plugin still runs");
+    eventually(LIMIT, ended).await?;
     // Before the first list: nothing listens; it listens and is silent; the list is on its way.
     let refused = world.controller(&format!("https://127.0.0.1:{}", port::free()?), &[])?;
     let silent = TcpListener::bind("127.0.0.1:0").await?;

@@ -182,7 +182,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("namespace_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::namespace_deleted(world))),
     fault("token_rotated", SERVES, 20, |world| Box::pin(cluster::token_rotated(world))),
     fault("conflict_storm", "objects are served meanwhile", 20, |world| Box::pin(replicas::conflict_storm(world)))
-        .busy(),
+        .busy()
+        .quick(),
     fault("two_replicas_without_election", "objects are served once", 20, |world| {
         Box::pin(replicas::two_without_election(world))
     })
