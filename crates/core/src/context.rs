@@ -56,6 +56,11 @@ impl<K: MockKind> Context<K> {
         if is_crowded { Effort::Cheap } else { Effort::Prompt }
     }
 
+    /// Reconciles the objects now whose last reconcile failed: the reason may be gone.
+    pub fn retry_failed(&self) {
+        self.memory.release().into_iter().for_each(|key| self.queue.add(key));
+    }
+
     /// Waits until a missing Cluster is known to be missing.
     pub async fn clusters_listed(&self) {
         if K::WATCHES_CLUSTERS {

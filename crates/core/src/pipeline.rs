@@ -81,8 +81,7 @@ pub(crate) async fn follow_objects<K: MockKind>(
             Event::Answered => {
                 context.reach.back();
                 watch_works(&mut outage, K::KIND.plural);
-                // They failed because of what is over now.
-                context.memory.release().into_iter().for_each(|key| context.queue.add(key));
+                context.retry_failed();
             }
         }
     }

@@ -113,10 +113,11 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         metrics,
     });
     tokio::spawn({
-        let reach = context.reach.clone();
+        let context = context.clone();
         async move {
             while clients.renewed().await {
-                reach.try_now();
+                context.reach.try_now();
+                context.retry_failed();
             }
         }
     });

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use extension_conformance::ensure;
+use extension_conformance::{ensure, eventually};
+use http::header::ACCEPT;
 use http::request::Parts;
 use libtest_mimic::Failed;
 use tokio::time::sleep;
 
 use crate::cost::{Cost, Meter};
 use crate::http::{Action, Answer, is_watch, is_write};
-use crate::world::World;
+use crate::world::{LIMIT, World};
 
 /// A watch event of the API server for an expired version.
 const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version: 1 (2)","reason":"Expired","code":410}}
@@ -90,11 +91,46 @@ pub(crate) async fn continue_token_expired(world: Arc<World>) -> Result<Cost, Fa
     Ok(meter.over().served(began.elapsed()))
 }
 
+/// The watch has expired, and so has each continue token of the comparison that follows, which reads metadata alone.
+pub(crate) async fn continue_token_of_a_comparison_expired(world: Arc<World>) -> Result<Cost, Failed> {
+    const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let compared = Arc::new(AtomicUsize::new(0));
+    let (counted, mut watches) = (compared.clone(), 0);
+    world.http.set(move |parts| {
+        let path = parts.uri.to_string();
+        if path.contains("continue=") {
+            let accept = parts.headers.get(ACCEPT).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+            counted.fetch_add(accept.is_some_and(|kind| kind.contains("as=PartialObject")).into(), Relaxed);
+            return Action::Answer(Answer::status(410, "Expired"));
+        }
+        if !is_watch(parts) {
+            return Action::ForwardTo(smaller_pages(&path));
+        }
+        watches += 1;
+        // The first watches, of objects and of Clusters, end soon.
+        let short = with_number(&path, "timeoutSeconds=", 3);
+        if watches <= 2 { Action::ForwardTo(short) } else { Action::EndAfter(EXPIRED.to_owned()) }
+    });
+    let controller = world.proxied(&[]).await?;
+    let meter = Meter::begin(&world, &controller);
+    world.serves(&NAMES).await?;
+    eventually(LIMIT, async || ensure(compared.load(Relaxed) > 0, "no comparison has read a second page")).await?;
+    world.ask("during").await?;
+    world.http.forward();
+    let over = meter.over();
+    Ok(over.served(world.serves(&["during", "after"]).await?))
+}
+
 /// The path of a list with pages of two objects.
 fn smaller_pages(path: &str) -> String {
-    let Some((before, after)) = path.split_once("limit=") else { return path.to_owned() };
+    with_number(path, "limit=", 2)
+}
+
+/// The path and query with another number for a parameter that it has.
+fn with_number(path: &str, parameter: &str, number: u8) -> String {
+    let Some((before, after)) = path.split_once(parameter) else { return path.to_owned() };
     let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    format!("{before}limit=2{rest}")
+    format!("{before}{parameter}{number}{rest}")
 }
 
 /// Something in between answers the first write of every object with a code that is no failure, or no real one.

@@ -18,7 +18,7 @@ const LINES: f64 = 25.0;
 pub(crate) struct Cost {
     /// How long the fault lasted.
     pub(crate) lasted: Duration,
-    /// How many requests the controller sent meanwhile. Through TCP, how many connections it opened.
+    /// How many requests the controller sent meanwhile.
     pub(crate) requests: usize,
     /// How many lines it logged until it served everything again, besides one for each operation that has ended well.
     pub(crate) lines: usize,
@@ -101,5 +101,5 @@ impl Over<'_> {
 }
 
 fn requests(world: &World) -> usize {
-    world.http.requests() + world.link.connections()
+    world.http.requests() + world.link.requests()
 }

@@ -1,15 +1,13 @@
-//! Several writers, several replicas, wrong clocks, and the ends of processes.
+//! Several writers, several replicas, and the ends of processes.
 
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use extension_conformance::{ensure, eventually, merged};
-use extension_contract::OPERATION_ANNOTATION;
+use extension_conformance::{ensure, eventually};
 use gardener_testbed::port;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::ListParams;
 use libtest_mimic::Failed;
@@ -130,32 +128,6 @@ pub(crate) async fn leader_cut_off(world: Arc<World>) -> Result<Cost, Failed> {
     ensure(status.code() == Some(1), format!("the old leader ended with {status}:\n{}", leader.0.log_end()))?;
     ensure(transitions(&world).await? == Some(0), "another process leads before the leader has ended")?;
     world.serves(&["before", "after"]).await?;
-    let served = began.elapsed();
-    Ok(meter.over().served(served))
-}
-
-/// Another process, whose clock is an hour ahead, has written the status.
-pub(crate) async fn times_an_hour_ahead(world: Arc<World>) -> Result<Cost, Failed> {
-    const STATES: [(&str, &str); 3] = [("processing", "Processing"), ("error", "Error"), ("succeeded", "Succeeded")];
-    let later = (Timestamp::now() + SignedDuration::from_hours(1)).round(k8s_openapi::jiff::Unit::Second)?.to_string();
-    for (name, state) in STATES {
-        world.scene.create_annotated(name, "wait-for-state").await?;
-        let mut status = json!({
-            "observedGeneration": 1,
-            "lastOperation": { "type": "Create", "state": state, "progress": 50, "description": "x", "lastUpdateTime": later },
-        });
-        if state == "Error" {
-            status = merged(status, &json!({ "lastError": { "description": "x", "lastUpdateTime": later } }));
-        }
-        world.scene.patch_status(name, status).await?;
-        let annotations =
-            json!({ OPERATION_ANNOTATION: if state == "Succeeded" { json!("reconcile") } else { json!(null) } });
-        world.scene.patch(name, json!({ "metadata": { "annotations": annotations } })).await?;
-    }
-    let began = Instant::now();
-    let controller = world.proxied(&[]).await?;
-    let meter = Meter::begin(&world, &controller);
-    world.until_served(&STATES.map(|(name, _)| name)).await?;
     let served = began.elapsed();
     Ok(meter.over().served(served))
 }

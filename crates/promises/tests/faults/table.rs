@@ -15,7 +15,7 @@ use crate::cost::Cost;
 use crate::http::Answer;
 use crate::link::Weather;
 use crate::world::World;
-use crate::{answers, cluster, kills, network, replicas, servers};
+use crate::{answers, clocks, cluster, kills, network, replicas, servers};
 
 type Run = Pin<Box<dyn Future<Output = Result<Cost, Failed>>>>;
 
@@ -137,6 +137,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         Box::pin(answers::continue_token_expired(world))
     })
     .quick(),
+    fault("continue_token_of_a_comparison_expired", "the list is read whole", 20, |world| {
+        Box::pin(answers::continue_token_of_a_comparison_expired(world))
+    }),
     fault("write_answered_404_by_something_in_between", "the write is repeated", 20, |world| {
         Box::pin(answers::first_write_answered(world, vec![Answer::text(404, None), Answer::status(404, "NotFound")]))
     }),
@@ -180,7 +183,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("permissions_taken_away", SERVES, 20, |world| Box::pin(cluster::permissions_taken_away(world))),
     fault("definition_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::definition_deleted(world))),
     fault("namespace_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::namespace_deleted(world))),
-    fault("token_rotated", SERVES, 20, |world| Box::pin(cluster::token_rotated(world))),
+    fault("token_rotated", SERVES, 10, |world| Box::pin(cluster::token_rotated(world))),
     fault("conflict_storm", "objects are served meanwhile", 20, |world| Box::pin(replicas::conflict_storm(world)))
         .busy()
         .quick(),
@@ -190,7 +193,15 @@ pub(crate) const FAULTS: &[Fault] = &[
     .busy()
     .of("worker"),
     fault("status_times_an_hour_ahead", "no wait is longer than its delay", 60, |world| {
-        Box::pin(replicas::times_an_hour_ahead(world))
+        Box::pin(clocks::times_an_hour_ahead(world))
+    }),
+    fault("clock_an_hour_ahead", SERVES, 20, |world| Box::pin(clocks::an_hour_off(world, 3600))).busy(),
+    fault("clock_an_hour_behind", SERVES, 20, |world| Box::pin(clocks::an_hour_off(world, -3600))).busy(),
+    fault("clock_of_the_leader_an_hour_ahead", FOLLOWS, 45, |world| {
+        Box::pin(clocks::of_replicas_differ(world, [3600, 0]))
+    }),
+    fault("clock_of_the_leader_an_hour_behind", FOLLOWS, 45, |world| {
+        Box::pin(clocks::of_replicas_differ(world, [-3600, 0]))
     }),
     fault("sigterm_in_each_state", "the process ends with success", 20, |world| {
         Box::pin(replicas::sigterm_in_each_state(world))
