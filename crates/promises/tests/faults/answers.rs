@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use extension_conformance::{ensure, eventually};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::ACCEPT;
 use http::request::Parts;
 use libtest_mimic::Failed;
@@ -164,6 +165,25 @@ pub(crate) async fn all_requests_answered(world: Arc<World>, answers: Vec<Answer
         slowest = slowest.max(world.until_served(&[&name]).await?);
     }
     Ok(meter.over().served(slowest))
+}
+
+/// Lists and watches work, but no write does. Hundreds of objects wait.
+pub(crate) async fn writes_refused(world: Arc<World>) -> Result<Cost, Failed> {
+    let controller = world.proxied(&[]).await?;
+    world.http.set(|parts| {
+        let refused = Action::Answer(Answer::status(500, "InternalError"));
+        if is_write(parts) { refused } else { Action::Forward }
+    });
+    let names: Vec<_> = (0..300).map(|index| format!("o{index}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    stream::iter(&names).map(|name| world.ask(name)).buffer_unordered(16).try_collect::<()>().await?;
+    // Each has failed for the first time.
+    sleep(Duration::from_secs(5)).await;
+    let meter = Meter::begin(&world, &controller);
+    sleep(Duration::from_secs(15)).await;
+    let over = meter.over();
+    world.http.forward();
+    Ok(over.served(world.until_served(&names).await?))
 }
 
 /// The API server sheds load: plain text, and the pause in the header alone.

@@ -29,7 +29,7 @@ pub(crate) struct Fault {
     pub(crate) within: Duration,
     /// The kind whose controller runs.
     pub(crate) kind: &'static str,
-    /// How many requests a second a process may send, and lines it may log in two seconds.
+    /// How many requests a second a process may send.
     pub(crate) rate: f64,
     /// Whether it changes the rules of this machine's network.
     pub(crate) needs_network: bool,
@@ -60,6 +60,16 @@ impl Fault {
     /// Objects are served all the time.
     const fn busy(self) -> Self {
         Self { rate: 5.0, ..self }
+    }
+
+    /// Objects are retried all the time, ten a second with two requests each.
+    const fn retrying(self) -> Self {
+        Self { rate: 20.0, ..self }
+    }
+
+    /// Objects are changed as fast as this machine can.
+    const fn storming(self) -> Self {
+        Self { rate: 200.0, ..self }
     }
 
     const fn with_network(self) -> Self {
@@ -117,6 +127,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("api_server_killed_for_20_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 20))),
     fault("api_server_killed_for_3_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 3))).quick(),
     fault("api_server_killed_while_300_objects_wait", SERVES, 30, |world| Box::pin(servers::killed_under_load(world))),
+    fault("writes_refused_while_300_objects_wait", SERVES, 30, |world| Box::pin(answers::writes_refused(world)))
+        .retrying(),
     fault("etcd_killed_for_10_s", SERVES, 20, |world| Box::pin(servers::killed(world, ETCD, 10))),
     fault("both_servers_killed_for_5_s", SERVES, 20, |world| Box::pin(servers::killed(world, BOTH, 5))),
     fault("both_servers_suspended_for_20_s", SERVES, 20, |world| Box::pin(servers::suspended(world))),
@@ -185,7 +197,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("namespace_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::namespace_deleted(world))),
     fault("token_rotated", SERVES, 10, |world| Box::pin(cluster::token_rotated(world))),
     fault("conflict_storm", "objects are served meanwhile", 20, |world| Box::pin(replicas::conflict_storm(world)))
-        .busy()
+        .storming()
         .quick(),
     fault("two_replicas_without_election", "objects are served once", 20, |world| {
         Box::pin(replicas::two_without_election(world))
