@@ -255,7 +255,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
         if matches!(sent, Sent::Done) {
             self.log_ended(object, plan.operation, &composed);
-            self.context.events.publish(object, plan.operation, &composed.events).await;
+            self.context.events.publish(object, plan.operation, &composed.events);
         }
         Ok(sent)
     }

@@ -210,6 +210,7 @@ async fn run<K: MockKind>(
     if let Some(election) = &mut election {
         election.release().await;
     }
+    context.events.published().await;
     Ok(())
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use extension_conformance::{ensure, eventually};
+use extension_conformance::{asking, ensure, eventually, merged};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::ACCEPT;
 use http::request::Parts;
 use libtest_mimic::Failed;
+use mock_promises::script;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::cost::{Cost, Meter};
@@ -184,6 +186,21 @@ pub(crate) async fn writes_refused(world: Arc<World>) -> Result<Cost, Failed> {
     let over = meter.over();
     world.http.forward();
     Ok(over.served(world.until_served(&names).await?))
+}
+
+/// Requests for Events hang. Each object's script has one.
+pub(crate) async fn events_hang(world: Arc<World>) -> Result<Cost, Failed> {
+    let controller = world.proxied(&[]).await?;
+    world.http.set(|parts| if parts.uri.path().contains("/events") { Action::Silence } else { Action::Forward });
+    let meter = Meter::begin(&world, &controller);
+    let names: Vec<_> = (0..60).map(|index| format!("o{index}")).collect();
+    let scripted =
+        merged(asking("reconcile"), &json!({ "spec": { "providerConfig": script(&json!([{ "succeed": {} }])) } }));
+    for name in &names {
+        world.scene.create_object(name, &scripted).await?;
+    }
+    let served = world.until_served(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(meter.over().served(served))
 }
 
 /// The API server sheds load: plain text, and the pause in the header alone.

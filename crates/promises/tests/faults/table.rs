@@ -192,6 +192,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("retry_after_in_the_header_alone", "no request before its time", 20, |world| {
         Box::pin(answers::retry_after(world))
     }),
+    fault("events_hang", "objects are served meanwhile", 10, |world| Box::pin(answers::events_hang(world))).storming(),
     fault("permissions_taken_away", SERVES, 20, |world| Box::pin(cluster::permissions_taken_away(world))),
     fault("definition_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::definition_deleted(world))),
     fault("namespace_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::namespace_deleted(world))),
