@@ -12,13 +12,13 @@ use kube::{Api, Resource};
 use crate::context::Context;
 use crate::kind::MockKind;
 use crate::process::message::whole;
+use crate::process::outage::{Ended, Outage};
 use crate::reconcile::reconcile;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::informer::{Event, Informer, Pages, Trouble};
 use crate::watch::key::Key;
 use crate::watch::memory::version;
-use crate::watch::outage::{Ended, Outage};
 
 /// Watches are not perfect: every object is reconciled once an hour, one part of all objects per minute. For an object
 /// at rest this costs no request.
@@ -81,8 +81,7 @@ pub(crate) async fn follow_objects<K: MockKind>(
             Event::Answered => {
                 context.reach.back();
                 watch_works(&mut outage, K::KIND.plural);
-                // They failed because of what is over now.
-                context.memory.release().into_iter().for_each(|key| context.queue.add(key));
+                context.retry_failed();
             }
         }
     }

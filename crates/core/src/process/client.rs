@@ -70,6 +70,12 @@ impl Clients {
         address(&self.current.borrow().access.config.cluster_url)
     }
 
+    /// Returns when other credentials than before are in use. Returns `false` if that will never be.
+    pub(crate) async fn renewed(&mut self) -> bool {
+        let before = self.current.borrow_and_update().clone();
+        self.current.wait_for(|now| !now.access.is(&before.access)).await.is_ok()
+    }
+
     /// A client with its own connections.
     pub(crate) fn client(&self) -> Client {
         let namespace = self.current.borrow().access.config.default_namespace.clone();

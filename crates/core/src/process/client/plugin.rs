@@ -6,11 +6,13 @@
 //! open issue asks for more.
 
 use std::io::{IsTerminal, stdin};
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::config::{ExecConfig, ExecInteractiveMode};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
@@ -85,18 +87,41 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
+    if !interactive {
+        // The terminal lets only its own group ask.
+        command.process_group(0);
+    }
     tracing::info!(plugin = program, "running the credential plugin of the kubeconfig");
     let hint = exec.install_hint.as_deref().unwrap_or("install it, or correct the path in the kubeconfig");
     let hint = hint.trim().replace('\n', " ");
     let child = command.spawn().map_err(|error| failed(error.to_string(), &hint))?;
     let limit = if interactive { INTERACTIVE } else { ALONE };
-    let output = timeout(limit, child.wait_with_output()).await;
+    let id = child.id().filter(|_| !interactive).and_then(|id| Pid::from_raw(id.cast_signed()));
+    let output = pin!(timeout(limit, child.wait_with_output()));
+    let mut group = Group(id);
+    let output = output.await;
+    if output.is_ok() {
+        group.0 = None;
+    }
     let output = output.map_err(|_| failed(format!("it did not end within {} s", limit.as_secs()), CHECK))?;
     let output = output.map_err(|error| failed(error.to_string(), CHECK))?;
     if !output.status.success() {
         return Err(failed(format!("it ended with {}, see its own output above", output.status), CHECK));
     }
     read(version, &output.stdout).map_err(|cause| failed(cause, CHECK))
+}
+
+/// The processes of a plugin that has not ended. They are killed when this value is dropped: a script leaves its own
+/// child running when it is killed alone.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            // They may have ended by themselves.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
 }
 
 /// Reads what a plugin of this version printed. The error holds nothing of it.
@@ -178,6 +203,31 @@ mod tests {
             let error = error(shell(script)).await;
             assert!(error.starts_with("cannot use the credential plugin sh: ") && error.contains(cause), "{error}");
             assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    /// A process that has ended has no command line, even if its parent has not waited for it.
+    fn runs(id: &str) -> bool {
+        std::fs::read(format!("/proc/{}/cmdline", id.trim())).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_hangs_ends_with_us_and_so_do_its_own_processes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let exec = shell(&format!("sleep 600 & echo $! >'{}'; wait", file.path().display()));
+        let mut running = Box::pin(run(&exec));
+        let mut id = String::new();
+        while !id.ends_with('\n') {
+            tokio::select! {
+                biased;
+                _ = &mut running => panic!("the plugin has ended"),
+                () = tokio::task::yield_now() => id = std::fs::read_to_string(file.path()).unwrap(),
+            }
+        }
+        assert!(runs(&id));
+        drop(running);
+        while runs(&id) {
+            tokio::task::yield_now().await;
         }
     }
 
