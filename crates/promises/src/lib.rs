@@ -33,7 +33,6 @@ mod rules;
 mod scene;
 mod script;
 mod settle;
-mod versions;
 mod written_paths;
 
 pub use extension_conformance::{annotation, asking, ensure, finalizers, last, merged, text};
