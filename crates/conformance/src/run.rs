@@ -1,5 +1,6 @@
 //! Runs rules and further tests as `cargo test` does, with its arguments.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -64,8 +65,17 @@ impl Run {
         })
     }
 
-    /// Runs tests side by side.
+    /// Runs tests side by side. Prints first which ones it leaves out, and why.
     pub fn together(&self, cases: Vec<Case>) -> Conclusion {
+        let mut left_out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Case { name, left_out: reason, .. } in &cases {
+            left_out.entry(reason.as_deref().unwrap_or_default()).or_default().push(name);
+        }
+        left_out.remove("");
+        #[expect(clippy::print_stdout, reason = "a suite is a program")]
+        for (reason, names) in left_out {
+            println!("{reason}:\n    {}", names.join("\n    "));
+        }
         libtest_mimic::run(&self.arguments, cases.into_iter().map(|case| self.trial(case)).collect())
     }
 
@@ -85,11 +95,7 @@ impl Run {
                 tokio::time::timeout(LIMIT, proof).await.map_err(|_| "the test did not end within 90 s")?
             })
         };
-        let trial = Trial::test(name, test);
-        match left_out {
-            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
-            None => trial,
-        }
+        Trial::test(name, test).with_ignored_flag(left_out.is_some())
     }
 }
 
