@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Leave out the steps that need the test bed
     #[arg(long)]
     fast: bool,
-    /// Repeat the whole suite of every kind, admission-assisted and installed, instead of a sample for most kinds
+    /// Run the whole suite of every kind, also admission-assisted and installed, instead of samples for most kinds
     #[arg(long, conflicts_with = "fast")]
     full: bool,
     /// Run only the faults: all of them, instead of a sample
@@ -144,7 +144,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
     let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {
         move || if there { step(full) } else { Ok(NotRun("a program that it needs is missing: see above".to_owned())) }
     };
-    steps.run("test-bed tests", unless_missing(bed, |_| test_bed_tests()));
+    steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
     steps.run("admission-assisted", unless_missing(bed, admission_assisted));
     steps.run("garden tests", unless_missing(bed && garden, |_| tests(&["--test", "chart", "--test", "garden"])));
     steps.run("requests and bytes per operation", unless_missing(bed, |_| costs()));
@@ -172,11 +172,14 @@ fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
     }
 }
 
-/// Runs all test targets that have no step of their own.
-fn test_bed_tests() -> Result<Outcome> {
+/// Runs all test targets that have no step of their own. The suites of most kinds run a sample of the tests about
+/// processes unless `full`.
+fn test_bed_tests(full: bool) -> Result<Outcome> {
     let mut targets = test_targets()?;
     targets.retain(|target| !STEPS_OF_THEIR_OWN.contains(&target.as_str()));
-    tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
+    let targets: Vec<_> = targets.iter().flat_map(|target| ["--test", target]).collect();
+    let variables: &[(&str, &Path)] = if full { &[("MOCK_FULL", Path::new("1"))] } else { &[] };
+    cargo_test(&[&["--workspace", "--no-fail-fast"], &*targets].concat(), variables)
 }
 
 /// Checks the cost of each operation.
@@ -188,8 +191,8 @@ fn costs() -> Result<Outcome> {
     }
 }
 
-/// Runs the suite of each kind with its admission policy in force: whole for two kinds, for the others a sample unless
-/// `full`.
+/// Runs the suite of each kind that can have an admission policy, with the policy in force: whole for one kind, for the
+/// others a sample unless `full`.
 fn admission_assisted(full: bool) -> Result<Outcome> {
     let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1")), ("MOCK_FULL", Path::new("1"))];
     let variables = variables.get(..if full { 2 } else { 1 }).unwrap_or(variables);
