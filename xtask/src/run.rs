@@ -86,7 +86,7 @@ async fn attend(
 ) -> (Package, Option<ExitStatus>) {
     let prefix = format!("{:width$} |", package.name);
     let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let prefix = if coloured { prefix.with(package.colour).to_string() } else { prefix };
+    let prefix = if coloured { prefix.with(package.colour()).to_string() } else { prefix };
     let end = async {
         tokio::select! {
             status = controller.ended() => return status.ok(),

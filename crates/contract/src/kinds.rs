@@ -40,6 +40,16 @@ pub struct Kind {
     pub timeout: Duration,
 }
 
+impl Kind {
+    /// The classes that an extension serves on a seed: all but `garden`. In the garden's runtime cluster it serves
+    /// `garden` alone: if seed and garden are one cluster, two installations would serve the same object
+    /// (`charts/gardener/provider-local/templates/deployment.yaml`).
+    #[must_use]
+    pub const fn usual_classes(&self) -> &'static [Class] {
+        if self.classes.len() > 1 { &[Class::Shoot, Class::Seed] } else { &[Class::Shoot] }
+    }
+}
+
 /// How gardenlet learns that an object is done. The order of an extension's writes follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
@@ -102,6 +112,12 @@ impl Class {
             Self::Seed => "seed",
             Self::Garden => "garden",
         }
+    }
+
+    /// Parses a class as the spec spells it.
+    #[must_use]
+    pub fn parse(class: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == class)
     }
 
     /// Returns whether `spec.class` means this class. Absent and empty mean `shoot`. Other values are compared exactly,

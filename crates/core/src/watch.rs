@@ -6,6 +6,7 @@ pub mod decode;
 pub(crate) mod informer;
 pub mod key;
 pub mod memory;
+pub mod namespaces;
 pub(crate) mod outage;
 pub mod queue;
 pub(crate) mod reach;

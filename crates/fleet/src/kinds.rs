@@ -3,7 +3,7 @@
 use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use mock_core::deploy::{admission, rbac};
-use mock_core::kind::{Kind, MockKind};
+use mock_core::kind::{Class, Kind, MockKind};
 use serde_json::Value;
 
 /// The package of a controller, which serves one kind.
@@ -11,30 +11,49 @@ use serde_json::Value;
 pub struct Package {
     /// The kind in lower case, such as `controlplane`; also the name of the package's folder below `crates`.
     pub name: &'static str,
-    /// The colour of the controller's lines where the output of several controllers is mixed.
-    pub colour: Color,
     /// Values of `spec.type` that the controller serves by default.
     pub types: &'static [&'static str],
     kind: &'static Kind,
-    rules: fn() -> Vec<PolicyRule>,
+    rules: fn(&[Class]) -> Vec<PolicyRule>,
     admission: fn(&str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
 }
 
 /// All packages, in the order in which gardenlet creates objects of their kinds.
 pub const ALL: &[Package] = &[
-    Package::of::<mock_infrastructure::Infrastructure>("infrastructure", Color::Cyan),
-    Package::of::<mock_controlplane::ControlPlane>("controlplane", Color::Magenta),
-    Package::of::<mock_operatingsystemconfig::OperatingSystemConfig>("operatingsystemconfig", Color::Yellow),
-    Package::of::<mock_network::Network>("network", Color::Blue),
-    Package::of::<mock_worker::Worker>("worker", Color::Green),
+    Package::of::<mock_backupbucket::BackupBucket>("backupbucket"),
+    Package::of::<mock_dnsrecord::DNSRecord>("dnsrecord"),
+    Package::of::<mock_infrastructure::Infrastructure>("infrastructure"),
+    Package::of::<mock_backupentry::BackupEntry>("backupentry"),
+    Package::of::<mock_extension::Extension>("extension"),
+    Package::of::<mock_controlplane::ControlPlane>("controlplane"),
+    Package::of::<mock_containerruntime::ContainerRuntime>("containerruntime"),
+    Package::of::<mock_operatingsystemconfig::OperatingSystemConfig>("operatingsystemconfig"),
+    Package::of::<mock_network::Network>("network"),
+    Package::of::<mock_worker::Worker>("worker"),
+    Package::of::<mock_bastion::Bastion>("bastion"),
+    Package::of::<mock_selfhostedshootexposure::SelfHostedShootExposure>("selfhostedshootexposure"),
+];
+
+const COLOURS: [Color; 12] = [
+    Color::DarkCyan,
+    Color::DarkMagenta,
+    Color::Cyan,
+    Color::DarkYellow,
+    Color::DarkGreen,
+    Color::Magenta,
+    Color::DarkBlue,
+    Color::Yellow,
+    Color::Blue,
+    Color::Green,
+    Color::DarkRed,
+    Color::DarkGrey,
 ];
 
 impl Package {
-    const fn of<K: MockKind>(name: &'static str, colour: Color) -> Self {
+    const fn of<K: MockKind>(name: &'static str) -> Self {
         Self {
             name,
-            colour,
             types: K::TYPES,
             kind: K::KIND,
             rules: rbac::rules::<K>,
@@ -59,7 +78,21 @@ impl Package {
     /// The rules of the controller's ClusterRole on a seed.
     #[must_use]
     pub fn rules(self) -> Vec<PolicyRule> {
-        (self.rules)()
+        (self.rules)(self.kind.usual_classes())
+    }
+
+    /// The rules of the controller's ClusterRole in the garden's runtime cluster. Returns `None` if the kind has no objects
+    /// there.
+    #[must_use]
+    pub fn rules_in_garden(self) -> Option<Vec<PolicyRule>> {
+        self.kind.classes.contains(&Class::Garden).then(|| (self.rules)(&[Class::Garden]))
+    }
+
+    /// The colour of the controller's lines where the output of several controllers is mixed.
+    #[must_use]
+    pub fn colour(self) -> Color {
+        let place = ALL.iter().position(|package| *package == self).unwrap_or_default();
+        COLOURS.into_iter().cycle().nth(place).unwrap_or(Color::Reset)
     }
 
     /// The spec of the kind's admission policy; `types` is a CEL list of values of `spec.type`. Returns `None` if the
@@ -106,7 +139,7 @@ mod tests {
     #[test]
     fn kind_is_found_in_any_spelling_and_the_error_lists_all_kinds() {
         assert_eq!(Package::find("OperatingSystemConfig").unwrap().full_name(), "mock-operatingsystemconfig");
-        assert!(Package::parse("bastille").unwrap_err().ends_with("network, worker"));
+        assert!(Package::parse("bastille").unwrap_err().ends_with("bastion, selfhostedshootexposure"));
     }
 
     #[test]

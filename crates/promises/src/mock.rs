@@ -49,7 +49,7 @@ impl Mock {
         let folder = bed.dir().join("controllers");
         fs::create_dir(&folder)?;
         // A Role would allow the Leases in one namespace only.
-        let rules = [rbac::rules::<K>(), rbac::lease_rules(&name)].concat();
+        let rules = [rbac::rules::<K>(K::KIND.usual_classes()), rbac::lease_rules(&name)].concat();
         let (host, user) = if let Some(images) = images {
             install::install::<K>(&bed, &name, images, &folder).await?
         } else {

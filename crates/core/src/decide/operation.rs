@@ -60,8 +60,18 @@ impl Situation<'_> {
                 (_, None) => record.operation != OperationType::Delete,
             },
         };
-        (is_it && self.agrees(record) && attempt::answers(record, self.object.meta, self.asked.is_some()))
-            .then_some(record)
+        let answers =
+            self.is_running_deletion(record) || attempt::answers(record, self.object.meta, self.asked.is_some());
+        (is_it && self.agrees(record) && answers).then_some(record)
+    }
+
+    /// Whether the record is of a deletion that a newer timestamp does not start anew. gardenlet confirms the deletion of
+    /// an object that it watches every 5 s, each time with a new timestamp
+    /// (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
+    fn is_running_deletion(&self, record: &Record) -> bool {
+        record.operation == OperationType::Delete
+            && self.object.meta.deletion_timestamp.is_some()
+            && (record.phase == Phase::Running || self.reader == Reader::Watches)
     }
 
     /// Whether the last operation is the recorded one.
@@ -78,7 +88,8 @@ impl Situation<'_> {
         let wanted = match operation {
             OperationType::Delete => {
                 let started = self.last.is_some_and(|last| last.operation == OperationType::Delete);
-                !started || self.scripting.script.is_none() || self.object.timestamp_is_news()
+                let is_asked_again = self.reader == Reader::Polls && self.object.timestamp_is_news();
+                !started || self.scripting.script.is_none() || is_asked_again
             }
             _ => self.asked.is_some() || self.object.wants_service(),
         };
@@ -204,7 +215,9 @@ impl Situation<'_> {
         // A process that died half-way has written Processing already. Then the result alone is a change that a watching
         // reader notices.
         let resumed = !change.drop_operation && self.last.is_some_and(|last| last.state == State::Processing);
-        let first = self.reader == Reader::Watches && !resumed;
+        // A gardenlet that meets a migration in progress takes it for done
+        // (`pkg/gardenlet/controller/backupentry/reconciler.go`).
+        let first = self.reader == Reader::Watches && !resumed && operation != OperationType::Migrate;
         let processing = first.then(|| Report::plain(State::Processing));
         let status = processing.into_iter().chain([report]).map(|report| Write::Status(Box::new(report))).collect();
         Step::write(operation, self.in_order(operation, status, metadata))

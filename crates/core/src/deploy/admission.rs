@@ -58,7 +58,7 @@ pub fn spec<K: MockKind>(types: &str) -> Option<Value> {
             "operations": ["CREATE", "UPDATE"],
             "resources": [K::KIND.plural],
         }] },
-        "matchConditions": conditions(types, K::CLASSES),
+        "matchConditions": conditions(types, K::KIND.usual_classes()),
         "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": mutation(K::FINALIZER) } }],
     }))
 }

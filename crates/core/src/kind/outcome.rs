@@ -3,6 +3,8 @@
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Map, Value};
 
+use crate::invalid::Invalid;
+
 /// What a provider would have reported.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -36,6 +38,18 @@ pub struct SecretKey {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl SecretKey {
+    /// The error of an operation that needs the Secret, which does not exist.
+    #[must_use]
+    pub fn missing(&self) -> Invalid {
+        let Self { namespace, name } = self;
+        Invalid {
+            field: "spec.secretRef".to_owned(),
+            problem: format!("names Secret {namespace}/{name}, which does not exist: create it"),
+        }
+    }
 }
 
 /// A Secret that is deleted with the object.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use extension_contract::Class;
 
 /// The flags that all controllers share, and those of one kind.
 #[derive(Debug, Parser)]
@@ -15,6 +16,10 @@ pub struct Args<O: clap::Args> {
     /// Value of spec.type to serve; may be repeated [default: the kind's mock type]
     #[arg(long = "type", value_name = "TYPE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub types: Vec<String>,
+    /// Class of the objects to serve: shoot, seed or garden; may be repeated [default: shoot, and seed if the kind has
+    /// more classes]
+    #[arg(long = "class", value_name = "CLASS", value_parser = class)]
+    pub classes: Vec<Class>,
     /// How many objects to reconcile at the same time
     // All kinds share an API server. More workers do not raise the throughput of a small one, but delay its watch
     // events.
@@ -49,6 +54,14 @@ pub struct Args<O: clap::Args> {
     /// Flags of the kind
     #[command(flatten)]
     pub kind: O,
+}
+
+/// Parses a class on the command line.
+fn class(text: &str) -> Result<Class, String> {
+    Class::parse(text).ok_or_else(|| {
+        let known = Class::ALL.map(Class::as_str).join(", ");
+        format!("there is no such class; use one of {known}")
+    })
 }
 
 /// Log format.

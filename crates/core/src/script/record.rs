@@ -165,6 +165,6 @@ impl Record {
     }
 }
 
-pub(super) fn is_of(condition: &Value, type_: &str) -> bool {
+pub(crate) fn is_of(condition: &Value, type_: &str) -> bool {
     condition.get("type").and_then(Value::as_str) == Some(type_)
 }

@@ -1,0 +1,16 @@
+//! ContainerRuntime keeps the extension contract, and what our controllers promise beyond it.
+
+use std::process::ExitCode;
+
+use mock_containerruntime::ContainerRuntime;
+use mock_promises::Candidate;
+use serde_json::json;
+
+fn main() -> ExitCode {
+    mock_promises::main::<ContainerRuntime>(Candidate {
+        binary: env!("CARGO_BIN_EXE_mock-containerruntime"),
+        spec: || json!({}),
+        secrets: 0,
+        promises: mock_promises::promises![],
+    })
+}
