@@ -4,11 +4,11 @@ mod order;
 mod rounds;
 mod steps;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use extension_contract::json::{annotate, get, remove, set, text};
-use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, GROUP, VERSION, kinds};
 use extension_contract::whole_seconds;
+use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, GROUP, VERSION, kinds};
 use futures::future::try_join_all;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -41,8 +41,11 @@ impl Gardenlet {
             Phase::Delete | Phase::ForceDelete => flow.delete().await,
         };
         if let Err(Stuck::GaveUp { shoot, .. }) = &result {
-            flow.plan().set_last_operation(phase.operation(), shoot, 50);
-            steps.write(&flow.plan().cluster()).await?;
+            let cluster = flow.plan(|plan| {
+                plan.set_last_operation(phase.operation(), shoot, 50);
+                plan.cluster()
+            });
+            steps.write(&cluster).await?;
         }
         result
     }
@@ -104,37 +107,34 @@ impl Steps<'_> {
 
 struct Flow<'a> {
     steps: Steps<'a>,
-    /// Never locked while the flow waits.
+    /// Locked only by [`Flow::plan`].
     plan: Mutex<&'a mut ShootPlan>,
 }
 
-impl<'a> Flow<'a> {
-    fn plan(&self) -> MutexGuard<'_, &'a mut ShootPlan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+impl Flow<'_> {
+    /// Reads or changes the plan. No guard outlives the call, because a second lock in the same statement would block.
+    fn plan<T>(&self, read: impl FnOnce(&mut ShootPlan) -> T) -> T {
+        read(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The objects of which `with` is this part.
     fn objects(&self, part: Part, with: impl Fn(&Planned) -> Part) -> Vec<Planned> {
-        self.plan().objects().into_iter().filter(|planned| with(planned) == part).collect()
+        self.plan(|plan| plan.objects()).into_iter().filter(|planned| with(planned) == part).collect()
     }
 
     /// Creates or reconciles the Shoot (`pkg/gardenlet/controller/shoot/shoot/reconciler_reconcile.go`).
     async fn reconcile(&self) -> Result<(), Stuck> {
-        let (namespace, cloudprovider) = (self.plan().namespace_object(), self.plan().cloudprovider());
+        let (namespace, cloudprovider) = self.plan(|plan| (plan.namespace_object(), plan.cloudprovider()));
         self.steps.write(&namespace).await?;
         if let Some(secret) = cloudprovider {
             self.steps.write(&secret).await?;
         }
-        let is_hibernated = self.plan().is_hibernated();
+        let is_hibernated = self.plan(|plan| plan.is_hibernated());
         let asleep = |row: &Row| if is_hibernated { row.asleep } else { Asleep::Same };
         let order = Order::new();
-        let deploy = async |row: &'static Row| {
-            let deployed = if asleep(row) == Asleep::Same { self.deploy(row.part, &order).await } else { Ok(()) };
-            if row.part == Part::Worker {
-                // Also without a Worker, and if it failed before it reported them.
-                order.note(Part::MachineDeployments, deployed.is_ok());
-            }
-            deployed
+        let deploy = async |row: &'static Row| match asleep(row) {
+            Asleep::Same => self.deploy(row.part, &order).await,
+            _ => Ok(()),
         };
         order.run(|row| row.deploy, deploy).await?;
         let at_last = TABLE.iter().map(async |row| match asleep(row) {
@@ -144,15 +144,14 @@ impl<'a> Flow<'a> {
         });
         try_join_all(at_last).await?;
 
-        let cluster = {
-            let mut plan = self.plan();
+        let cluster = self.plan(|plan| {
             if self.steps.phase == Phase::Restore {
                 plan.state = ShootState::default();
             }
             set(&mut plan.shoot, "status.hibernated", is_hibernated);
             plan.set_last_operation(self.steps.phase.operation(), "Succeeded", 100);
             plan.cluster()
-        };
+        });
         self.steps.write(&cluster).await
     }
 
@@ -163,7 +162,7 @@ impl<'a> Flow<'a> {
         }
         // Plan the objects now: they contain what gardenlet has learned from other parts.
         let objects = self.objects(part, |planned| planned.part);
-        let (state, is_hibernated) = (self.plan().state.clone(), self.plan().is_hibernated());
+        let (state, is_hibernated) = self.plan(|plan| (plan.state.clone(), plan.is_hibernated()));
         let deploy = async |planned: &Planned| {
             let saved = state.of(&planned.object);
             if planned.kind != kinds::WORKER.name {
@@ -182,7 +181,7 @@ impl<'a> Flow<'a> {
             }
             if let Some(secret) = secret {
                 let name = text(&object, "metadata.name").unwrap_or_default().to_owned();
-                self.plan().user_data_secrets.insert(name, secret);
+                self.plan(|plan| plan.user_data_secrets.insert(name, secret));
             }
         }
         Ok(())
@@ -190,23 +189,21 @@ impl<'a> Flow<'a> {
 
     /// Copies the Infrastructure's results into the Shoot (`pkg/gardenlet/operation/botanist/infrastructure.go`).
     async fn learn_infrastructure(&self, object: &Value) -> Result<(), Stuck> {
-        let learned = {
-            let mut plan = self.plan();
+        let learned = self.plan(|plan| {
             plan.infrastructure_status = get(object, "status.providerStatus").cloned();
-            let seed = plan.seed.clone();
-            networks::learn(&mut plan.shoot, &seed, object)
-        };
+            networks::learn(&mut plan.shoot, &plan.seed, object)
+        });
         if let Err(rule) = learned {
             return Err(self.steps.watch(object).await.violation(rule));
         }
-        let cluster = self.plan().cluster();
+        let cluster = self.plan(|plan| plan.cluster());
         self.steps.write(&cluster).await
     }
 
     /// Waits until the Seed's bucket is ready, and learns its results. gardenlet writes no BackupEntry before
     /// (`pkg/gardenlet/controller/backupentry/reconciler.go`).
     async fn learn_bucket(&self) -> Result<(), Stuck> {
-        let (has_bucket, name) = (self.plan().has_bucket(), self.plan().bucket_name());
+        let (has_bucket, name) = self.plan(|plan| (plan.has_bucket(), plan.bucket_name()));
         if !has_bucket {
             return Ok(());
         }
@@ -220,7 +217,8 @@ impl<'a> Flow<'a> {
             _ => None,
         };
         let provider_status = get(&bucket, "status.providerStatus").cloned();
-        self.plan().bucket = Bucket { provider_status, generated: generated.map(|secret| json!(secret.data)) };
+        let bucket = Bucket { provider_status, generated: generated.map(|secret| json!(secret.data)) };
+        self.plan(|plan| plan.bucket = bucket);
         Ok(())
     }
 
@@ -258,12 +256,12 @@ impl<'a> Flow<'a> {
     /// Saves the state of all objects. As in Gardener, state that an object writes during a later migration is lost, and
     /// so is that of objects without a namespace (`pkg/utils/gardener/shootstate/shootstate.go`).
     async fn save_state(&self) {
-        let objects = self.plan().objects();
+        let objects = self.plan(|plan| plan.objects());
         for planned in objects.iter().filter(|planned| get(&planned.object, "metadata.namespace").is_some()) {
             let watched = self.steps.watch(&planned.object).await;
             let object = watched.object().filter(|object| get(object, "metadata.deletionTimestamp").is_none());
             if let Some(object) = object {
-                self.plan().state.save(object);
+                self.plan(|plan| plan.state.save(object));
             }
         }
     }
@@ -295,7 +293,7 @@ impl<'a> Flow<'a> {
     /// Deploys what gardenlet needs to clean up the Shoot: the internal DNSRecord if it is missing or has failed, and
     /// the ControlPlane if the Infrastructure has reported a `providerStatus`.
     async fn deploy_for_deletion(&self) -> Result<(), Stuck> {
-        let has_status = self.plan().infrastructure_status.is_some();
+        let has_status = self.plan(|plan| plan.infrastructure_status.is_some());
         let mut objects = self.objects(Part::InternalDns, |planned| planned.part);
         for planned in &mut objects {
             planned.asks = Asks::OnChange;
@@ -314,7 +312,7 @@ impl<'a> Flow<'a> {
     /// Deletes the Shoot's namespace, and then its Cluster.
     async fn leave_seed(&self) -> Result<(), Stuck> {
         let gardenlet = self.steps.gardenlet;
-        let (namespace, cluster) = (self.plan().namespace_object(), self.plan().cluster());
+        let (namespace, cluster) = self.plan(|plan| (plan.namespace_object(), plan.cluster()));
         for object in [namespace, cluster] {
             let mut watched = gardenlet.watch(&object).await;
             watched.request("delete", gardenlet.delete(&object).await)?;

@@ -29,7 +29,12 @@ impl Order {
             let (needed, run) = (after(row), &part);
             async move {
                 let result = if self.reached(needed).await { Some(run(row).await) } else { None };
-                self.note(row.part, matches!(result, Some(Ok(()))));
+                let succeeded = matches!(result, Some(Ok(())));
+                if row.part == Part::Worker {
+                    // Also if there is no Worker, or if it failed before it reported them.
+                    self.note(Part::MachineDeployments, succeeded);
+                }
+                self.note(row.part, succeeded);
                 result.unwrap_or(Ok(()))
             }
         });
@@ -47,10 +52,39 @@ impl Order {
         settled.is_ok_and(|done| parts.iter().all(|part| done.get(part) == Some(&true)))
     }
 
-    /// Notes that a part is done.
+    /// Notes that a part is done. The first result counts.
     pub(crate) fn note(&self, part: Part, succeeded: bool) {
         self.0.send_modify(|done| {
-            done.insert(part, succeeded);
+            done.entry(part).or_insert(succeeded);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::shoot::Lifecycle;
+
+    #[tokio::test]
+    async fn failure_ends_what_comes_after_it_and_nothing_else() {
+        let ran = Mutex::new(Vec::new());
+        let fails = async |row: &'static Row| {
+            ran.lock().unwrap().push(row.part);
+            if row.part != Part::ControlPlane {
+                return Ok(());
+            }
+            let (object, rule, status) = ("ControlPlane".to_owned(), "fails".to_owned(), String::new());
+            Err(Stuck::Waiting { object, rule, status, after: Duration::ZERO })
+        };
+        let failed = Order::new().run(|row| row.deploy, fails).await;
+        assert!(failed.unwrap_err().to_string().contains("ControlPlane: fails"));
+        let ran = ran.into_inner().unwrap();
+        assert!(ran.contains(&Part::ExternalDns) && ran.contains(&Part::ContainerRuntimes), "{ran:?}");
+        for after in [Part::OperatingSystemConfigs, Part::Worker, Part::Extensions(Lifecycle::AfterWorker)] {
+            assert!(!ran.contains(&after), "{ran:?}");
+        }
     }
 }

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use extension_contract::json::{annotate, annotation, get, text};
 use extension_contract::watched::{Round, round};
-use extension_contract::{
-    FORCE_DELETION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION, kinds,
-};
+use extension_contract::{FORCE_DELETION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION, kinds};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};

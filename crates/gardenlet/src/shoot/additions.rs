@@ -15,8 +15,7 @@ const USER_DATA: &str = "IyEvYmluL2Jhc2ggLWV1Cg==";
 
 /// The Extensions that gardenlet deploys in this part of its flow (`pkg/component/extensions/extension/extension.go`).
 pub(super) fn extensions(plan: &ShootPlan, lifecycle: Lifecycle) -> Vec<Planned> {
-    let required =
-        plan.registrations.required("shoot", plan.is_workerless(), list(&plan.shoot, "spec.extensions"));
+    let required = plan.registrations.required("shoot", plan.is_workerless(), list(&plan.shoot, "spec.extensions"));
     let of_lifecycle = required.into_iter().filter_map(|(spec_type, config)| {
         let handling = plan.registrations.handling(spec_type);
         // Without a class: older extensions do not know it (`pkg/component/shared/extension.go`).

@@ -123,9 +123,8 @@ fn file_of_seed(default: &Path, name: &str) -> Option<PathBuf> {
     let is_seed = |file: &PathBuf| {
         file.file_stem().is_some_and(|stem| stem.to_string_lossy().contains("-seed"))
             && file.extension().is_some_and(|extension| extension == "yaml")
-            && objects(file, "Seed").is_ok_and(|objects| {
-                objects.iter().any(|object| object.is_a(&["Seed"]) && object.name() == name)
-            })
+            && objects(file, "Seed")
+                .is_ok_and(|objects| objects.iter().any(|object| object.is_a(&["Seed"]) && object.name() == name))
     };
     let mut files: Vec<_> = files.filter(is_seed).collect();
     files.sort();

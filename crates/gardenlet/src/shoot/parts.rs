@@ -109,8 +109,7 @@ const BEFORE_CONTROL_PLANE: [Part; 5] = [ContainerRuntimes, Network, OperatingSy
 
 const WITH_MACHINES: Option<Move> = Some(Move { before_saving: true, migrate: &[], delete: &[] });
 /// Without kube-apiserver, which gardenlet deletes after the ControlPlane.
-const WITHOUT_KUBE_APISERVER: Option<Move> =
-    Some(Move { before_saving: false, migrate: &[ControlPlane], delete: &[] });
+const WITHOUT_KUBE_APISERVER: Option<Move> = Some(Move { before_saving: false, migrate: &[ControlPlane], delete: &[] });
 const OF_DNS: Option<Move> =
     Some(Move { before_saving: false, migrate: &[ControlPlane], delete: &[Infrastructure, AFTER] });
 
@@ -155,15 +154,9 @@ pub(crate) const TABLE: [Row; 18] = [
         .leaving(Some(Move { before_saving: false, migrate: &BEFORE_CONTROL_PLANE, delete: &[] })),
     row(ContainerRuntimes, &kinds::CONTAINER_RUNTIME, &[BackupEntry, BEFORE, InternalDns], &[Bastion])
         .leaving(WITH_MACHINES),
-    row(AFTER, &kinds::EXTENSION, &[BackupEntry, BEFORE, InternalDns], &[ControlPlane])
-        .leaving(WITHOUT_KUBE_APISERVER),
-    row(
-        OperatingSystemConfigs,
-        &kinds::OPERATING_SYSTEM_CONFIG,
-        &[Infrastructure, ControlPlane, AFTER],
-        &[Worker],
-    )
-    .leaving(WITH_MACHINES),
+    row(AFTER, &kinds::EXTENSION, &[BackupEntry, BEFORE, InternalDns], &[ControlPlane]).leaving(WITHOUT_KUBE_APISERVER),
+    row(OperatingSystemConfigs, &kinds::OPERATING_SYSTEM_CONFIG, &[Infrastructure, ControlPlane, AFTER], &[Worker])
+        .leaving(WITH_MACHINES),
     row(Network, &kinds::NETWORK, &[ControlPlane, AFTER, OperatingSystemConfigs], &[Bastion]).leaving(WITH_MACHINES),
     row(Worker, &kinds::WORKER, &[OperatingSystemConfigs], &[Bastion]).leaving(WITH_MACHINES),
     // gardenlet deletes and migrates no Extension by this lifecycle.
@@ -193,7 +186,8 @@ mod tests {
     fn played(after: impl Fn(&Row) -> Vec<Part>) -> BTreeSet<Part> {
         let mut done = BTreeSet::new();
         for _ in 0..TABLE.len() {
-            for row in TABLE.iter().filter(|row| after(row).iter().all(|part| done.contains(part))).collect::<Vec<_>>() {
+            for row in TABLE.iter().filter(|row| after(row).iter().all(|part| done.contains(part))).collect::<Vec<_>>()
+            {
                 done.insert(row.part);
                 if row.part == Worker {
                     done.insert(MachineDeployments);

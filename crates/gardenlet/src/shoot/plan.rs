@@ -81,7 +81,8 @@ impl Planned {
     pub(super) fn with_secret(mut self, name: &str, namespace: &str, data: &Value) -> Self {
         let metadata = json!({"name": name, "namespace": namespace});
         set(&mut self.object, "spec.secretRef", metadata.clone());
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data});
         Self { secret: Some(secret), ..self }
     }
 }

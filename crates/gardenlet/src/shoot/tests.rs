@@ -81,7 +81,8 @@ fn shoot_has_records_backups_runtimes_and_extensions_with_gardenlets_names() {
     let landscape = example("58-shoot-extensions.yaml");
     let plan = landscape.plan(None);
     let uid = text(&plan.shoot, "status.uid").unwrap();
-    let additions: Vec<_> = names(&plan).into_iter().filter(|name| !name.starts_with("OperatingSystemConfig")).collect();
+    let additions: Vec<_> =
+        names(&plan).into_iter().filter(|name| !name.starts_with("OperatingSystemConfig")).collect();
     assert_eq!(
         additions,
         [
@@ -136,9 +137,14 @@ fn shoot_has_records_backups_runtimes_and_extensions_with_gardenlets_names() {
 fn workerless_shoot_has_records_backups_and_extensions_but_none_after_workers() {
     let mut landscape = example("58-shoot-extensions.yaml");
     set(&mut landscape.shoot, "spec.provider.workers", json!([]));
-    let names: Vec<_> = names(&landscape.plan(None)).into_iter().filter(|name| !name.starts_with("BackupEntry")).collect();
-    let expected =
-        ["DNSRecord full-internal", "DNSRecord full-external", "Extension mock-before-kube-apiserver", "Extension mock"];
+    let names: Vec<_> =
+        names(&landscape.plan(None)).into_iter().filter(|name| !name.starts_with("BackupEntry")).collect();
+    let expected = [
+        "DNSRecord full-internal",
+        "DNSRecord full-external",
+        "Extension mock-before-kube-apiserver",
+        "Extension mock",
+    ];
     assert_eq!(names, expected);
 }
 
