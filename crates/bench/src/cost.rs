@@ -12,18 +12,18 @@ use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options as BedOptions, TestBed};
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
-use mock_fleet::{Fleet, cargo, kinds};
+use mock_fleet::{Fleet, cargo};
 
 use crate::args::Action;
 use crate::load::{Answer, Counters, Load, Options, Phase, Tally};
-use crate::setup::{assist, landscape, unless_ended};
+use crate::setup::{assist, landscape, packages, unless_ended};
 
 const PHASES: [Phase; 5] = [Phase::Create, Phase::Reconcile, Phase::Migrate, Phase::Restore, Phase::Delete];
 
 /// Counts requests and bytes, and compares the counts with `cost.txt` or writes them there.
 pub(crate) async fn run(action: Action) -> Result<ExitCode> {
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
-    let programs = cargo::build(kinds::ALL, false, env!("CARGO_PKG_NAME"))?;
+    let programs = cargo::build(&packages(&landscape(&[])?), false, env!("CARGO_PKG_NAME"))?;
     let mut interrupts = Interrupts::listen()?;
     let counted = tokio::select! {
         counted = both(&assets, &programs) => counted?,
@@ -65,7 +65,7 @@ fn expected_file() -> PathBuf {
 /// Plays all phases of one Shoot, with one request of the generator at a time.
 async fn count(bed: &TestBed, programs: &[(Package, PathBuf)], assisted: bool) -> Result<String> {
     let client = bed.client();
-    let landscape = landscape()?;
+    let landscape = landscape(&[])?;
     if assisted {
         assist(&landscape, &client).await?;
     }

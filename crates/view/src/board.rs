@@ -165,7 +165,7 @@ impl Board {
         };
         // The object comes last since its length varies.
         let line = line.map(|(state, more)| {
-            let object = format!("{namespace}/{name} ({spec_type})");
+            let object = format!("{} ({spec_type})", full_name(&namespace, &name));
             format!("{:<9} {kind:<21} {state:<9} {more:>7}  {object}", phase.as_str())
         });
         let (state, took) = match what {
@@ -183,7 +183,7 @@ impl Board {
             row.spent += took;
         } else {
             let (namespace, _, name) = &key;
-            let name = if self.shoots > 1 { format!("{namespace}/{name}") } else { name.clone() };
+            let name = if self.shoots > 1 { full_name(namespace, name) } else { name.clone() };
             self.rows.push(Row { phase, kind, name, spec_type, state, script, spent: took });
             self.objects.insert(key.clone());
             self.index.insert(key, self.rows.len() - 1);
@@ -313,6 +313,11 @@ impl Board {
         }
         table
     }
+}
+
+/// Namespace and name; a cluster-scoped object has no namespace.
+fn full_name(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 fn table(header: &[&str]) -> Table {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use extension_contract::kinds;
 use k8s_openapi::ByteString;
 use mock_fleet::kinds::Package;
 use serde::Serialize;
@@ -98,10 +99,51 @@ struct ControllerRegistration {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Resource {
     kind: String,
     #[serde(rename = "type")]
     provider: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    extension: Option<ExtensionResource>,
+}
+
+/// What a registration says of an Extension alone.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExtensionResource {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle: Option<Lifecycle>,
+    workerless_supported: bool,
+    cluster_compatibility: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct Lifecycle {
+    reconcile: &'static str,
+    delete: &'static str,
+    migrate: &'static str,
+}
+
+impl ExtensionResource {
+    /// The type says when gardenlet deploys the Extension. Any other type than ours has Gardener's defaults.
+    fn of(extension_type: &str) -> Self {
+        let lifecycle = match extension_type {
+            // First in, last out.
+            "mock-before-kube-apiserver" => Some(Lifecycle {
+                reconcile: "BeforeKubeAPIServer",
+                delete: "AfterKubeAPIServer",
+                migrate: "AfterKubeAPIServer",
+            }),
+            "mock-after-worker" => Some(Lifecycle {
+                reconcile: "AfterWorker",
+                delete: "BeforeKubeAPIServer",
+                migrate: "BeforeKubeAPIServer",
+            }),
+            _ => None,
+        };
+        Self { lifecycle, workerless_supported: true, cluster_compatibility: &["shoot", "seed", "garden"] }
+    }
 }
 
 #[derive(Serialize)]
@@ -220,7 +262,11 @@ impl Release<'_> {
     fn resources(&self) -> Vec<Resource> {
         self.types
             .iter()
-            .map(|provider| Resource { kind: self.package.kind().to_owned(), provider: provider.clone() })
+            .map(|provider| Resource {
+                kind: self.package.kind().to_owned(),
+                provider: provider.clone(),
+                extension: (self.package.kind() == kinds::EXTENSION.name).then(|| ExtensionResource::of(provider)),
+            })
             .collect()
     }
 

@@ -59,7 +59,8 @@ pub(super) fn table(
     let mut outcomes = BTreeMap::<Outcome, Numbers>::new();
     for index in 0..usize::try_from(shoots)? {
         let plan = landscape.plan((shoots > 1).then_some(index));
-        for planned in plan.objects() {
+        let of_seed = if index == 0 { landscape.seed(None).objects() } else { Vec::new() };
+        for planned in of_seed.into_iter().chain(plan.objects()).filter(|planned| story.reaches(planned)) {
             let kind = kinds::find(planned.kind).with_context(|| format!("Gardener has no kind {}", planned.kind))?;
             let subject = subject(&planned, &plan.namespace);
             let foreseen = simulate(&story.script, seed, &subject, operation, kind.timeout.try_into()?);
@@ -106,10 +107,11 @@ pub(super) fn table(
 
 fn subject<'a>(planned: &'a Planned, namespace: &'a str) -> Subject<'a> {
     let spec = planned.object.get("spec");
+    let of_object = planned.object.pointer("/metadata/namespace").and_then(Value::as_str);
     let pools = spec.and_then(|spec| spec.get("pools")).and_then(Value::as_array);
     Subject {
         kind: planned.kind,
-        namespace,
+        namespace: of_object.unwrap_or_default(),
         name: &planned.name,
         shoot: namespace,
         purpose: spec.and_then(|spec| spec.get("purpose")).and_then(Value::as_str),

@@ -121,7 +121,8 @@ impl Garden {
         let seed = text(&admitted, "spec.seedName").unwrap_or_default();
         let seed = self.read(&format!("/apis/{GARDEN_API_VERSION}/seeds/{seed}")).await?;
         let project = project.unwrap_or_else(|| Landscape::project_of(&namespace).to_owned());
-        Ok(Landscape::new(admitted, cloudprofile, seed).in_project(project))
+        let others = manifests.others.iter().map(|other| &other.object);
+        Ok(Landscape::new(admitted, cloudprofile, seed).in_project(project).registering(others))
     }
 
     /// Creates an object of the manifests.
