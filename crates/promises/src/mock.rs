@@ -14,6 +14,7 @@ use mock_core::deploy::rbac;
 use mock_core::kind::MockKind;
 use serde_json::{Value, json};
 
+use crate::Secrets;
 use crate::host::{Host, Place};
 use crate::install;
 use crate::written_paths::written_paths_exist;
@@ -24,8 +25,10 @@ pub(crate) struct Mock {
     pub(crate) name: String,
     /// Its user at the API server.
     pub(crate) user: String,
-    /// How many Secrets one outcome holds.
-    pub(crate) secrets: usize,
+    /// The Secrets of an outcome; see [`Candidate::secrets`](crate::Candidate::secrets).
+    pub(crate) secrets: Secrets,
+    /// Whether the controller deletes the Secrets with the object.
+    pub(crate) deletes_secrets: bool,
     /// Everything that it may do.
     pub(crate) rules: Vec<PolicyRule>,
     /// Fails if a status of the kind has a field that is not in the schema of the CRD.
@@ -41,7 +44,7 @@ impl Mock {
     pub(crate) async fn start<K: MockKind>(
         assets: &Assets,
         binary: &'static str,
-        secrets: usize,
+        secrets: Secrets,
         images: Option<&Path>,
     ) -> Result<(TestBed, Self), Failed> {
         let name = format!("mock-{}", K::KIND.name.to_lowercase());
@@ -60,6 +63,7 @@ impl Mock {
             name,
             user,
             secrets,
+            deletes_secrets: K::DELETES_SECRETS,
             rules,
             check_schema: written_paths_exist::<K>,
             is_assisted: false,
@@ -74,7 +78,7 @@ impl Mock {
         let own = tests.iter().map(|test| extension_conformance::Scene::namespace_of(test));
         let types: Vec<_> = [suite.subject().type_.clone()].into_iter().chain(own).collect();
         let policies = mock_core::deploy::admission::policy_and_binding::<K>(&self.name, &types);
-        let policies = policies.ok_or("gardenlet must see the annotation of this kind: there is no policy")?;
+        let policies = policies.ok_or("there is no policy for this kind")?;
         let probe = merged(suite.subject().object("default", "probe"), &asking("reconcile"));
         admission::install(&suite.client(), &policies, &[probe]).await?;
         self.is_assisted = true;

@@ -18,7 +18,8 @@ pub(crate) const PROMISES: &[Promise] = promises![
     stale_last_error_is_written_once_and_left,
     operation_annotation_is_kept_and_left,
     timestamp_is_stripped_once_and_left,
-    kept_finalizer_blocks_deletion_and_outlives_migration,
+    kept_finalizer_blocks_deletion,
+    kept_finalizer_outlives_migration needs [Migrate],
     answer_after_gardenlets_timeout_comes_in_the_end,
 ];
 
@@ -51,11 +52,14 @@ async fn timestamp_is_stripped_once_and_left(scene: MockScene) -> Result<(), Fai
     ensure(annotation(&object, TIMESTAMP_ANNOTATION).is_none(), "the timestamp is still there")
 }
 
-async fn kept_finalizer_blocks_deletion_and_outlives_migration(scene: MockScene) -> Result<(), Failed> {
+async fn kept_finalizer_blocks_deletion(scene: MockScene) -> Result<(), Failed> {
     misbehaving(&scene, Fault::KeepFinalizer).await?;
     scene.delete("a").await?;
     let object = scene.until("a", "the deletion", |object| last(object) == "Delete/Succeeded").await?;
-    scene.unchanged("a", &object, "the finalizer stays").await?;
+    scene.unchanged("a", &object, "the finalizer stays").await
+}
+
+async fn kept_finalizer_outlives_migration(scene: MockScene) -> Result<(), Failed> {
     scene.create_scripted("b", &json!([{ "misbehave": { "fault": Fault::KeepFinalizer } }])).await?;
     scene.until_ready("b").await?;
     scene.ask("b", "migrate").await?;

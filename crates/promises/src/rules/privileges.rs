@@ -12,12 +12,14 @@ use crate::scene::MockScene;
 /// For a suite that makes every request that the controller can make.
 pub(crate) const EXACT: Promise = Promise {
     name: "rbac_allows_exactly_the_requests_that_were_made",
+    needs: &[],
     holds: |scene| Box::pin(async move { check(&scene, true) }),
 };
 
 /// For a suite that makes some of the requests.
 pub(crate) const ENOUGH: Promise = Promise {
     name: "rbac_allows_every_request_that_was_made",
+    needs: &[],
     holds: |scene| Box::pin(async move { check(&scene, false) }),
 };
 

@@ -12,7 +12,7 @@ use crate::scene::MockScene;
 use crate::script::record;
 
 pub(crate) const PROMISES: &[Promise] = promises![
-    no_event_shows_readiness_before_the_request_is_served,
+    no_event_shows_readiness_before_the_request_is_served needs [PolledReader],
     timestamp_ahead_of_the_clock_is_answered_in_its_second,
 ];
 
