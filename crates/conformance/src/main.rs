@@ -61,7 +61,7 @@ fn kind(name: &str) -> Result<&'static Kind, String> {
 
 fn class(name: &str) -> Result<Class, String> {
     let names = || Class::ALL.map(Class::as_str).join(", ");
-    Class::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| format!("use one of {}", names()))
+    Class::parse(name).ok_or_else(|| format!("use one of {}", names()))
 }
 
 fn main() -> ExitCode {

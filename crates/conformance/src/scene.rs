@@ -161,6 +161,34 @@ impl Scene {
 
     /// A Secret of the namespace. `None` if it does not exist.
     pub async fn secret(&self, name: &str) -> Result<Option<Secret>, Failed> {
-        Ok(Api::<Secret>::namespaced(self.client(), &self.namespace).get_opt(name).await?)
+        Ok(self.secrets().get_opt(name).await?)
+    }
+
+    /// Creates a Secret in the namespace.
+    pub async fn create_secret(&self, secret: &Value) -> Result<(), Failed> {
+        self.secrets().create(&PostParams::default(), &serde_json::from_value(secret.clone())?).await?;
+        Ok(())
+    }
+
+    /// Sends one merge patch of a Secret of the namespace.
+    pub async fn patch_secret(&self, name: &str, patch: &Value) -> Result<(), Failed> {
+        self.secrets().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Deletes a Secret of the namespace.
+    pub async fn delete_secret(&self, name: &str) -> Result<(), Failed> {
+        self.secrets().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// Asks for the deletion of the namespace.
+    pub async fn delete_namespace(&self) -> Result<(), Failed> {
+        Api::<Namespace>::all(self.client()).delete(&self.namespace, &DeleteParams::default()).await?;
+        Ok(())
     }
 }

@@ -125,11 +125,14 @@ pub enum Feature {
     /// Objects have a namespace. Follows from the kind.
     #[value(skip)]
     Namespace,
+    /// gardener-operator creates objects in the garden's runtime cluster. Follows from the kind.
+    #[value(skip)]
+    GardenClass,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Cluster,
         Self::MissingCluster,
         Self::FailedShoot,
@@ -147,6 +150,7 @@ impl Feature {
         Self::OutsideOfShoots,
         Self::CreatedCondition,
         Self::Namespace,
+        Self::GardenClass,
     ];
 
     /// Whether no controller can lack it.
@@ -159,6 +163,7 @@ impl Feature {
                 | Self::OutsideOfShoots
                 | Self::CreatedCondition
                 | Self::Namespace
+                | Self::GardenClass
         )
     }
 
@@ -186,6 +191,7 @@ impl Feature {
             }
             Self::CreatedCondition => (kind.created.is_some(), "no condition says whether it was created"),
             Self::Namespace => (kind.namespaced, "its objects have no namespace"),
+            Self::GardenClass => (kind.classes.contains(&Class::Garden), "gardener-operator creates no such objects"),
             Self::Retry | Self::Unannotated | Self::ClockSkew | Self::Restart => (true, ""),
         };
         (!has).then_some(otherwise)

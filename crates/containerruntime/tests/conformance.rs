@@ -7,10 +7,12 @@ use mock_promises::Candidate;
 use serde_json::json;
 
 fn main() -> ExitCode {
-    mock_promises::main::<ContainerRuntime>(Candidate {
-        binary: env!("CARGO_BIN_EXE_mock-containerruntime"),
-        spec: || json!({}),
-        secrets: 0,
-        promises: mock_promises::promises![],
-    })
+    mock_promises::main::<ContainerRuntime>(Candidate::new(
+        env!("CARGO_BIN_EXE_mock-containerruntime"),
+        || {
+            let selector = json!({ "matchLabels": { "worker.gardener.cloud/pool": "w" } });
+            json!({ "binaryPath": "/usr/local/bin", "workerPool": { "name": "w", "selector": selector } })
+        },
+        mock_promises::promises![],
+    ))
 }

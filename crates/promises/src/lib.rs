@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use extension_conformance::run::{self, Run};
 use extension_conformance::{Case, Subject, Suite};
-use extension_contract::Class;
+use extension_contract::TIMESTAMP_ANNOTATION;
 use gardener_testbed::assets::Assets;
 use libtest_mimic::{Arguments, Failed};
 use mock_core::deploy::admission;
 use mock_core::kind::{MockKind, SecretKey};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 mod answers;
@@ -179,11 +179,23 @@ fn subject<K: MockKind>(candidate: Candidate) -> Result<Subject, Failed> {
     Ok(Subject {
         kind: K::KIND,
         type_: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
-        classes: served_classes::<K>()?,
+        classes: K::KIND.usual_classes().to_vec(),
         spec: (candidate.spec)(),
         given: (candidate.given)(),
         finalizer: K::FINALIZER.to_owned(),
         features: Feature::ALL.to_vec(),
+    })
+}
+
+/// A Secret with credentials, as gardenlet copies it to the seed.
+#[must_use]
+pub fn credentials(namespace: &str, name: &str) -> Value {
+    let annotations = json!({ TIMESTAMP_ANNOTATION: "2026-01-01T00:00:00.123456789Z" });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
+        "data": { "user": "YQ==", "password": "Yg==" },
     })
 }
 
