@@ -66,6 +66,7 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
 
     /// The Secrets of earlier outcomes that no garbage collector removes. They are deleted with the object. Metadata
     /// has to suffice, because an object that cannot be decoded is deleted as well.
+    #[must_use]
     fn leftovers(_meta: &ObjectMeta) -> Vec<Leftover> {
         Vec::new()
     }

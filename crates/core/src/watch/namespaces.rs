@@ -84,7 +84,7 @@ impl Namespaces {
                 changed.extend(differ(before.as_ref(), Some(&entry)).then_some(name));
             }
             Event::Deleted(namespace) => {
-                changed.extend(known.by_name.remove_entry(&namespace.name_any()).map(|(name, _)| name))
+                changed.extend(known.by_name.remove_entry(&namespace.name_any()).map(|(name, _)| name));
             }
             Event::Gone(key) => changed.extend(known.by_name.remove_entry(&key.name).map(|(name, _)| name)),
             Event::Reached(_) | Event::Failed(_) | Event::Answered => {}

@@ -30,8 +30,13 @@ fn release() -> Step {
 
 /// A deletion that a script lets hang: only force releases the object.
 fn hanging() -> Parsed {
-    let script = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\nrules: [{hang: {}}]";
-    Ok(std::sync::Arc::new(crate::script::Script::parse(script).unwrap()))
+    parsed("hang: {}")
+}
+
+/// The script with this rule.
+fn parsed(rule: &str) -> Parsed {
+    let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script";
+    crate::script::Script::parse(&format!("{head}\nrules: [{{{rule}}}]")).map(std::sync::Arc::new)
 }
 
 #[test]
@@ -116,9 +121,7 @@ fn a_newer_timestamp_does_not_restart_a_running_deletion() {
 
 #[test]
 fn a_failed_deletion_waits_for_its_retry_although_gardenlet_confirms_it_again() {
-    let script = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\n\
-                  rules: [{fail: {message: no, retryAfter: 60s}}]";
-    let script: Parsed = Ok(std::sync::Arc::new(crate::script::Script::parse(script).unwrap()));
+    let script = parsed("fail: {message: no, retryAfter: 60s}");
     let facts = ShootFacts::default();
     let mut object = Model::new(None, status("Create", "Succeeded")).held().deleted().asked_at(NOW);
     let step = at(NOW, &BACKUP_BUCKET, Some(&script), &object, &facts);
