@@ -92,6 +92,13 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// What a provider would have reported after creating, reconciling or restoring the object.
     fn outcome(object: &Object<Self>, input: &Input<'_, Self>) -> Result<Outcome, Invalid>;
 
+    /// What a ControllerRegistration says of this type, besides kind and type
+    /// (`pkg/apis/core/v1beta1/types_controllerregistration.go`).
+    #[must_use]
+    fn registration(_provider: &str) -> Map<String, Value> {
+        Map::new()
+    }
+
     /// Fields of the status that change once the object is migrated away, as a merge patch.
     #[must_use]
     fn migrated() -> Map<String, Value> {

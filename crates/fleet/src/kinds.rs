@@ -4,7 +4,7 @@ use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use mock_core::deploy::{admission, rbac, secrets};
 use mock_core::kind::{Class, Kind, MockKind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The package of a controller, which serves one kind.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,9 @@ pub struct Package {
     /// Values of `spec.type` that the controller serves by default.
     pub types: &'static [&'static str],
     kind: &'static Kind,
+    registration: fn(&str) -> Map<String, Value>,
     rules: fn(&[Class]) -> Vec<PolicyRule>,
-    admission: fn(&str) -> Option<Value>,
+    admission: fn(&str, &str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
     secrets: fn(&str) -> Option<Value>,
 }
@@ -57,6 +58,7 @@ impl Package {
             name,
             types: K::TYPES,
             kind: K::KIND,
+            registration: K::registration,
             rules: rbac::rules::<K>,
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
@@ -77,6 +79,18 @@ impl Package {
         self.kind.name
     }
 
+    /// What a registration says of a type of this kind, besides kind and type.
+    #[must_use]
+    pub fn registration(self, provider: &str) -> Map<String, Value> {
+        (self.registration)(provider)
+    }
+
+    /// Whether Gardener creates objects of this kind in the garden's runtime cluster.
+    #[must_use]
+    pub fn is_in_garden(self) -> bool {
+        self.kind.classes.contains(&Class::Garden)
+    }
+
     /// The rules of the controller's ClusterRole on a seed.
     #[must_use]
     pub fn rules(self) -> Vec<PolicyRule> {
@@ -87,7 +101,7 @@ impl Package {
     /// there.
     #[must_use]
     pub fn rules_in_garden(self) -> Option<Vec<PolicyRule>> {
-        self.kind.classes.contains(&Class::Garden).then(|| (self.rules)(&[Class::Garden]))
+        self.is_in_garden().then(|| (self.rules)(&[Class::Garden]))
     }
 
     /// The colour of the controller's lines where the output of several controllers is mixed.
@@ -97,11 +111,17 @@ impl Package {
         COLOURS.into_iter().cycle().nth(place).unwrap_or(Color::Reset)
     }
 
-    /// The spec of the kind's admission policy; `types` is a CEL list of values of `spec.type`. Returns `None` if the
-    /// way in which gardenlet reads the kind forbids a policy.
+    /// The values of `spec.class` that the controller serves on a seed.
     #[must_use]
-    pub fn admission(self, types: &str) -> Option<Value> {
-        (self.admission)(types)
+    pub fn classes(self) -> Vec<&'static str> {
+        self.kind.usual_classes().iter().map(|class| class.as_str()).collect()
+    }
+
+    /// The spec of the kind's admission policy; `types` and `classes` are CEL lists of values of `spec.type` and
+    /// `spec.class`. Returns `None` if the way in which gardenlet reads the kind forbids a policy.
+    #[must_use]
+    pub fn admission(self, types: &str, classes: &str) -> Option<Value> {
+        (self.admission)(types, classes)
     }
 
     /// The admission policy for the default types, and its binding. Returns `None` if the kind can have no policy.
@@ -148,7 +168,20 @@ mod tests {
     #[test]
     fn kind_is_found_in_any_spelling_and_the_error_lists_all_kinds() {
         assert_eq!(Package::find("OperatingSystemConfig").unwrap().full_name(), "mock-operatingsystemconfig");
-        assert!(Package::parse("bastille").unwrap_err().ends_with("bastion, selfhostedshootexposure"));
+        let error = Package::parse("bastille").unwrap_err();
+        assert!(ALL.iter().all(|package| error.contains(package.name)), "{error}");
+    }
+
+    #[test]
+    fn rules_in_the_garden_are_those_on_a_seed_without_clusters_and_namespaces() {
+        let elsewhere = ["clusters", "namespaces"];
+        let is_elsewhere =
+            |rule: &PolicyRule| rule.resources.iter().flatten().any(|resource| elsewhere.contains(&resource.as_str()));
+        for package in ALL.iter().filter(|package| package.is_in_garden()) {
+            let mut rules = package.rules();
+            rules.retain(|rule| !is_elsewhere(rule));
+            assert_eq!(package.rules_in_garden(), Some(rules), "{}", package.name);
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Candidate {
 pub fn main<K: MockKind>(candidate: Candidate) -> ExitCode {
     let arguments = run::arguments();
     let mode = Mode::of_environment(K::KIND.name);
-    if mode.is_assisted() && admission::spec::<K>("").is_none() {
+    if mode.is_assisted() && admission::spec::<K>("", "").is_none() {
         #[expect(clippy::print_stdout, reason = "a suite is a program")]
         {
             println!("not applicable to {}: gardenlet must see the annotation of a kind that it watches", K::KIND.name);

@@ -12,7 +12,7 @@ use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use libtest_mimic::Failed;
 use mock_core::deploy::{rbac, secrets};
-use mock_core::kind::MockKind;
+use mock_core::kind::{Class, MockKind};
 use serde_json::{Value, json};
 
 use crate::Secrets;
@@ -32,6 +32,8 @@ pub(crate) struct Mock {
     pub(crate) deletes_secrets: bool,
     /// Everything that it may do.
     pub(crate) rules: Vec<PolicyRule>,
+    /// Another user, who may do what the controller may do in the garden's runtime cluster.
+    pub(crate) user_in_garden: String,
     /// Fails if a status of the kind has a field that is not in the schema of the CRD.
     pub(crate) check_schema: fn(&Value, &Value) -> Result<(), Failed>,
     /// Whether the kind's admission policy is in force.
@@ -49,7 +51,10 @@ impl Mock {
         images: Option<&Path>,
     ) -> Result<(TestBed, Self), Failed> {
         let name = format!("mock-{}", K::KIND.name.to_lowercase());
-        let bed = TestBed::start(assets, Options { users: vec![name.clone()], ..Options::default() }).await?;
+        let user_in_garden = format!("{name}-in-garden");
+        let users = vec![name.clone(), user_in_garden.clone()];
+        let bed = TestBed::start(assets, Options { users, ..Options::default() }).await?;
+        bed.grant(&user_in_garden, rbac::rules::<K>(&[Class::Garden])).await?;
         let folder = bed.dir().join("controllers");
         fs::create_dir(&folder)?;
         // A Role would allow the Leases in one namespace only.
@@ -69,6 +74,7 @@ impl Mock {
             secrets: secrets_of_an_outcome,
             deletes_secrets: K::DELETES_SECRETS,
             rules,
+            user_in_garden,
             check_schema: written_paths_exist::<K>,
             is_assisted: false,
             host: Arc::new(host),

@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<Promise> {
         faults::PROMISES,
         costs::PROMISES,
         schema::PROMISES,
+        privileges::PROMISES,
     ]
     .concat()
 }
