@@ -40,7 +40,8 @@ impl<'a> Steps<'a> {
             self.write(secret).await?;
         }
         let before = watched.object().cloned();
-        if self.phase == Phase::Restore {
+        // A kind that does not migrate knows no restore.
+        if self.phase == Phase::Restore && kinds::find(planned.kind).is_some_and(|kind| kind.migrates) {
             let written = self.gardenlet.restore_saved(&planned.object, saved).await;
             let object = watched.request("write", written.and_then(|written| to_value(&written)))?;
             watched.report_requested();
