@@ -41,6 +41,7 @@ pub use extension_conformance::{
     Feature, annotation, asking, condition, ensure, eventually, finalizers, last, merged, text,
 };
 pub use promise::Promise;
+pub use rules::secrets::only_secrets_of_the_kind_may_be_written;
 pub use scene::MockScene;
 pub use script::{record, script};
 
