@@ -157,6 +157,13 @@ fn a_mistake_is_an_error_with_rule_field_and_what_was_expected() {
 }
 
 #[test]
+fn any_number_of_comments_is_skipped() {
+    let comments = "# a comment\n".repeat(1000);
+    let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\n";
+    assert!(Script::parse(&format!("{comments}{head}rules:\n{comments}- succeed: {{}}\n{comments}")).is_ok());
+}
+
+#[test]
 fn a_document_that_is_no_script_is_an_error() {
     for (text, expected) in [
         ("", "script: invalid type: null, expected a map with apiVersion, kind and rules"),
