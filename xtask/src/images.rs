@@ -54,7 +54,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Fail now if there is no tool, because building takes minutes.
     let tool = args.push.as_ref().map(|_| Tool::find()).transpose()?;
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     let (platforms, left_out) = match args.platform.as_slice() {
         [] => platform::buildable()?,
         wanted => (platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(), Vec::new()),
@@ -62,10 +62,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.push.as_deref().unwrap_or(IMPLIED_REGISTRY);
 
     let workspace = Workspace::read()?;
-    let packed = pack(&workspace, packages, &platforms, registry, &args.tag, None)?;
+    let packed = pack(&workspace, &packages, &platforms, registry, &args.tag, None)?;
     let folder = folder()?;
     write(&packed, &folder)?;
-    println!("{}", table(packages, &packed, &folder));
+    println!("{}", table(&packages, &packed, &folder));
     for note in left_out {
         println!("{note}");
     }

@@ -75,13 +75,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.registry.as_deref();
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     if let Some((package, _)) = args.types.iter().find(|(package, _)| !packages.contains(package)) {
         bail!("--type names the kind {0}, but --only does not: add {0} to --only", package.name);
     }
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
-    for package in packages {
+    for package in &packages {
         let release = Release {
             package: *package,
             types: types(*package, &args.types),

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use gardener_testbed::supervisor::Supervisor;
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
-use mock_fleet::{Controller, cargo, kinds};
+use mock_fleet::{Controller, cargo};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
@@ -35,8 +35,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
-    let programs = cargo::build(packages, args.release, env!("CARGO_PKG_NAME"))?;
+    let packages = Package::only(&args.only);
+    let programs = cargo::build(&packages, args.release, env!("CARGO_PKG_NAME"))?;
     let width = packages.iter().map(|package| package.name.len()).max().unwrap_or_default();
     let mut arguments = args.arguments;
     // Without a flag, a controller would log JSON, because its output is a pipe. But a person reads it.
