@@ -24,10 +24,6 @@ use crate::script::Story;
 /// How many Shoots gardenlet works on at the same time: the default of `concurrentSyncs` of its Shoot controller.
 const AT_ONCE: usize = 20;
 
-/// How long the stand-in for gardenlet waits for an object. Gardener's own timeouts are minutes, but here nothing takes
-/// longer than the restart of a controller.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Also hibernate, wake, migrate, restore and delete
@@ -45,6 +41,10 @@ pub(crate) struct Args {
     /// Script of delays and failures, or the name of a story in example/; also deletes the Shoots
     #[arg(long, value_name = "FILE|NAME")]
     script: Option<String>,
+    /// How long to wait for each object, at most. gardenlet waits minutes
+    // Without a script, nothing takes longer than the restart of a controller.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    timeout: u16,
     /// Manifest of the CloudProfile [default: in the Shoot's file, or 20-cloudprofile.yaml beside it]
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
@@ -143,7 +143,7 @@ async fn session(
     let playing = async {
         controllers.ready().await;
         // It owns the sender of reports, so that the reports end when all Shoots have been played.
-        let gardenlet = Gardenlet::new(bed.client(), reports, PATIENCE);
+        let gardenlet = Gardenlet::new(bed.client(), reports, Duration::from_secs(args.timeout.into()));
         play(&gardenlet, plans, &args.phases()).await
     };
     let mut screen = Screen::new();
