@@ -15,7 +15,7 @@ use mock_fleet::{KeptAlive, cargo, kinds};
 use mock_gardenlet::shoot::{Manifests, ShootPlan};
 use mock_gardenlet::{Gardenlet, Phase};
 use mock_view::words::duration;
-use mock_view::{Board, Screen};
+use mock_view::{Board, Screen, say};
 use tokio::sync::mpsc;
 
 use crate::landscape;
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let result = session(&args, &bed, &controllers, &mut plans, &mut board, &mut interrupts, |board, result| {
         let verdict = if result.is_ok() { "" } else { "FAILED: " };
         let (bed_up, all) = (duration(bed_up), duration(started.elapsed()));
-        println!("{verdict}{}; bed up in {bed_up}, all in {all}", board.summary());
+        say!("{verdict}{}; bed up in {bed_up}, all in {all}", board.summary());
     });
     let result = result.await;
     let stopped = bed.stop().await.context("cannot end the test bed");
@@ -163,10 +163,10 @@ async fn session(
     if let Err(error) = &result {
         eprintln!("error: {}", causes(error.as_ref()));
     }
-    println!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
+    say!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
     loop {
         tokio::select! {
-            Some(note) = restarts.recv() => println!("{note}"),
+            Some(note) = restarts.recv() => say!("{note}"),
             error = &mut running => return Err(error),
             () = interrupts.next() => return result,
         }

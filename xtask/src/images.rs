@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
 
 use self::checkout::Checkout;
 use self::labels::Workspace;
@@ -65,12 +66,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let packed = pack(&workspace, &packages, &platforms, registry, &args.tag, None)?;
     let folder = folder()?;
     write(&packed, &folder)?;
-    println!("{}", table(&packages, &packed, &folder));
+    say!("{}", table(&packages, &packed, &folder));
     for note in left_out {
-        println!("{note}");
+        say!("{note}");
     }
     for unknown in workspace.unknown() {
-        println!("{unknown}");
+        say!("{unknown}");
     }
     if let Some(tool) = tool {
         for packed in &packed {
@@ -95,7 +96,7 @@ pub(crate) fn build_twice() -> Result<()> {
     }
     let folder = folder()?;
     write(&packed, &folder)?;
-    println!("{}", table(kinds::ALL, &packed, &folder));
+    say!("{}", table(kinds::ALL, &packed, &folder));
     Ok(())
 }
 

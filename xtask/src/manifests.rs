@@ -12,6 +12,7 @@ use gardener_testbed::manifests::read_one;
 use mock_core::script::Script;
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
 use serde_json::{Map, Value, json};
 
 use self::files::Files;
@@ -119,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("these files are stale: {}: run `cargo xtask manifests` with the same flags", stale.join(", "));
     }
     for path in stale {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ use gardener_testbed::supervisor::Supervisor;
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{Controller, cargo};
+use mock_view::say;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
@@ -105,7 +106,7 @@ async fn copy(from: pipe::Receiver, prefix: &str) {
     // Bytes instead of text: a line that is not UTF-8 must not end the copying, or the controller would block on a full
     // pipe.
     while from.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-        println!("{prefix} {}", String::from_utf8_lossy(&line).trim_end());
+        say!("{prefix} {}", String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use gardener_testbed::assets::{self, Assets, AssetsError};
 use gardener_testbed::container;
 use mock_fleet::cargo;
+use mock_view::say;
 use mock_view::words::duration;
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         (false, true) => "passed, except for steps that could not run",
         (false, false) => "passed",
     };
-    println!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
+    say!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
     if failed || (incomplete && args.require_all) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -82,7 +83,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
     if args.fast {
         return;
     }
-    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let progress: &dyn Fn(&str) = &|step| say!("{step}");
     let bed = steps
         .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
     let garden = steps.run("gardener and helm", || {
@@ -105,7 +106,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
 
 /// Runs all faults.
 fn faults_alone(steps: &mut Steps) {
-    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let progress: &dyn Fn(&str) = &|step| say!("{step}");
     let built = steps.run("building", || cargo_step(&["test", "--workspace", "--no-run"], &[]));
     let bed = steps
         .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
@@ -169,12 +170,12 @@ fn component(subcommand: &str, component: &str, step: impl FnOnce() -> Result<Ou
 /// that.
 fn one_tls_provider() -> Result<Outcome> {
     let arguments = ["tree", "--workspace", "--target", "all", "--invert", "aws-lc-sys"];
-    println!("$ cargo {}", arguments.join(" "));
+    say!("$ cargo {}", arguments.join(" "));
     let output = cargo::command().args(arguments).output().context("cannot start cargo")?;
     let tree = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     if !tree.trim().is_empty() {
-        println!("{}", tree.trim_end());
+        say!("{}", tree.trim_end());
         return Ok(Failed("aws-lc-rs is linked in addition to ring: remove the feature that requires it".to_owned()));
     }
     if output.status.success() || errors.contains("did not match any packages") {
@@ -206,7 +207,7 @@ fn tests(which: &[&str]) -> Result<Outcome> {
 
 /// Builds the images, and runs the tests for them.
 fn images() -> Result<Outcome> {
-    println!("$ cargo xtask images");
+    say!("$ cargo xtask images");
     images::build_twice()?;
     let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder()?)];
     let outcome = cargo_test(&["--package", "mock-promises", "--test", "images"], variables)?;
@@ -231,7 +232,7 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
         return Ok(NotRun("ip is not on PATH: run `apt-get install iproute2`".to_owned()));
     }
     let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
-    println!("$ unshare --net cargo test {}", arguments.join(" "));
+    say!("$ unshare --net cargo test {}", arguments.join(" "));
     let mut cargo = cargo::command();
     cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder()?);
     if full {
@@ -247,10 +248,10 @@ fn faults() -> Result<Outcome> {
     cargo.arg("test").args(arguments);
     let probe = Command::new("unshare").args(["--net", "iptables", "--list"]).output();
     if images::on_path("ip") && probe.is_ok_and(|output| output.status.success()) {
-        println!("$ unshare --net cargo test {}", arguments.join(" "));
+        say!("$ unshare --net cargo test {}", arguments.join(" "));
         return counted_tests(&mut in_own_network(cargo.env("MOCK_FAULTS", "network")));
     }
-    println!("$ cargo test {}", arguments.join(" "));
+    say!("$ cargo test {}", arguments.join(" "));
     Ok(match counted_tests(cargo.env("MOCK_FAULTS", "1"))? {
         Passed(text) => Passed(format!("{text}; packets that vanish need root, iproute2 and iptables")),
         outcome => outcome,

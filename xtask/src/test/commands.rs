@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use mock_fleet::cargo;
+use mock_view::say;
 
 use super::steps::Outcome::{self, Failed, Passed};
 
 pub(super) fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
-    println!("$ cargo {}", arguments.join(" "));
+    say!("$ cargo {}", arguments.join(" "));
     let mut command = cargo::command();
     let status = command.args(arguments).envs(variables.iter().copied()).status().context("cannot start cargo")?;
     Ok(if status.success() { Passed(String::new()) } else { Failed(format!("cargo ended with {status}")) })
@@ -33,7 +34,7 @@ pub(super) fn in_own_network(inner: &Command) -> Command {
 
 /// Runs `cargo test` and counts the tests.
 pub(super) fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
-    println!("$ cargo test {}", arguments.join(" "));
+    say!("$ cargo test {}", arguments.join(" "));
     counted_tests(cargo::command().arg("test").args(arguments).envs(variables.iter().copied()))
 }
 
@@ -58,7 +59,7 @@ pub(super) fn counted(line: &str, what: &str) -> u64 {
 
 /// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
 pub(super) fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
-    println!("$ cargo xtask {}", arguments.join(" "));
+    say!("$ cargo xtask {}", arguments.join(" "));
     let mut command = Command::new(env::current_exe()?);
     let (ended_well, lines) = shown(command.args(arguments), keep)?;
     let summary = lines.into_iter().next_back().unwrap_or_default();
@@ -75,7 +76,7 @@ pub(super) fn shown(command: &mut Command, keep: impl Fn(&str) -> bool) -> Resul
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|output| output.split(b'\n')) {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
+        say!("{line}");
         if keep(&line) {
             kept.push(line.into_owned());
         }

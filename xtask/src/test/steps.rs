@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use comfy_table::{Cell, Color, Table, presets};
 use gardener_testbed::causes;
+use mock_view::say;
 use mock_view::words::duration;
 
 /// How a step ended.
@@ -28,14 +29,14 @@ pub(super) struct Steps(Vec<(&'static str, Outcome, Duration)>);
 impl Steps {
     /// Runs a step. Returns whether it passed.
     pub(super) fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> bool {
-        println!("\n── {name}");
+        say!("\n── {name}");
         let started = Instant::now();
         let outcome = step().unwrap_or_else(|error| Failed(causes(error.as_ref())));
         let took = started.elapsed();
         match &outcome {
-            Passed(_) => println!("── {name}: passed in {}", duration(took)),
-            Failed(why) => println!("── {name}: FAILED after {}: {why}", duration(took)),
-            NotRun(why) | LeftOut(why) => println!("── {name}: not run: {why}"),
+            Passed(_) => say!("── {name}: passed in {}", duration(took)),
+            Failed(why) => say!("── {name}: FAILED after {}: {why}", duration(took)),
+            NotRun(why) | LeftOut(why) => say!("── {name}: not run: {why}"),
         }
         let passed = matches!(outcome, Passed(_));
         self.0.push((name, outcome, took));
