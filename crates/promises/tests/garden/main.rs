@@ -13,7 +13,6 @@ mod world;
 
 use std::path::PathBuf;
 
-use extension_contract::kinds;
 use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{BedError, Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
@@ -26,12 +25,6 @@ use mock_gardenlet::installation::Installation;
 use serde_json::{Value, json};
 
 use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress};
-
-const INFRASTRUCTURE: &str = kinds::INFRASTRUCTURE.name;
-const CONTROL_PLANE: &str = kinds::CONTROL_PLANE.name;
-const OPERATING_SYSTEM_CONFIG: &str = kinds::OPERATING_SYSTEM_CONFIG.name;
-const NETWORK: &str = kinds::NETWORK.name;
-const WORKER: &str = kinds::WORKER.name;
 
 const SHOOTS: [&str; 3] = ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml"];
 
@@ -48,13 +41,13 @@ fn registrations() -> impl Iterator<Item = (PathBuf, String)> {
 /// (`plugin/pkg/global/extensionvalidation/admission.go`). Returns `None` if these Shoots have no object of the kind.
 fn not_registered(kind: &str) -> Option<&'static str> {
     match kind {
-        INFRASTRUCTURE | CONTROL_PLANE | WORKER => {
+        "Infrastructure" | "ControlPlane" | "Worker" => {
             Some(r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#)
         }
-        OPERATING_SYSTEM_CONFIG => Some(
+        "OperatingSystemConfig" => Some(
             r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
         ),
-        NETWORK => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+        "Network" => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
         _ => None,
     }
 }
