@@ -17,7 +17,7 @@ use mock_fleet::{KeptAlive, cargo, kinds};
 use mock_gardenlet::shoot::{Landscape, Manifests, SeedPlan, ShootPlan};
 use mock_gardenlet::{Gardenlet, Phase};
 use mock_view::words::duration;
-use mock_view::{Board, Screen};
+use mock_view::{Board, Screen, say};
 use tokio::sync::mpsc;
 
 use crate::landscape;
@@ -25,10 +25,6 @@ use crate::script::Story;
 
 /// How many Shoots gardenlet works on at the same time: the default of `concurrentSyncs` of its Shoot controller.
 const AT_ONCE: usize = 20;
-
-/// How long the stand-in for gardenlet waits for an object. Gardener's own timeouts are minutes, but here nothing takes
-/// longer than the restart of a controller.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -51,6 +47,10 @@ pub(crate) struct Args {
     /// Script of delays and failures, or the name of a story in example/; also deletes the Shoots
     #[arg(long, value_name = "FILE|NAME")]
     script: Option<String>,
+    /// How long to wait for each object, at most. gardenlet waits minutes
+    // Without a script, nothing takes longer than the restart of a controller.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    timeout: u16,
     /// Manifest of the CloudProfile [default: in the Shoot's file, or 20-cloudprofile.yaml beside it]
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
@@ -150,7 +150,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         session(&args, &bed, &controllers, (&seed, &mut plans), &mut board, &mut interrupts, |board, result| {
             let verdict = if result.is_ok() { "" } else { "FAILED: " };
             let (bed_up, all) = (duration(bed_up), duration(started.elapsed()));
-            println!("{verdict}{}; bed up in {bed_up}, all in {all}", board.summary());
+            say!("{verdict}{}; bed up in {bed_up}, all in {all}", board.summary());
         });
     let result = result.await;
     let stopped = bed.stop().await.context("cannot end the test bed");
@@ -186,7 +186,7 @@ async fn session(
     let playing = async {
         controllers.ready().await;
         // It owns the sender of reports, so that the reports end when all Shoots have been played.
-        let gardenlet = Gardenlet::new(bed.client(), reports, PATIENCE);
+        let gardenlet = Gardenlet::new(bed.client(), reports, Duration::from_secs(args.timeout.into()));
         play(&gardenlet, seed, plans, &args.phases()).await
     };
     let mut screen = Screen::new();
@@ -206,10 +206,10 @@ async fn session(
     if let Err(error) = &result {
         eprintln!("error: {}", causes(error.as_ref()));
     }
-    println!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
+    say!("\nexport KUBECONFIG={}\n\nCtrl-C ends everything", bed.kubeconfig().display());
     loop {
         tokio::select! {
-            Some(note) = restarts.recv() => println!("{note}"),
+            Some(note) = restarts.recv() => say!("{note}"),
             error = &mut running => return Err(error),
             () = interrupts.next() => return result,
         }

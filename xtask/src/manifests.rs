@@ -12,6 +12,7 @@ use gardener_testbed::manifests::read_one;
 use mock_core::script::Script;
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -82,13 +83,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.registry.as_deref();
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     if let Some((package, _)) = args.types.iter().find(|(package, _)| !packages.contains(package)) {
         bail!("--type names the kind {0}, but --only does not: add {0} to --only", package.name);
     }
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
-    for package in packages {
+    for package in &packages {
         let release = Release {
             package: *package,
             types: types(*package, &args.types),
@@ -126,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("these files are stale: {}: run `cargo xtask manifests` with the same flags", stale.join(", "));
     }
     for path in stale {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

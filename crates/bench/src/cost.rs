@@ -13,6 +13,7 @@ use gardener_testbed::bed::{Options as BedOptions, TestBed};
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{Fleet, cargo};
+use mock_view::say;
 
 use crate::args::Action;
 use crate::load::{Answer, Counters, Load, Options, Phase, Tally};
@@ -33,16 +34,16 @@ pub(crate) async fn run(action: Action) -> Result<ExitCode> {
     let file = expected_file();
     if action == Action::Keep {
         fs::write(&file, counted).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("{}", file.display());
+        say!("{}", file.display());
         return Ok(ExitCode::SUCCESS);
     }
     let expected = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let differences = differences(&expected, &counted);
     if differences.is_empty() {
-        println!("all {} counts are as expected", sections(&counted).len());
+        say!("all {} counts are as expected", sections(&counted).len());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{differences}");
+    say!("{differences}");
     eprintln!("the cost of an operation changed; run `cargo xtask bench --cost keep` if this is intended");
     Ok(ExitCode::FAILURE)
 }

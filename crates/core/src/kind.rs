@@ -23,7 +23,7 @@ use crate::watch::decode::decode;
 
 /// A mocked kind. The implementing type holds what the kind reads of `spec`, besides type and class.
 ///
-/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be served.
+/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be reconciled.
 pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// What the kind reads of the status besides [`Status`], all optional; [`NoReport`] if
     /// nothing.

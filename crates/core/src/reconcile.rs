@@ -323,7 +323,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
         let view = self.view(object);
-        // Without a new request the timestamp may belong to one that was served long ago.
+        // Without a new request the timestamp may belong to one that was done long ago.
         let is_answer = composed.is_answer || view.timestamp_is_news();
         if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {
             let seconds = self.now.duration_since(requested).as_secs_f64() + self.started.elapsed().as_secs_f64();

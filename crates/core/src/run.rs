@@ -65,10 +65,10 @@ fn start<K: MockKind>(name: &str, args: Args<K::Options>) -> Result<ExitCode, St
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::because(cannot_run, limits))?;
     // A separate task: waking the future that the runtime blocks on takes two system calls each time.
-    let served = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
+    let ended = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
     // Otherwise shutdown would block on a pending DNS lookup.
     runtime.shutdown_background();
-    served.map_err(StartError::because("the controller panicked", "report this")).flatten()
+    ended.map_err(StartError::because("the controller panicked", "report this")).flatten()
 }
 
 async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<ExitCode, StartError> {

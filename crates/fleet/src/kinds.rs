@@ -151,6 +151,12 @@ impl Package {
             format!("no controller serves this kind; use one of {}", known.join(", "))
         })
     }
+
+    /// The packages that `--only` names, each once and in the order of [`ALL`]; all if it names none.
+    #[must_use]
+    pub fn only(named: &[Self]) -> Vec<Self> {
+        ALL.iter().copied().filter(|package| named.is_empty() || named.contains(package)).collect()
+    }
 }
 
 impl PartialEq for Package {
@@ -182,6 +188,16 @@ mod tests {
             rules.retain(|rule| !is_elsewhere(rule));
             assert_eq!(package.rules_in_garden(), Some(rules), "{}", package.name);
         }
+    }
+
+    #[test]
+    fn kind_that_is_named_twice_counts_once() {
+        let names = |named: &[&str]| -> Vec<_> {
+            let named: Vec<_> = named.iter().map(|name| Package::parse(name).unwrap()).collect();
+            Package::only(&named).into_iter().map(|package| package.name).collect()
+        };
+        assert_eq!(names(&["worker", "network", "Worker"]), ["network", "worker"]);
+        assert_eq!(names(&[]).len(), ALL.len());
     }
 
     #[test]

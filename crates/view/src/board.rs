@@ -70,7 +70,7 @@ fn scripted(record: &Record, now: Timestamp) -> String {
         format!(", rule {}{name}", rule.number)
     });
     let left = match (record.phase, record.due) {
-        (Attempt::Served, _) => String::new(),
+        (Attempt::Done, _) => String::new(),
         (_, None) => ", for ever".to_owned(),
         (phase, Some(due)) => {
             let left = duration(Duration::try_from(due.duration_since(now)).unwrap_or_default());
@@ -155,7 +155,7 @@ impl Board {
         let line = match &what {
             // Without a rule, an object is in such a state for milliseconds.
             Progress::State(state) => {
-                let pending = script.as_ref().filter(|record| record.rule.is_some() && record.phase != Attempt::Served);
+                let pending = script.as_ref().filter(|record| record.rule.is_some() && record.phase != Attempt::Done);
                 pending.map(|record| (state.as_str(), scripted(record, Timestamp::now())))
             }
             Progress::Requested => None,

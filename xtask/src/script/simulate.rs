@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use comfy_table::{Cell, CellAlignment, Table, modifiers, presets};
 use extension_contract::OperationType;
 use extension_contract::kinds::{self, Kind};
@@ -54,7 +54,12 @@ pub(super) fn table(
     operation: Operation,
     seed: Option<u64>,
 ) -> Result<String> {
-    let seed = story.script.seed.or(seed).unwrap_or(1);
+    let seed = match (story.script.seed, seed) {
+        (Some(own), Some(_)) => {
+            bail!("--seed is for a script without a seed, but this one has {own}: leave --seed out")
+        }
+        (own, given) => own.or(given).unwrap_or(1),
+    };
     let operation = as_type(operation);
     let mut outcomes = BTreeMap::<Outcome, Numbers>::new();
     for index in 0..usize::try_from(shoots)? {
@@ -166,9 +171,10 @@ mod tests {
     async fn outcome_follows_the_script_and_is_the_same_each_time() {
         let story = Story::find("quota-exceeded").unwrap();
         let (landscape, file) = landscape(&story, None).await.unwrap();
-        let table = || table(&story, &landscape, &file, 20, Operation::Create, None).unwrap();
-        let first = table();
-        assert_eq!(first, table());
+        let table = |seed| table(&story, &landscape, &file, 20, Operation::Create, seed);
+        let first = table(None).unwrap();
+        assert_eq!(first, table(None).unwrap());
+        assert!(table(Some(7)).is_err(), "the story has a seed");
         let row = first.lines().find(|line| line.contains("Infrastructure")).unwrap_or_default();
         for cell in ["succeeds", " 3 ", "goes on", " 20 ", "20.0 s"] {
             assert!(row.contains(cell), "{cell} is missing in\n{first}");

@@ -32,7 +32,8 @@ impl Story {
         }
         let stories = stories()?;
         let Some((_, file)) = stories.iter().find(|(name, _)| name == file_or_name) else {
-            ensure!(!file.is_dir(), "cannot read {file_or_name}: it is a folder: give a file");
+            // Controllers read the file again, which a pipe does not allow.
+            ensure!(!file.exists(), "cannot read {file_or_name}: it is no regular file: give a file with the script");
             let names: Vec<_> = stories.iter().map(|(name, _)| name.as_str()).collect();
             bail!(
                 "there is neither a file nor a story {file_or_name:?}; the stories in example/ are {}",
@@ -110,6 +111,14 @@ mod tests {
             let story = Story::find(&name).unwrap();
             assert!(story.is_shoot && story.file == file && story.script.seed.is_some(), "{name}");
             assert!(!explain::script(&story.script).contains("warning"), "{name}");
+        }
+    }
+
+    #[test]
+    fn folder_or_device_is_no_story() {
+        for file in ["/", "/dev/null"] {
+            let error = Story::find(file).unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{error}");
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Args<O: clap::Args> {
     /// Script of delays and failures for objects that have no other script; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
-    /// Address for /healthz, /readyz and /metrics, for example 0.0.0.0:8080 [default: not served]
+    /// Address for /healthz, /readyz and /metrics, for example 0.0.0.0:8080 [default: none]
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
     /// Run leader election with a Lease in the Pod's namespace, so that several replicas may run

@@ -312,7 +312,7 @@ fn a_condition_keeps_its_transition_time_until_its_status_changes() {
             codes: vec![],
         };
         let request = RequestId::default();
-        let record = json!({ "phase": "Served", "operation": "Create", "attempt": 1, "seed": 1, "start": one, "conditions": [due] });
+        let record = json!({ "phase": "Done", "operation": "Create", "attempt": 1, "seed": 1, "start": one, "conditions": [due] });
         Record { request, ..serde_json::from_value(record).unwrap() }
     };
     let first = with_record(&[], Some(record(ConditionStatus::False)), one).unwrap();
@@ -323,6 +323,11 @@ fn a_condition_keeps_its_transition_time_until_its_status_changes() {
     assert_eq!(same[0]["lastUpdateTime"], json!(two));
     assert_eq!(with_record(&changed, None, two), Some(vec![]));
     assert_eq!(with_record(&[json!({ "type": "Other" })], None, two), None);
+}
+
+#[test]
+fn an_attempt_that_an_earlier_build_recorded_is_done() {
+    assert_eq!(serde_json::from_value::<Phase>(json!("Served")).unwrap(), Phase::Done);
 }
 
 proptest! {

@@ -118,7 +118,13 @@ fn network(plan: &ShootPlan) -> Value {
 /// (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
 fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> Value {
     let is_reconcile = purpose == "reconcile";
-    let unit = if is_reconcile { "kubelet.service" } else { "gardener-node-init.service" };
+    // A sample of each: of kubelet (`…/original/components/kubelet/component.go`) or of the first start
+    // (`…/nodeinit/nodeinit.go`).
+    let (unit, path, permissions) = if is_reconcile {
+        ("kubelet.service", "/var/lib/kubelet/ca.crt", 0o644)
+    } else {
+        ("gardener-node-init.service", "/var/lib/gardener-node-agent/init.sh", 0o755)
+    };
     let mut spec = json!({
         // The type is the machine image's name, not the provider's type.
         "type": get(worker, "machine.image.name"),
@@ -131,8 +137,8 @@ fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> V
             "content": "[Unit]\nDescription=Unit of a mock\n[Install]\nWantedBy=multi-user.target\n[Service]\nExecStart=/bin/true\n",
         }],
         "files": [{
-            "path": format!("/var/lib/mock/{purpose}.sh"),
-            "permissions": 0o755,
+            "path": path,
+            "permissions": permissions,
             "content": {"inline": {"encoding": "b64", "data": "IyEvYmluL3NoCg=="}},
         }],
         "criConfig": {"name": get(worker, "cri.name")},

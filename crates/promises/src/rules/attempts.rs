@@ -47,7 +47,7 @@ async fn killed_controller_finishes_the_attempt_it_began(scene: MockScene) -> Re
     let (Some(begun), Some(again), Some(ended)) = (begun, again, ended) else {
         return Err("the status lacks the bookkeeping".into());
     };
-    ensure(begun.attempt == 1 && ended.phase == Phase::Served, "the restart has begun another attempt")?;
+    ensure(begun.attempt == 1 && ended.phase == Phase::Done, "the restart has begun another attempt")?;
     ensure((again.start, &again.rule) == (ended.start, &ended.rule), "the restart has drawn another time")
 }
 

@@ -86,7 +86,7 @@ async fn answer_after_gardenlets_timeout_comes_in_the_end(scene: MockScene) -> R
 /// Creates an object `a` with a fault. Returns it once it is at rest.
 async fn misbehaving(scene: &MockScene, fault: Fault) -> Result<Value, Failed> {
     scene.create_scripted("a", &json!([{ "misbehave": { "fault": fault } }])).await?;
-    let served = |object: &Value| record(object).is_some_and(|record| record.phase == Phase::Served);
+    let served = |object: &Value| record(object).is_some_and(|record| record.phase == Phase::Done);
     scene.until("a", "the end of the attempt", served).await?;
     scene.barrier().await?;
     let object = scene.get("a").await?;

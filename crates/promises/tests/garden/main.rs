@@ -14,7 +14,6 @@ mod world;
 
 use std::path::PathBuf;
 
-use extension_contract::kinds;
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{BedError, Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
@@ -26,14 +25,6 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress};
-
-const INFRASTRUCTURE: &str = kinds::INFRASTRUCTURE.name;
-const CONTROL_PLANE: &str = kinds::CONTROL_PLANE.name;
-const OPERATING_SYSTEM_CONFIG: &str = kinds::OPERATING_SYSTEM_CONFIG.name;
-const NETWORK: &str = kinds::NETWORK.name;
-const WORKER: &str = kinds::WORKER.name;
-const CONTAINER_RUNTIME: &str = kinds::CONTAINER_RUNTIME.name;
-const EXTENSION: &str = kinds::EXTENSION.name;
 
 const SHOOTS: [&str; 4] =
     ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml", "58-shoot-extensions.yaml"];
@@ -51,13 +42,13 @@ fn registrations() -> impl Iterator<Item = (PathBuf, String)> {
 /// (`plugin/pkg/global/extensionvalidation/admission.go`). Returns `None` if Gardener permits these Shoots without it.
 fn not_registered(kind: &str) -> Option<&'static str> {
     match kind {
-        INFRASTRUCTURE | CONTROL_PLANE | WORKER => {
+        "Infrastructure" | "ControlPlane" | "Worker" => {
             Some(r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#)
         }
-        OPERATING_SYSTEM_CONFIG => Some(
+        "OperatingSystemConfig" => Some(
             r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
         ),
-        NETWORK => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+        "Network" => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
         _ => None,
     }
 }
@@ -198,10 +189,10 @@ fn seed_is_refused_before_its_registrations() {
 /// The same for what only the Shoot with extensions has.
 fn not_registered_of_extensions(kind: &str) -> Option<&'static str> {
     match kind {
-        CONTAINER_RUNTIME => Some(
+        "ContainerRuntime" => Some(
             r#"given Shoot uses non-registered container runtime type: spec.provider.workers[0].cri.containerRuntimes[0].type ("mock")"#,
         ),
-        EXTENSION => Some("given Shoot uses non-registered extension type: spec.extensions[0].type (\"mock\")"),
+        "Extension" => Some("given Shoot uses non-registered extension type: spec.extensions[0].type (\"mock\")"),
         _ => None,
     }
 }
