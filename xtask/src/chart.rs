@@ -12,10 +12,14 @@ use serde_json::{Map, Value};
 
 use crate::archive::{self, Entry};
 
+/// The file of the chart that names it.
+const METADATA: &str = "Chart.yaml";
 /// The chart's folder of the rules of each kind's ClusterRole, one file per kind.
 pub(crate) const RBAC: &str = "rbac";
 /// The chart's folder of the admission policies, one file per kind.
 pub(crate) const ADMISSION: &str = "admission";
+/// The chart's folder of the policies that limit which Secrets a controller may write, one file per kind.
+pub(crate) const SECRETS: &str = "secrets";
 
 /// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]
@@ -40,11 +44,13 @@ pub(crate) fn repository(package: Package) -> String {
     format!("charts/{}", package.full_name())
 }
 
-/// Reads the Chart.yaml of the chart in `folder`.
-pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
-    let path = folder.join("Chart.yaml");
+/// Reads the Chart.yaml of the chart in `folder`, for one kind. The packed chart has the name of its repository, as
+/// Helm expects, and each kind has its own.
+pub(crate) fn metadata(folder: &Path, kind: Package) -> Result<Metadata> {
+    let path = folder.join(METADATA);
     let document = manifests::read_one(&path)?;
-    serde_json::from_value(document).with_context(|| format!("cannot parse {}", path.display()))
+    let metadata = serde_json::from_value(document).with_context(|| format!("cannot parse {}", path.display()))?;
+    Ok(Metadata { name: kind.full_name(), ..metadata })
 }
 
 /// Packs the chart in `folder` for one kind, as `helm package` does, but without times, owners and modes.
@@ -52,23 +58,27 @@ pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
 /// The package lacks the files of other kinds: it stays the same when a kind is added or changed, so that gardenlet
 /// does not install the others again.
 pub(crate) fn package(folder: &Path, kind: Package) -> Result<Vec<u8>> {
-    let name = metadata(folder)?.name;
+    let metadata = metadata(folder, kind)?;
     let mut packed = Vec::new();
     for path in files(folder).with_context(|| format!("cannot read the chart {}", folder.display()))? {
         if is_of_another_kind(&path, kind) {
             continue;
         }
         let file = folder.join(&path);
-        let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let content = if path == Path::new(METADATA) {
+            serde_saphyr::to_string(&metadata).context("cannot render Chart.yaml")?.into_bytes()
+        } else {
+            fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?
+        };
         let path = path.to_str().with_context(|| format!("the name of {} is not UTF-8", file.display()))?;
-        packed.push((format!("{name}/{path}"), content));
+        packed.push((format!("{}/{path}", metadata.name), content));
     }
     archive::gzip(&archive::tar(packed.iter().map(|(path, content)| Entry { path, mode: 0o644, content }))?)
 }
 
 /// Whether a file of the chart, relative to its folder, serves another kind alone.
 fn is_of_another_kind(file: &Path, kind: Package) -> bool {
-    let is_of_one_kind = file.starts_with(RBAC) || file.starts_with(ADMISSION);
+    let is_of_one_kind = [RBAC, ADMISSION, SECRETS].iter().any(|folder| file.starts_with(folder));
     is_of_one_kind && file.file_stem().is_none_or(|stem| stem != kind.name)
 }
 
@@ -122,13 +132,20 @@ mod tests {
             let path = entry.path().unwrap().into_owned();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
-            let path = path.strip_prefix("gardener-mock").unwrap().to_owned();
-            assert_eq!(content, fs::read(folder().join(&path)).unwrap());
+            let path = path.strip_prefix("mock-network").unwrap().to_owned();
+            let source = fs::read_to_string(folder().join(&path)).unwrap();
+            if path == Path::new(METADATA) {
+                let mut expected: Value = serde_saphyr::from_str(&source).unwrap();
+                expected["name"] = "mock-network".into();
+                assert_eq!(serde_saphyr::from_slice::<Value>(&content).unwrap(), expected);
+            } else {
+                assert_eq!(content, source.into_bytes());
+            }
             packed.push(path);
         }
         let mut expected = files(&folder()).unwrap();
         expected.retain(|path| {
-            let of_one_kind = path.starts_with(RBAC) || path.starts_with(ADMISSION);
+            let of_one_kind = [RBAC, ADMISSION, SECRETS].iter().any(|folder| path.starts_with(folder));
             !of_one_kind || path.ends_with("network.yaml")
         });
         assert_eq!(packed, expected);
@@ -138,7 +155,7 @@ mod tests {
     #[test]
     fn package_changes_with_the_files_of_its_kind_and_not_with_those_of_others() {
         for kind in kinds::ALL {
-            for file in [RBAC, ADMISSION] {
+            for file in [RBAC, ADMISSION, SECRETS] {
                 let copy = copy();
                 let before = package(copy.path(), *kind).unwrap();
                 fs::write(copy.path().join(file).join("bastion.yaml"), "added").unwrap();
@@ -154,6 +171,6 @@ mod tests {
 
     #[test]
     fn chart_has_the_version_of_the_controllers() {
-        assert_eq!(metadata(&folder()).unwrap().version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(metadata(&folder(), network()).unwrap().version, env!("CARGO_PKG_VERSION"));
     }
 }

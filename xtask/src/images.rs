@@ -125,8 +125,8 @@ fn pack(
         packed.push(image::pack(reference(&program), &program, &workspace.image(*package)?, &builds)?);
     }
     let folder = chart::folder();
-    let metadata = chart::metadata(&folder)?;
     for package in packages {
+        let metadata = chart::metadata(&folder, *package)?;
         let (reference, labels) = (reference(&chart::repository(*package)), workspace.chart(&metadata));
         let chart = chart::package(&folder, *package)?;
         packed.push(helm::pack(reference, &package.full_name(), &metadata, labels, chart)?);

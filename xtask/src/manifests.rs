@@ -27,6 +27,9 @@ const SCHEMA: &str = "script.schema.json";
 /// The placeholder for the list of types in the expressions of an admission policy. The chart replaces it.
 const TYPES: &str = "TYPES";
 
+/// The placeholder for the controller's user in the expressions of a policy. The chart replaces it.
+const USER: &str = "USER";
+
 /// Stands for the registry if none is given. The domain does not exist.
 const PLACEHOLDER_REGISTRY: &str = "registry.example/gardener-mock";
 
@@ -71,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chart_folder = chart::folder();
     let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
     stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
+    stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
 
     let registry = args.registry.as_deref();
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
@@ -149,6 +153,12 @@ fn policies() -> Result<Vec<(String, String)>> {
             Ok((format!("{}.yaml", package.name), render::yaml(&policy)?))
         })
         .collect()
+}
+
+/// The policy that limits the Secrets of each kind that writes some. The chart includes them.
+fn limits() -> Result<Vec<(String, String)>> {
+    let limits = kinds::ALL.iter().filter_map(|package| Some((package, package.secrets(USER)?)));
+    limits.map(|(package, spec)| Ok((format!("{}.yaml", package.name), render::yaml(&spec)?))).collect()
 }
 
 /// The types that a controller serves: those that were given for its kind, or its default types.

@@ -43,8 +43,8 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     };
     /// Whether objects of this kind belong to a Cluster. If not, Clusters are not watched.
     const WATCHES_CLUSTERS: bool = Self::KIND.namespaced;
-    /// Whether an outcome can hold Secrets.
-    const WRITES_SECRETS: bool = false;
+    /// How the names of the Secrets begin that an outcome can hold. `None` if it holds none.
+    const SECRET_PREFIX: Option<&'static str> = None;
     /// Fields of the outcome that are reported as soon as an operation starts, before what it waits for is there. All
     /// others are reported once it has succeeded.
     const EARLY: &'static [&'static str] = &[];

@@ -2,7 +2,7 @@
 
 use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use mock_core::deploy::{admission, rbac};
+use mock_core::deploy::{admission, rbac, secrets};
 use mock_core::kind::{Kind, MockKind};
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ pub struct Package {
     rules: fn() -> Vec<PolicyRule>,
     admission: fn(&str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
+    secrets: fn(&str) -> Option<Value>,
 }
 
 /// All packages, in the order in which gardenlet creates objects of their kinds.
@@ -40,6 +41,7 @@ impl Package {
             rules: rbac::rules::<K>,
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
+            secrets: secrets::spec::<K>,
         }
     }
 
@@ -74,6 +76,13 @@ impl Package {
     pub fn policy(self) -> Option<[Value; 2]> {
         let types: Vec<String> = self.types.iter().map(ToString::to_string).collect();
         (self.policy)(&self.full_name(), &types)
+    }
+
+    /// The spec of the policy that limits which Secrets the controller may write; `user` is a CEL expression. Returns
+    /// `None` if it writes none.
+    #[must_use]
+    pub fn secrets(self, user: &str) -> Option<Value> {
+        (self.secrets)(user)
     }
 
     /// Finds the package of a kind. Upper and lower case count the same.

@@ -38,6 +38,7 @@ mod written_paths;
 
 pub use extension_conformance::{annotation, asking, ensure, finalizers, last, merged, text};
 pub use promise::Promise;
+pub use rules::secrets::only_secrets_of_the_kind_may_be_written;
 pub use scene::MockScene;
 pub use script::{record, script};
 

@@ -336,6 +336,23 @@ fn invalid_values_are_refused_by_name() {
     assert!(error.contains("\"bastion\"") && error.contains("network, operatingsystemconfig"), "{error}");
 }
 
+/// What the policy allows is proven by the suite of the kind.
+#[test]
+fn secrets_of_the_controllers_service_account_are_limited_where_it_may_write_some() {
+    for kind in kinds() {
+        let objects = render(&kind, &json!({})).unwrap();
+        let rules = object(&objects, "ClusterRole").unwrap()["rules"].to_string();
+        let policy = object(&objects, "ValidatingAdmissionPolicy");
+        assert_eq!(policy.is_some(), rules.contains("secrets"), "{kind}");
+        let Some(policy) = policy else { continue };
+        let user = format!("request.userInfo.username == \"system:serviceaccount:{NAMESPACE}:mock-{kind}\"");
+        assert_eq!(policy["spec"]["matchConditions"][0]["expression"], user);
+        let binding = object(&objects, "ValidatingAdmissionPolicyBinding").unwrap();
+        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+    }
+}
+
 const POLICY: &str = "MutatingAdmissionPolicy";
 const BINDING: &str = "MutatingAdmissionPolicyBinding";
 

@@ -21,8 +21,8 @@ pub fn rules<K: MockKind>() -> Vec<PolicyRule> {
         let verbs: &[&str] = if K::Shoot::READ { &["get", "list", "watch"] } else { &["list", "watch"] };
         rules.push(rule(GROUP, "clusters", verbs));
     }
-    if K::WRITES_SECRETS {
-        // Server-side apply needs `create` if the Secret does not exist yet.
+    if K::SECRET_PREFIX.is_some() {
+        // Server-side apply needs `create` if the Secret does not exist yet. See `secrets` for the limits.
         rules.push(rule("", "secrets", &["create", "patch"]));
     }
     rules

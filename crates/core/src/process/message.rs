@@ -5,6 +5,7 @@ use std::iter::successors;
 
 use http::StatusCode;
 use hyper_util::client::legacy;
+use kube::client::AuthError;
 
 use crate::process::unreachable::Unreachable;
 
@@ -53,6 +54,12 @@ fn explained(error: &(dyn Error + 'static)) -> Option<String> {
         let innermost = sources(broken).last().map(ToString::to_string).unwrap_or_default();
         return Some(format!("the connection to the API server broke ({innermost})"));
     }
+    // All others are settled before the first request.
+    if let Some(AuthError::Oidc(error)) = error.downcast_ref() {
+        let remedy = "log in again, or use a credential plugin (exec); SSL_CERT_FILE may name the certificate authority \
+                      of the login server";
+        return Some(format!("cannot use auth-provider oidc of the kubeconfig: {}; {remedy}", chain(error)));
+    }
     error.downcast_ref::<Unreachable>().map(ToString::to_string)
 }
 
@@ -96,6 +103,11 @@ mod tests {
         let error = kube::Error::Service(unreachable.into());
         assert!(whole(&error).starts_with(expected));
         assert!(whole(&LeaseError::from(error)).starts_with(expected));
+
+        let ended = kube::client::oidc_errors::Error::IdTokenMissing;
+        let error = kube::Error::Service(AuthError::Oidc(ended).into());
+        let expected = "cannot use auth-provider oidc of the kubeconfig: missing field id-token; log in again";
+        assert!(whole(&error).starts_with(expected));
 
         let answer = kube::core::Status::failure("Unauthorized", "Unauthorized").with_code(401).boxed();
         let error = kube::runtime::watcher::Error::WatchStartFailed(kube::Error::Api(answer));

@@ -9,6 +9,7 @@
 )]
 
 mod admitted;
+mod networks;
 mod world;
 
 use std::path::PathBuf;

@@ -55,6 +55,12 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
     let failed = |cause: String, remedy: &str| {
         StartError::because(format!("cannot use the credential plugin {program}"), remedy.to_owned())(cause)
     };
+    let version = exec.api_version.as_deref().unwrap_or_default();
+    for (field, value) in [("command", program), ("apiVersion", version)] {
+        if value.trim().is_empty() {
+            return Err(failed(format!("exec.{field} is missing"), "correct the user of the kubeconfig"));
+        }
+    }
     let interactive = match (&exec.interactive_mode, stdin().is_terminal()) {
         (Some(ExecInteractiveMode::Never), _) => false,
         (Some(ExecInteractiveMode::Always), false) => {
@@ -63,7 +69,6 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
         }
         (_, is_terminal) => is_terminal,
     };
-    let version = exec.api_version.as_deref().unwrap_or_default();
     let cluster = exec.cluster.as_ref().filter(|_| exec.provide_cluster_info);
     let mut spec = json!({ "interactive": interactive });
     if let (Some(cluster), Some(fields)) = (cluster, spec.as_object_mut()) {
@@ -182,6 +187,8 @@ mod tests {
         );
         let hinted = ExecConfig { install_hint: Some("get it from\nexample.org".to_owned()), ..missing };
         assert!(error(hinted).await.ends_with("; get it from example.org"));
+        let incomplete = ExecConfig { api_version: None, ..shell("") };
+        assert!(error(incomplete).await.contains("exec.apiVersion is missing; correct the user"));
         let always = ExecConfig { interactive_mode: Some(ExecInteractiveMode::Always), ..shell("") };
         if !stdin().is_terminal() {
             assert!(error(always).await.contains("has to ask a person"));
