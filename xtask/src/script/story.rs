@@ -46,9 +46,10 @@ impl Story {
     fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let (is_shoot, is_of_seed, script) = match scripted(&text) {
-            None => (false, false, text),
-            Some(Some((script, is_of_seed))) => (true, is_of_seed, script),
-            Some(None) => {
+            Found::NoShoot => (false, false, text),
+            Found::InShoot(script) => (true, false, script),
+            Found::InSeed(script) => (true, true, script),
+            Found::NoScript => {
                 bail!("{}: the Shoot has no script: its annotation {SCRIPT_ANNOTATION} is missing", file.display())
             }
         };
@@ -65,20 +66,33 @@ impl Story {
     }
 }
 
-/// The script of the Shoot among the manifests in a text, if it has one, and whether it is in the Seed. Returns `None` if the text holds no Shoot.
-fn scripted(text: &str) -> Option<Option<(String, bool)>> {
+/// Where a text with manifests has its script.
+enum Found {
+    /// The text holds no Shoot.
+    NoShoot,
+    /// The text holds a Shoot, and no script.
+    NoScript,
+    /// In the annotation of the Shoot.
+    InShoot(String),
+    /// In the Seed, for its backups.
+    InSeed(String),
+}
+
+fn scripted(text: &str) -> Found {
     // A script that is not valid YAML is reported by its own reader.
-    let objects = manifests::parse(text, "the story").ok()?;
+    let Ok(objects) = manifests::parse(text, "the story") else { return Found::NoShoot };
     let of_kind = |kind: &'static str| {
         objects.iter().filter(move |object| object.get("kind").and_then(Value::as_str) == Some(kind))
     };
-    let shoot = of_kind("Shoot").next()?;
+    let Some(shoot) = of_kind("Shoot").next() else { return Found::NoShoot };
     let annotation = shoot.pointer("/metadata/annotations").and_then(|annotations| annotations.get(SCRIPT_ANNOTATION));
-    let of_shoot = annotation.and_then(Value::as_str).map(|script| (script.to_owned(), false));
+    if let Some(script) = annotation.and_then(Value::as_str) {
+        return Found::InShoot(script.to_owned());
+    }
     // A BackupBucket belongs to no Shoot. gardenlet copies this field of the Seed into it.
     let config = of_kind("Seed").find_map(|seed| seed.pointer("/spec/backup/providerConfig"));
     let is_script = |config: &&Value| config.get("apiVersion").and_then(Value::as_str) == Some(MOCK_API_VERSION);
-    Some(of_shoot.or_else(|| config.filter(is_script).map(|config| (config.to_string(), true))))
+    config.filter(is_script).map_or(Found::NoScript, |config| Found::InSeed(config.to_string()))
 }
 
 /// The names and files of the stories in `example/`. `60-shoot-quota-exceeded.yaml` has the name `quota-exceeded`.
@@ -89,7 +103,8 @@ fn stories() -> Result<Vec<(String, PathBuf)>> {
         let file = entry?.path();
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if let Some((_, name)) = stem.split_once("-shoot-")
-            && fs::read_to_string(&file).ok().as_deref().and_then(scripted).flatten().is_some()
+            && let Ok(text) = fs::read_to_string(&file)
+            && matches!(scripted(&text), Found::InShoot(_) | Found::InSeed(_))
         {
             stories.push((name.to_owned(), file));
         }

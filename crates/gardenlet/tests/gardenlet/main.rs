@@ -130,18 +130,18 @@ fn received(reports: &mut UnboundedReceiver<Report>) -> Vec<Report> {
 }
 
 /// The reports that an object became ready or is gone.
-fn is_end(report: &&Report) -> bool {
+fn is_end(report: &Report) -> bool {
     matches!(report.what, Progress::Ready(_) | Progress::Gone(_))
 }
 
 /// The kinds of the objects that became ready or are gone, in the order of the reports.
 fn finished(reports: &[Report]) -> Vec<&'static str> {
-    reports.iter().filter(is_end).map(|report| report.kind).collect()
+    reports.iter().filter(|report| is_end(report)).map(|report| report.kind).collect()
 }
 
 /// Kind and name of the objects that became ready or are gone, in the order of the reports.
 fn named(reports: &[Report]) -> Vec<String> {
-    reports.iter().filter(is_end).map(|report| format!("{} {}", report.kind, report.name)).collect()
+    reports.iter().filter(|report| is_end(report)).map(|report| format!("{} {}", report.kind, report.name)).collect()
 }
 
 fn assert_order(finished: &[impl AsRef<str> + Debug], order: &[(&str, &str)], phase: Phase) {
@@ -221,11 +221,11 @@ async fn a_shoot_with_dns_backups_runtimes_and_extensions_goes_through_all_phase
     let names = |plan: &ShootPlan| sorted(plan.objects().iter().map(|o| format!("{} {}", o.kind, o.name)).collect());
     let is_dns = |name: &String| name.starts_with("DNSRecord");
 
-    let mut play = async |plan: &mut ShootPlan, phase| {
+    let mut go_through = async |plan: &mut ShootPlan, phase| {
         gardenlet.play(plan, phase).await.unwrap_or_else(|stuck| panic!("{phase}: {stuck}"));
         named(&received(&mut reports))
     };
-    let created = play(&mut plan, Phase::Create).await;
+    let created = go_through(&mut plan, Phase::Create).await;
     assert_eq!(sorted(created.clone()), names(&plan));
     assert_order(&created, &READY_WITH_ALL, Phase::Create);
     assert_order(&created, &[(entry_name(&entry).as_str(), "ControlPlane full")], Phase::Create);
@@ -236,9 +236,9 @@ async fn a_shoot_with_dns_backups_runtimes_and_extensions_goes_through_all_phase
     assert!(secret.data.unwrap().contains_key("key"), "a copy of the generated Secret");
 
     let untouched = |reports: &[String]| !reports.iter().any(|name| name.starts_with("BackupEntry"));
-    let reconciled = play(&mut plan, Phase::Reconcile).await;
+    let reconciled = go_through(&mut plan, Phase::Reconcile).await;
     assert!(untouched(&reconciled), "gardenlet takes the old success of a BackupEntry: {reconciled:?}");
-    let hibernated = play(&mut plan, Phase::Hibernate).await;
+    let hibernated = go_through(&mut plan, Phase::Hibernate).await;
     assert!(untouched(&hibernated));
     let last = hibernated.iter().rposition(|name| name == "Worker full").unwrap();
     for name in ["DNSRecord full-internal", "DNSRecord full-external", "DNSRecord full-ingress", BEFORE] {
@@ -247,18 +247,18 @@ async fn a_shoot_with_dns_backups_runtimes_and_extensions_goes_through_all_phase
     assert!(
         api(&client, "DNSRecord", Some(&plan.namespace)).list(&ListParams::default()).await.unwrap().items.is_empty()
     );
-    let woken = play(&mut plan, Phase::Wake).await;
+    let woken = go_through(&mut plan, Phase::Wake).await;
     assert_eq!(woken.iter().filter(|name| is_dns(name)).count(), 3, "{woken:?}");
 
-    let left = play(&mut plan, Phase::Migrate).await;
+    let left = go_through(&mut plan, Phase::Migrate).await;
     assert_order(&left, &LEFT_WITH_ALL, Phase::Migrate);
     assert_order(&left, &[("Infrastructure full", entry_name(&entry).as_str())], Phase::Migrate);
     // Each object is migrated and gone, except that a ControlPlane's migration is not awaited, and that a Bastion and an
     // exposure do not migrate.
     assert_eq!(left.len(), 2 * names(&plan).len() - 3, "{left:?}");
-    assert_eq!(sorted(play(&mut plan, Phase::Restore).await), names(&plan));
+    assert_eq!(sorted(go_through(&mut plan, Phase::Restore).await), names(&plan));
 
-    let gone = play(&mut plan, Phase::Delete).await;
+    let gone = go_through(&mut plan, Phase::Delete).await;
     assert_order(&gone, &GONE_WITH_ALL, Phase::Delete);
     assert_eq!(gone.last(), Some(&entry_name(&entry)), "the backups outlive the Shoot");
     assert!(secrets.get_opt(&format!("entry-{}", entry.name)).await.unwrap().is_none());
