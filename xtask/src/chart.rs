@@ -12,14 +12,18 @@ use serde_json::{Map, Value};
 
 use crate::archive::{self, Entry};
 
+/// The file of the chart that names it.
+const METADATA: &str = "Chart.yaml";
 /// The chart's folder of the rules of each kind's ClusterRole on a seed, one file per kind.
 pub(crate) const RBAC: &str = "rbac";
 /// The same for the garden's runtime cluster.
 pub(crate) const RBAC_IN_GARDEN: &str = "rbac-in-garden";
 /// The chart's folder of the admission policies, one file per kind.
 pub(crate) const ADMISSION: &str = "admission";
+/// The chart's folder of the policies that limit which Secrets a controller may write, one file per kind.
+pub(crate) const SECRETS: &str = "secrets";
 /// The folders with files that serve one kind alone.
-const OF_ONE_KIND: [&str; 3] = [RBAC, RBAC_IN_GARDEN, ADMISSION];
+const OF_ONE_KIND: [&str; 4] = [RBAC, RBAC_IN_GARDEN, ADMISSION, SECRETS];
 
 /// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]
@@ -44,11 +48,13 @@ pub(crate) fn repository(package: Package) -> String {
     format!("charts/{}", package.full_name())
 }
 
-/// Reads the Chart.yaml of the chart in `folder`.
-pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
-    let path = folder.join("Chart.yaml");
+/// Reads the Chart.yaml of the chart in `folder`, for one kind. The packed chart has the name of its repository, as
+/// Helm expects, and each kind has its own.
+pub(crate) fn metadata(folder: &Path, kind: Package) -> Result<Metadata> {
+    let path = folder.join(METADATA);
     let document = manifests::read_one(&path)?;
-    serde_json::from_value(document).with_context(|| format!("cannot parse {}", path.display()))
+    let metadata = serde_json::from_value(document).with_context(|| format!("cannot parse {}", path.display()))?;
+    Ok(Metadata { name: kind.full_name(), ..metadata })
 }
 
 /// Packs the chart in `folder` for one kind, as `helm package` does, but without times, owners and modes.
@@ -56,16 +62,20 @@ pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
 /// The package lacks the files of other kinds: it stays the same when a kind is added or changed, so that gardenlet
 /// does not install the others again.
 pub(crate) fn package(folder: &Path, kind: Package) -> Result<Vec<u8>> {
-    let name = metadata(folder)?.name;
+    let metadata = metadata(folder, kind)?;
     let mut packed = Vec::new();
     for path in files(folder).with_context(|| format!("cannot read the chart {}", folder.display()))? {
         if is_of_another_kind(&path, kind) {
             continue;
         }
         let file = folder.join(&path);
-        let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let content = if path == Path::new(METADATA) {
+            serde_saphyr::to_string(&metadata).context("cannot render Chart.yaml")?.into_bytes()
+        } else {
+            fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?
+        };
         let path = path.to_str().with_context(|| format!("the name of {} is not UTF-8", file.display()))?;
-        packed.push((format!("{name}/{path}"), content));
+        packed.push((format!("{}/{path}", metadata.name), content));
     }
     archive::gzip(&archive::tar(packed.iter().map(|(path, content)| Entry { path, mode: 0o644, content }))?)
 }
@@ -126,8 +136,15 @@ mod tests {
             let path = entry.path().unwrap().into_owned();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
-            let path = path.strip_prefix("gardener-mock").unwrap().to_owned();
-            assert_eq!(content, fs::read(folder().join(&path)).unwrap());
+            let path = path.strip_prefix("mock-network").unwrap().to_owned();
+            let source = fs::read_to_string(folder().join(&path)).unwrap();
+            if path == Path::new(METADATA) {
+                let mut expected: Value = serde_saphyr::from_str(&source).unwrap();
+                expected["name"] = "mock-network".into();
+                assert_eq!(serde_saphyr::from_slice::<Value>(&content).unwrap(), expected);
+            } else {
+                assert_eq!(content, source.into_bytes());
+            }
             packed.push(path);
         }
         let mut expected = files(&folder()).unwrap();
@@ -158,6 +175,6 @@ mod tests {
 
     #[test]
     fn chart_has_the_version_of_the_controllers() {
-        assert_eq!(metadata(&folder()).unwrap().version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(metadata(&folder(), network()).unwrap().version, env!("CARGO_PKG_VERSION"));
     }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask`: the commands of this workspace. Each is a module.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the person who started it")]
+#![allow(clippy::print_stderr, reason = "a command talks to the person who started it")]
 
 mod archive;
 mod bench;

@@ -12,6 +12,7 @@ use gardener_testbed::manifests::read_one;
 use mock_core::script::Script;
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -28,6 +29,9 @@ const SCHEMA: &str = "script.schema.json";
 /// The placeholders for the lists of types and classes in the expressions of an admission policy. The chart replaces them.
 const TYPES: &str = "TYPES";
 const CLASSES: &str = "CLASSES";
+
+/// The placeholder for the controller's user in the expressions of a policy. The chart replaces it.
+const USER: &str = "USER";
 
 /// Stands for the registry if none is given. The domain does not exist.
 const PLACEHOLDER_REGISTRY: &str = "registry.example/gardener-mock";
@@ -74,17 +78,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
     stale.extend(Files::at(chart_folder.join(chart::RBAC_IN_GARDEN)).update(rules_in_garden()?, args.check)?);
     stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
+    stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
 
     let registry = args.registry.as_deref();
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     if let Some((package, _)) = args.types.iter().find(|(package, _)| !packages.contains(package)) {
         bail!("--type names the kind {0}, but --only does not: add {0} to --only", package.name);
     }
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
-    for package in packages {
+    for package in &packages {
         let release = Release {
             package: *package,
             types: types(*package, &args.types),
@@ -122,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("these files are stale: {}: run `cargo xtask manifests` with the same flags", stale.join(", "));
     }
     for path in stale {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,6 +161,12 @@ fn policies() -> Result<Vec<(String, String)>> {
             of_kind(package, &json!({ "types": package.types, "classes": package.classes(), "spec": spec }))
         })
         .collect()
+}
+
+/// The policy that limits the Secrets of each kind that writes some. The chart includes them.
+fn limits() -> Result<Vec<(String, String)>> {
+    let limits = kinds::ALL.iter().filter_map(|package| Some((*package, package.secrets(USER)?)));
+    limits.map(|(package, spec)| of_kind(package, &spec)).collect()
 }
 
 /// A file of one kind in a folder of the chart.

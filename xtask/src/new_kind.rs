@@ -15,6 +15,7 @@ use extension_contract::{Class, HasCluster, Reader, kinds};
 use gardener_testbed::assets::Assets;
 use mock_fleet::cargo;
 use mock_fleet::kinds::Package;
+use mock_view::say;
 
 use self::definition::Definition;
 
@@ -115,11 +116,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     cargo_run(&["fmt", "--package", &format!("mock-{name}")])?;
     // This program was built without the kind.
     cargo_run(&["run", "--quiet", "--package", "xtask", "--", "manifests"])?;
-    println!(
+    say!(
         "\nThe controller of {} succeeds every object of type {}. Fill in what it reports: crates/{name}/src/lib.rs\n\
          Then run the rules of Gardener's contract and our promises for this kind, and after that everything:\n\n    \
          cargo test --package mock-{name}\n    cargo xtask test",
-        args.kind, args.provider
+        args.kind,
+        args.provider
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -127,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// The definition of the kind, and the file that it was read from.
 fn definition(args: &Args) -> Result<(Definition, PathBuf)> {
     let Some(file) = &args.crd else {
-        let assets = Assets::locate(&|step| println!("{step}"))?;
+        let assets = Assets::locate(&|step| say!("{step}"))?;
         for file in fs::read_dir(&assets.crds).with_context(|| format!("cannot read {}", assets.crds.display()))? {
             let file = file?.path();
             let definition = Definition::read(&file)?;
@@ -141,7 +143,7 @@ fn definition(args: &Args) -> Result<(Definition, PathBuf)> {
 }
 
 fn cargo_run(arguments: &[&str]) -> Result<()> {
-    println!("$ cargo {}", arguments.join(" "));
+    say!("$ cargo {}", arguments.join(" "));
     let status = cargo::command().args(arguments).status().context("cannot start cargo")?;
     ensure!(status.success(), "cargo {} failed: see the errors above", arguments.join(" "));
     Ok(())

@@ -88,9 +88,9 @@ fn link(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            link(&entry.path(), &to)
+            link(&entry.path(), &to);
         } else {
-            fs::hard_link(entry.path(), to).unwrap()
+            fs::hard_link(entry.path(), to).unwrap();
         }
     }
 }

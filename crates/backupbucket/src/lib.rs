@@ -13,6 +13,8 @@ use serde_json::json;
 /// Annotation with the namespace of the generated Secret. gardener-operator does not set it
 /// (`extensions/pkg/controller/backupbucket/util.go`).
 const SECRET_NAMESPACE: &str = "backupbucket.extensions.gardener.cloud/generated-secret-namespace";
+/// How the name of the generated Secret begins.
+const GENERATED: &str = "generated-bucket-";
 /// The namespace of the generated Secret without the annotation.
 const GARDEN: &str = "garden";
 
@@ -27,7 +29,7 @@ impl MockKind for BackupBucket {
     const KIND: &'static Kind = &kinds::BACKUP_BUCKET;
     const TYPES: &'static [&'static str] = &["mock"];
     const ANNOTATIONS: &'static [&'static str] = &[SECRET_NAMESPACE];
-    const WRITES_SECRETS: bool = true;
+    const SECRET_PREFIXES: &'static [&'static str] = &[GENERATED];
     const DELETES_SECRETS: bool = true;
 
     fn outcome(object: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
@@ -55,6 +57,6 @@ fn generated(meta: &ObjectMeta) -> SecretKey {
     let namespace = annotation(meta, SECRET_NAMESPACE).filter(|namespace| !namespace.is_empty()).unwrap_or(GARDEN);
     SecretKey {
         namespace: namespace.to_owned(),
-        name: format!("generated-bucket-{}", meta.name.as_deref().unwrap_or_default()),
+        name: format!("{GENERATED}{}", meta.name.as_deref().unwrap_or_default()),
     }
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use libtest_mimic::Failed;
 use mock_backupbucket::BackupBucket;
 use mock_core::kind::SecretKey;
-use mock_promises::{Candidate, MockScene, asking, credentials, ensure, merged, text};
+use mock_promises::{
+    Candidate, MockScene, asking, credentials, ensure, merged, only_secrets_of_the_kind_may_be_written, text,
+};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
                 generated_secret_is_there_before_the_success_and_goes_with_the_bucket,
                 generated_secret_is_in_the_namespace_of_the_annotation,
                 bucket_whose_generated_secret_is_gone_is_deleted,
+                only_secrets_of_the_kind_may_be_written,
             ],
         )
     })

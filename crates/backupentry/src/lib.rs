@@ -49,7 +49,7 @@ impl MockKind for BackupEntry {
     const KIND: &'static Kind = &kinds::BACKUP_ENTRY;
     const TYPES: &'static [&'static str] = &["mock"];
     const READS_SECRETS: bool = true;
-    const WRITES_SECRETS: bool = true;
+    const SECRET_PREFIXES: &'static [&'static str] = &[ETCD_BACKUP, SOURCE_ETCD_BACKUP];
     const DELETES_SECRETS: bool = true;
 
     fn technical_id(object: &Object<Self>) -> &str {
@@ -112,12 +112,15 @@ fn passed_on(credentials: &Secret) -> Result<Secret, Invalid> {
     })
 }
 
+/// The names of etcd's Secrets (`pkg/apis/core/v1beta1/constants/types_constants.go`).
+const ETCD_BACKUP: &str = "etcd-backup";
+const SOURCE_ETCD_BACKUP: &str = "source-etcd-backup";
 /// What precedes the name of the entry whose backups are copied to another bucket.
 const SOURCE: &str = "source-";
 
-/// The Secret of the entry with this name (`pkg/apis/core/v1beta1/constants/types_constants.go`).
+/// The Secret of the entry with this name.
 fn result(entry: &str) -> SecretKey {
-    let name = if entry.starts_with(SOURCE) { "source-etcd-backup" } else { "etcd-backup" };
+    let name = if entry.starts_with(SOURCE) { SOURCE_ETCD_BACKUP } else { ETCD_BACKUP };
     SecretKey { namespace: namespace_of(entry).to_owned(), name: name.to_owned() }
 }
 

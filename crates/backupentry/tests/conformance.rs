@@ -6,7 +6,9 @@ use libtest_mimic::Failed;
 use mock_backupentry::BackupEntry;
 use mock_core::k8s::Secret;
 use mock_core::kind::SecretKey;
-use mock_promises::{Candidate, MockScene, asking, credentials, ensure, last, merged, text};
+use mock_promises::{
+    Candidate, MockScene, asking, credentials, ensure, last, merged, only_secrets_of_the_kind_may_be_written, text,
+};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
                 secret_goes_with_its_entry_but_not_with_another_one,
                 migrated_entry_keeps_the_secret_and_needs_no_credentials,
                 missing_credentials_are_an_error_and_hinder_no_deletion,
+                only_secrets_of_the_kind_may_be_written,
             ],
         )
     })

@@ -10,6 +10,7 @@ use crate::process::metrics::Metrics;
 use crate::script::source::File;
 use crate::watch::ahead::Ahead;
 use crate::watch::clusters::{Clusters, Effort};
+use crate::watch::key::Key;
 use crate::watch::memory::Memory;
 use crate::watch::namespaces::Namespaces;
 use crate::watch::queue::WorkQueue;
@@ -99,6 +100,16 @@ impl<K: MockKind> Context<K> {
     pub fn effort(&self) -> Effort {
         let is_crowded = self.concurrency >= MANY_WORKERS && self.queue.len() > self.concurrency.into();
         if is_crowded { Effort::Cheap } else { Effort::Prompt }
+    }
+
+    /// Reconciles the objects now whose last reconcile failed: the reason may be gone.
+    pub fn retry_failed(&self) {
+        self.memory.release().into_iter().for_each(|key| self.queue.add(key));
+    }
+
+    /// Notes a successful reconcile.
+    pub fn succeeded(&self, key: &Key) {
+        self.memory.succeeded(key).into_iter().for_each(|key| self.queue.add(key));
     }
 
     /// Waits until a missing Cluster is known to be missing, and an unknown namespace is new.

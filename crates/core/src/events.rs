@@ -1,12 +1,15 @@
 //! Publishes Events about objects: which rule of a script fired, and why a script is unusable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use extension_contract::OperationType;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{self, EventType, Recorder};
 use kube::{Client, Resource};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::kind::{MockKind, Object};
 use crate::script::{Action, Record};
@@ -15,30 +18,52 @@ use crate::write::compose::Event;
 /// Time limit for publishing an Event. Nothing depends on it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many Events are on their way at the same time. Further ones are dropped.
+const IN_FLIGHT: u32 = 100;
+
 /// The longest note that the API server accepts, in bytes.
 const LONGEST: usize = 1024;
 
 /// Publishes Events. There is one publisher per process, because the recorder aggregates repeats.
-pub struct Events(Recorder);
+pub struct Events {
+    recorder: Recorder,
+    in_flight: Arc<Semaphore>,
+}
 
 impl Events {
     /// A publisher for the controller with this name.
     #[must_use]
     pub fn new(client: Client, name: &str) -> Self {
-        Self(Recorder::new(client, name.into()))
+        let in_flight = usize::try_from(IN_FLIGHT).unwrap_or_default();
+        Self { recorder: Recorder::new(client, name.into()), in_flight: Arc::new(Semaphore::new(in_flight)) }
     }
 
-    /// Publishes Events about an object. A failure is only logged.
-    pub async fn publish<K: MockKind>(&self, object: &Object<K>, operation: OperationType, events: &[Event]) {
+    /// Publishes Events about an object in the background: a worker that waited for them would serve no object
+    /// meanwhile. A failure is only logged.
+    pub fn publish<K: MockKind>(&self, object: &Object<K>, operation: OperationType, events: &[Event]) {
         // The version would make each Event a distinct one.
         let regarding = ObjectReference { resource_version: None, ..object.object_ref(&()) };
         for event in events.iter().filter_map(|event| describe(event, operation)) {
-            match tokio::time::timeout(PATIENCE, self.0.publish(&event, &regarding)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "cannot publish an Event"),
-                Err(_) => tracing::debug!("cannot publish an Event within {} s", PATIENCE.as_secs()),
-            }
+            let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
+                tracing::debug!("too many Events are on their way, dropping one");
+                return;
+            };
+            let (recorder, regarding) = (self.recorder.clone(), regarding.clone());
+            tokio::spawn(async move {
+                match timeout(PATIENCE, recorder.publish(&event, &regarding)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "cannot publish an Event"),
+                    Err(_) => tracing::debug!("cannot publish an Event within {} s", PATIENCE.as_secs()),
+                }
+                drop(permit);
+            });
         }
+    }
+
+    /// Waits until all Events have been published or have failed.
+    pub async fn published(&self) {
+        // The semaphore is never closed, and each Event has a time limit.
+        let _ = self.in_flight.acquire_many(IN_FLIGHT).await;
     }
 }
 

@@ -23,7 +23,7 @@ use crate::watch::decode::decode;
 
 /// A mocked kind. The implementing type holds what the kind reads of `spec`, besides type and class.
 ///
-/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be served.
+/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be reconciled.
 pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// What the kind reads of the status besides [`Status`], all optional; [`NoReport`] if
     /// nothing.
@@ -44,8 +44,8 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     };
     /// Annotations that [`outcome`](Self::outcome) and [`leftovers`](Self::leftovers) read. All others are not decoded.
     const ANNOTATIONS: &'static [&'static str] = &[];
-    /// Whether an outcome can hold Secrets.
-    const WRITES_SECRETS: bool = false;
+    /// How the names of the Secrets begin that an outcome can hold. Empty if it holds none.
+    const SECRET_PREFIXES: &'static [&'static str] = &[];
     /// Whether an outcome can depend on a Secret; see [`secret`](Self::secret).
     const READS_SECRETS: bool = false;
     /// Whether Secrets can be left over; see [`leftovers`](Self::leftovers).

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::context::Context;
 use crate::kind::MockKind;
 use crate::process::message::whole;
+use crate::process::outage::{Ended, Outage};
 use crate::reconcile::reconcile;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
@@ -21,7 +22,6 @@ use crate::watch::informer::{Event, Informer, Pages, Trouble};
 use crate::watch::key::Key;
 use crate::watch::memory::version;
 use crate::watch::namespaces::Namespaces;
-use crate::watch::outage::{Ended, Outage};
 
 /// Watches are not perfect: every object is reconciled once an hour, one part of all objects per minute. For an object
 /// at rest this costs no request.
@@ -84,8 +84,7 @@ pub(crate) async fn follow_objects<K: MockKind>(
             Event::Answered => {
                 context.reach.back();
                 watch_works(&mut outage, K::KIND.plural);
-                // They failed because of what is over now.
-                context.memory.release().into_iter().for_each(|key| context.queue.add(key));
+                context.retry_failed();
             }
         }
     }

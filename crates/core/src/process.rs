@@ -9,5 +9,7 @@ pub mod lease;
 pub(crate) mod log;
 pub(crate) mod message;
 pub mod metrics;
+pub(crate) mod outage;
+mod quota;
 pub(crate) mod shutdown;
 pub(crate) mod unreachable;

@@ -89,7 +89,7 @@ async fn release<K: MockKind>(meta: &ObjectMeta, context: &Context<K>, key: &Key
     let sent = timeout(RECONCILE_TIMEOUT, send(context, key, meta, &requests)).await;
     match sent.unwrap_or(Err(Error::TimedOut))? {
         Sent::Done => {
-            context.memory.succeeded(key);
+            context.succeeded(key);
             tracing::info!(namespace = key.namespace, name = key.name, "Delete Succeeded");
             Ok(None)
         }
@@ -110,7 +110,7 @@ async fn try_reconcile<K: MockKind>(object: &Object<K>, context: &Context<K>, ke
     let ended = timeout(RECONCILE_TIMEOUT, reconcile.run(object)).await;
     context.metrics.in_flight.dec();
     let requeue = ended.unwrap_or(Err(Error::TimedOut))?;
-    context.memory.succeeded(key);
+    context.succeeded(key);
     Ok(requeue)
 }
 
@@ -255,7 +255,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
         if matches!(sent, Sent::Done) {
             self.log_ended(object, plan.operation, &composed);
-            self.context.events.publish(object, plan.operation, &composed.events).await;
+            self.context.events.publish(object, plan.operation, &composed.events);
         }
         Ok(sent)
     }
@@ -323,7 +323,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
         let view = self.view(object);
-        // Without a new request the timestamp may belong to one that was served long ago.
+        // Without a new request the timestamp may belong to one that was done long ago.
         let is_answer = composed.is_answer || view.timestamp_is_news();
         if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {
             let seconds = self.now.duration_since(requested).as_secs_f64() + self.started.elapsed().as_secs_f64();

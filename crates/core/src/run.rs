@@ -65,10 +65,10 @@ fn start<K: MockKind>(name: &str, args: Args<K::Options>) -> Result<ExitCode, St
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::because(cannot_run, limits))?;
     // A separate task: waking the future that the runtime blocks on takes two system calls each time.
-    let served = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
+    let ended = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
     // Otherwise shutdown would block on a pending DNS lookup.
     runtime.shutdown_background();
-    served.map_err(StartError::because("the controller panicked", "report this")).flatten()
+    ended.map_err(StartError::because("the controller panicked", "report this")).flatten()
 }
 
 async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<ExitCode, StartError> {
@@ -79,7 +79,12 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         return Err(StartError::because(attempt, "leave the flag out")(problem));
     }
     let script = args.script.as_deref().map(File::read).transpose()?;
-    let clients = Clients::find(args.kubeconfig.as_deref()).await?;
+    let stop = shutdown::on_signal().map_err(StartError::because("cannot wait for signals", REPORT))?;
+    let mut clients = tokio::select! {
+        clients = Clients::find(args.kubeconfig.as_deref()) => clients?,
+        // A credential plugin may hang. It ends with us.
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
     let client = clients.client();
     let metrics = Metrics::new().map_err(StartError::because("cannot set up metrics", REPORT))?;
     let ready = Ready::default();
@@ -89,7 +94,6 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         let listener = bound.map_err(StartError::because(attempt, "choose a free port of this machine"))?;
         tokio::spawn(admin::serve(listener, ready.clone(), metrics.clone()));
     }
-    let stop = shutdown::on_signal().map_err(StartError::because("cannot wait for signals", REPORT))?;
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
     let classes = if args.classes.is_empty() { K::KIND.usual_classes().to_vec() } else { args.classes };
     let server = clients.address();
@@ -121,6 +125,15 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
     tokio::spawn({
         let context = context.clone();
         async move {
+            while clients.renewed().await {
+                context.reach.try_now();
+                context.retry_failed();
+            }
+        }
+    });
+    tokio::spawn({
+        let context = context.clone();
+        async move {
             if let Some(file) = &context.script {
                 file.follow(|stale| context.metrics.script_stale.set(i64::from(stale))).await;
             }
@@ -146,7 +159,7 @@ async fn run<K: MockKind>(
     ready: Ready,
     stop: CancellationToken,
     mut election: Option<Election>,
-    heartbeat: Option<Heartbeat>,
+    mut heartbeat: Option<Heartbeat>,
 ) -> Result<(), Lost> {
     let (store, writer) = reflector::store::<Guarded<K>>();
     let api: Api<Guarded<K>> = match &namespace {
@@ -205,11 +218,12 @@ async fn run<K: MockKind>(
         () = announce => {}
         () = overdue => {}
         () = resync(&context, &store) => {}
-        () = or_never(heartbeat.as_ref().map(Heartbeat::beat)) => {}
+        () = or_never(heartbeat.as_mut().map(Heartbeat::beat)) => {}
     }
     if let Some(election) = &mut election {
         election.release().await;
     }
+    context.events.published().await;
     Ok(())
 }
 

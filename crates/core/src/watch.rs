@@ -7,6 +7,5 @@ pub(crate) mod informer;
 pub mod key;
 pub mod memory;
 pub mod namespaces;
-pub(crate) mod outage;
 pub mod queue;
 pub(crate) mod reach;

@@ -2,7 +2,7 @@
 
 use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use mock_core::deploy::{admission, rbac};
+use mock_core::deploy::{admission, rbac, secrets};
 use mock_core::kind::{Class, Kind, MockKind};
 use serde_json::{Map, Value};
 
@@ -18,6 +18,7 @@ pub struct Package {
     rules: fn(&[Class]) -> Vec<PolicyRule>,
     admission: fn(&str, &str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
+    secrets: fn(&str) -> Option<Value>,
 }
 
 /// All packages, in the order in which gardenlet creates objects of their kinds.
@@ -61,6 +62,7 @@ impl Package {
             rules: rbac::rules::<K>,
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
+            secrets: secrets::spec::<K>,
         }
     }
 
@@ -129,6 +131,13 @@ impl Package {
         (self.policy)(&self.full_name(), &types)
     }
 
+    /// The spec of the policy that limits which Secrets the controller may write; `user` is a CEL expression. Returns
+    /// `None` if it writes none.
+    #[must_use]
+    pub fn secrets(self, user: &str) -> Option<Value> {
+        (self.secrets)(user)
+    }
+
     /// Finds the package of a kind. Upper and lower case count the same.
     #[must_use]
     pub fn find(kind: &str) -> Option<Self> {
@@ -141,6 +150,12 @@ impl Package {
             let known: Vec<_> = ALL.iter().map(|package| package.name).collect();
             format!("no controller serves this kind; use one of {}", known.join(", "))
         })
+    }
+
+    /// The packages that `--only` names, each once and in the order of [`ALL`]; all if it names none.
+    #[must_use]
+    pub fn only(named: &[Self]) -> Vec<Self> {
+        ALL.iter().copied().filter(|package| named.is_empty() || named.contains(package)).collect()
     }
 }
 
@@ -173,6 +188,16 @@ mod tests {
             rules.retain(|rule| !is_elsewhere(rule));
             assert_eq!(package.rules_in_garden(), Some(rules), "{}", package.name);
         }
+    }
+
+    #[test]
+    fn kind_that_is_named_twice_counts_once() {
+        let names = |named: &[&str]| -> Vec<_> {
+            let named: Vec<_> = named.iter().map(|name| Package::parse(name).unwrap()).collect();
+            Package::only(&named).into_iter().map(|package| package.name).collect()
+        };
+        assert_eq!(names(&["worker", "network", "Worker"]), ["network", "worker"]);
+        assert_eq!(names(&[]).len(), ALL.len());
     }
 
     #[test]

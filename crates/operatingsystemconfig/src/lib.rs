@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// Key of the user data in its Secret (`pkg/apis/extensions/v1alpha1/types_operatingsystemconfig.go`).
 const CLOUD_CONFIG: &str = "cloud_config";
+/// How the names of those Secrets begin, before the name of the object.
+const RESULT: &str = "osc-result-";
 
 /// What is read of the spec.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -48,7 +50,7 @@ impl MockKind for OperatingSystemConfig {
     type Options = NoOptions;
     const KIND: &'static Kind = &kinds::OPERATING_SYSTEM_CONFIG;
     const TYPES: &'static [&'static str] = &["mockos"];
-    const WRITES_SECRETS: bool = true;
+    const SECRET_PREFIXES: &'static [&'static str] = &[RESULT];
 
     fn purpose(&self) -> Option<&str> {
         Some(&self.purpose)
@@ -102,7 +104,7 @@ fn user_data(object: &Object<OperatingSystemConfig>) -> Secret {
     let script = object.spec.script();
     Secret {
         metadata: ObjectMeta {
-            name: Some(format!("osc-result-{}", object.name())),
+            name: Some(format!("{RESULT}{}", object.name())),
             namespace: object.metadata.namespace.clone(),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use libtest_mimic::Failed;
 use mock_core::kind::SecretKey;
 use mock_operatingsystemconfig::OperatingSystemConfig;
-use mock_promises::{Candidate, MockScene, ensure, last, script, text};
+use mock_promises::{Candidate, MockScene, ensure, last, only_secrets_of_the_kind_may_be_written, script, text};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             purpose_reconcile_has_no_secret,
             os_update_is_reported_only_for_in_place_updates,
             script_matches_the_purpose,
+            only_secrets_of_the_kind_may_be_written,
         ],
     })
 }

@@ -41,6 +41,7 @@ pub use extension_conformance::{
     Feature, annotation, asking, condition, ensure, eventually, finalizers, last, merged, text,
 };
 pub use promise::Promise;
+pub use rules::secrets::only_secrets_of_the_kind_may_be_written;
 pub use scene::MockScene;
 pub use script::{record, script};
 
@@ -93,12 +94,11 @@ pub fn main<K: MockKind>(candidate: Candidate) -> ExitCode {
 }
 
 /// The slowest tests; most of them wait. They start first, so that none of them runs alone at the end.
-const SLOWEST: [&str; 11] = [
+const SLOWEST: [&str; 10] = [
     "standby_takes_over_when_the_lease_of_a_lost_leader_expires",
     "bad_script_shows_in_status_and_event_until_it_is_corrected",
     "no_event_shows_readiness_before_the_request_is_served",
     "killed_controller_loses_no_request",
-    "running_deletion_is_not_restarted_by_further_confirmations",
     "failing_heartbeat_does_not_stop_the_controller",
     "refused_write_is_logged_and_retried_with_backoff",
     "two_controllers_at_once_do_no_harm",

@@ -8,9 +8,10 @@ use extension_conformance::{Suite, asking, merged};
 use gardener_testbed::admission;
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use libtest_mimic::Failed;
-use mock_core::deploy::rbac;
+use mock_core::deploy::{rbac, secrets};
 use mock_core::kind::{Class, MockKind};
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ impl Mock {
     pub(crate) async fn start<K: MockKind>(
         assets: &Assets,
         binary: &'static str,
-        secrets: Secrets,
+        secrets_of_an_outcome: Secrets,
         images: Option<&Path>,
     ) -> Result<(TestBed, Self), Failed> {
         let name = format!("mock-{}", K::KIND.name.to_lowercase());
@@ -62,12 +63,15 @@ impl Mock {
             install::install::<K>(&bed, &name, images, &folder).await?
         } else {
             bed.grant(&name, rules.clone()).await?;
+            for policy in secrets::policy_and_binding::<K>("secrets", &name).into_iter().flatten() {
+                manifests::apply(&bed.client(), &policy, Mode::Apply).await?;
+            }
             (Host { place: Place::Program(binary), kubeconfig: bed.kubeconfig_for(&name)? }, name.clone())
         };
         let mock = Self {
             name,
             user,
-            secrets,
+            secrets: secrets_of_an_outcome,
             deletes_secrets: K::DELETES_SECRETS,
             rules,
             user_in_garden,

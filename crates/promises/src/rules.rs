@@ -14,6 +14,7 @@ mod processes;
 mod requests;
 pub(crate) mod schema;
 mod scripts;
+pub(crate) mod secrets;
 
 /// Promises that hold in every mode.
 pub(crate) fn all() -> Vec<Promise> {

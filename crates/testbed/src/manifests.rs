@@ -2,7 +2,7 @@
 //! fields.
 
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fs, io, mem};
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{GroupVersionKind, TypeMeta};
@@ -10,6 +10,7 @@ use kube::discovery::{self, Scope};
 use kube::{Api, Client, Resource as _, ResourceExt};
 use serde::Deserialize as _;
 use serde_json::Value;
+use serde_saphyr::{UserMessageFormatter, budget, options};
 
 /// The field manager of applied objects.
 const FIELD_MANAGER: &str = "gardener-testbed";
@@ -64,24 +65,61 @@ pub enum Mode {
     DryRun,
 }
 
-/// Reads the objects in a file, in their order. Skips empty documents.
+/// Reads the objects in a file, as [`parse`] does.
 pub fn read(file: &Path) -> Result<Vec<Value>, ManifestsError> {
-    let text =
-        fs::read_to_string(file).map_err(|source| ManifestsError::Unreadable { file: file.to_owned(), source })?;
-    parse(&text, &file.display().to_string())
+    parse(&text(file)?, &file.display().to_string())
 }
 
 /// Reads a file of one document, such as the values of a chart. Returns `null` if it is empty.
 pub fn read_one(file: &Path) -> Result<Value, ManifestsError> {
-    let mut documents = read(file)?;
+    let mut documents = documents(&text(file)?, &file.display().to_string())?;
     let document = documents.pop().unwrap_or_default();
     if documents.is_empty() { Ok(document) } else { Err(ManifestsError::Several { file: file.to_owned() }) }
 }
 
-/// Parses the objects in a text, in their order. Skips empty documents. `origin` names the text in errors.
+/// Parses the objects in a text, in their order. Skips empty documents, and unfolds lists as kubectl does. `origin`
+/// names the text in errors.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Value>, ManifestsError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| ManifestsError::Syntax { origin: origin.to_owned(), reason: error.to_string() })?;
+    Ok(documents(text, origin)?.into_iter().flat_map(unfold).collect())
+}
+
+/// The objects of a list, such as a `List` or a `ShootList`. An object that is no list is returned as it is.
+///
+/// Lists may contain lists. Items without a type have that of their list: `ShootList` contains `Shoot`s
+/// (`apis/meta/v1/unstructured/unstructured.go` of Kubernetes' apimachinery).
+fn unfold(mut document: Value) -> Vec<Value> {
+    let Some(items) = document.get_mut("items").and_then(Value::as_array_mut).map(mem::take) else {
+        return vec![document];
+    };
+    let kind = document.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+    let of_list = kind.filter(|kind| !kind.is_empty()).zip(document.get("apiVersion"));
+    let typed = |mut item: Value| {
+        if let (Some((kind, version)), Some(fields)) = (of_list, item.as_object_mut())
+            && !fields.contains_key("kind")
+            && !fields.contains_key("apiVersion")
+        {
+            fields.insert("kind".to_owned(), kind.into());
+            fields.insert("apiVersion".to_owned(), version.clone());
+        }
+        item
+    };
+    items.into_iter().map(typed).flat_map(unfold).collect()
+}
+
+fn text(file: &Path) -> Result<String, ManifestsError> {
+    fs::read_to_string(file).map_err(|source| ManifestsError::Unreadable { file: file.to_owned(), source })
+}
+
+/// The documents in a text, without empty ones.
+fn documents(text: &str, origin: &str) -> Result<Vec<Value>, ManifestsError> {
+    // By default, the parser refuses 33 lines of comments in a row, which Gardener's own examples have.
+    let options = options! { budget: budget! { max_buffered_comment_events: usize::MAX } };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        // The parser's own message shows lines of the file, which may hold a password.
+        let reason = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        ManifestsError::Syntax { origin: origin.to_owned(), reason }
+    })?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
@@ -162,6 +200,40 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn lists_are_unfolded_and_give_their_type_to_items_without_one() {
+        let parsed = parse(
+            "{kind: List, apiVersion: v1, items: [{kind: A, apiVersion: a/v1}, {kind: List, items: [{kind: B}]}]}\n---\n\
+             {kind: ShootList, apiVersion: g/v1, items: [{spec: {items: [1]}}, {kind: Other}]}\n---\n\
+             {kind: List, items: []}\n---\n{kind: Odd, items: {}}",
+            "a test",
+        );
+        let expected = [
+            json!({ "kind": "A", "apiVersion": "a/v1" }),
+            json!({ "kind": "B" }),
+            json!({ "kind": "Shoot", "apiVersion": "g/v1", "spec": { "items": [1] } }),
+            json!({ "kind": "Other" }),
+            json!({ "kind": "Odd", "items": {} }),
+        ];
+        assert_eq!(parsed.unwrap(), expected);
+    }
+
+    #[test]
+    fn any_number_of_comments_is_skipped() {
+        for place in ["@a:\n- 1\n", "a:\n@- 1\n", "a:\n- 1\n@", "a:\n- 1\n@---\n", "a:\n- 1 # b\n@"] {
+            let text = place.replace('@', &"  # a comment\n".repeat(1000));
+            assert_eq!(parse(&text, "a test").unwrap(), [json!({ "a": [1] })], "{place}");
+        }
+    }
+
+    #[test]
+    fn error_of_the_syntax_is_one_line_without_what_the_text_holds() {
+        let error =
+            parse("kind: Secret\nstringData: {a: secret}\n\tb: secret\n", "secret.yaml").unwrap_err().to_string();
+        assert!(error.starts_with("secret.yaml is not valid YAML: ") && error.contains("line 3"), "{error}");
+        assert!(!error.contains(": secret") && !error.contains('\n'), "{error}");
+    }
 
     #[test]
     fn file_of_one_document_may_be_empty_and_not_hold_several() {

@@ -56,7 +56,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "mock.labels" -}}
 {{ include "mock.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/part-of: gardener-mock
 {{- end -}}
 
 {{/* The name of cluster-scoped objects (docs/extensions/conventions.md of Gardener). */}}

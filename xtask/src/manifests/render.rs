@@ -99,6 +99,7 @@ struct ControllerRegistration {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Resource {
     kind: String,
     #[serde(rename = "type")]

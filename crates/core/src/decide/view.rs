@@ -130,7 +130,7 @@ impl ObjectView<'_> {
     /// its cache still showed one, and does not annotate every kind on every deploy
     /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
     #[must_use]
-    pub fn wants_service(&self) -> bool {
+    pub fn needs_reconcile(&self) -> bool {
         let Some(Status { observed_generation, last_operation: Some(last), last_error, .. }) = self.status else {
             return true;
         };

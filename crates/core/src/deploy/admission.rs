@@ -80,8 +80,8 @@ fn conditions(types: &str, classes: &str) -> Value {
         condition("not-being-deleted", "!has(object.metadata.deletionTimestamp)".to_owned()),
         // `reconcile` is no request for an object that is, or is being, handed over: the annotation stays.
         condition("not-migrated", format!("oldObject == null || {last_type}.orValue('') != '{migrate}'")),
-        // Within the second of the last success, only the annotation distinguishes a new request from a served one. A
-        // time at least one second later is later in the whole seconds of a status as well.
+        // Within the second of the last success, only the annotation distinguishes a new request from one that is
+        // done. A time at least one second later is later in the whole seconds of a status as well.
         condition(
             "told-by-its-timestamp",
             format!(

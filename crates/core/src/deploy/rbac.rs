@@ -26,11 +26,13 @@ pub fn rules<K: MockKind>(classes: &[Class]) -> Vec<PolicyRule> {
     if has_cluster == HasCluster::InShootNamespaces {
         rules.push(rule("", "namespaces", &["list", "watch"]));
     }
+    let writes = !K::SECRET_PREFIXES.is_empty();
+    // See `secrets` for the limits.
     let secrets = [
         ("get", K::READS_SECRETS),
         // Server-side apply needs `create` if the Secret does not exist yet.
-        ("create", K::WRITES_SECRETS),
-        ("patch", K::WRITES_SECRETS),
+        ("create", writes),
+        ("patch", writes),
         ("delete", K::DELETES_SECRETS),
     ];
     let verbs: Vec<_> = secrets.into_iter().filter_map(|(verb, is_used)| is_used.then_some(verb)).collect();

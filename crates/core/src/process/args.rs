@@ -26,7 +26,7 @@ pub struct Args<O: clap::Args> {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Serve only objects of this namespace
-    #[arg(long)]
+    #[arg(long, value_parser = namespace)]
     pub namespace: Option<String>,
     /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug
     // kube's own logs are off: ours name the object and the retry.
@@ -38,7 +38,7 @@ pub struct Args<O: clap::Args> {
     /// Script of delays and failures for objects that have no other script; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
-    /// Address for /healthz, /readyz and /metrics, for example 0.0.0.0:8080 [default: not served]
+    /// Address for /healthz, /readyz and /metrics, for example 0.0.0.0:8080 [default: none]
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
     /// Run leader election with a Lease in the Pod's namespace, so that several replicas may run
@@ -73,6 +73,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Parses the name of a namespace. Any other text would end up in the paths of requests, and an empty one would stand for
+/// all namespaces.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !text.is_empty() && text.len() <= 63 && text.trim_matches('-') == text && text.bytes().all(is_known) {
+        return Ok(text.to_owned());
+    }
+    Err("no name of a namespace: use up to 63 lower-case letters, digits and `-`, such as shoot--dev--a".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -83,6 +93,16 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Args::<NoOptions>::command().debug_assert();
+    }
+
+    #[test]
+    fn namespace_that_cannot_exist_is_refused() {
+        for good in ["a", "shoot--dev--a", "0"] {
+            assert_eq!(namespace(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "A", "a b", "a/b", "..", "-a", "a-", &"a".repeat(64)] {
+            assert!(Args::<NoOptions>::try_parse_from(["mock", "--namespace", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod access;
 mod identity;
 mod kubeconfig;
 mod plugin;
+mod provider;
 mod proxy;
 mod retry_after;
 mod tls;
@@ -22,7 +23,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
-use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::client::{AuthError, Body, ClientBuilder, ConfigExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower::util::BoxCloneService;
@@ -69,6 +70,12 @@ impl Clients {
         address(&self.current.borrow().access.config.cluster_url)
     }
 
+    /// Returns when other credentials than before are in use. Returns `false` if that will never be.
+    pub(crate) async fn renewed(&mut self) -> bool {
+        let before = self.current.borrow_and_update().clone();
+        self.current.wait_for(|now| !now.access.is(&before.access)).await.is_ok()
+    }
+
     /// A client with its own connections.
     pub(crate) fn client(&self) -> Client {
         let namespace = self.current.borrow().access.config.default_namespace.clone();
@@ -111,7 +118,7 @@ async fn renew(source: Source, sender: watch::Sender<Arc<Reading>>, mut refusals
             Err(error) => error.to_string(),
         };
         // A plugin may ask a person, or the whole company's login server.
-        let is_in_vain = access.has_plugin && (is_refused || !problem.is_empty());
+        let is_in_vain = access.asks_others && (is_refused || !problem.is_empty());
         pause = if is_in_vain { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
         // The same at most once a minute.
         let is_news = told.as_ref().is_none_or(|(told, at)| *told != problem || at.elapsed() > LONGEST_PAUSE);
@@ -180,7 +187,9 @@ impl Service<Request<Body>> for Link {
             let answer = stack.oneshot(request).await;
             let is_refused = match &answer {
                 Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
-                Err(error) => error.downcast_ref::<Unreachable>().is_some_and(|error| error.is_tls),
+                Err(error) => {
+                    error.is::<AuthError>() || error.downcast_ref::<Unreachable>().is_some_and(|error| error.is_tls)
+                }
             };
             if is_refused {
                 refused.send_if_modified(|latest| {
@@ -196,10 +205,10 @@ impl Service<Request<Body>> for Link {
 
 /// Builds the client as kube does, around our connector.
 fn stack(access: &Access) -> Result<Stack, BoxError> {
-    let Access { config, connector, proxy, .. } = access;
+    let Access { config, connector, proxy, token, .. } = access;
     let (server, proxy) = (config.cluster_url.clone(), proxy.clone());
     let explain = move |error: legacy::Error| {
-        if error.is_connect() {
+        if error.is_connect() || Unreachable::is_alert(&error) {
             Unreachable::new(&server, proxy.as_ref(), &error).into()
         } else {
             BoxError::from(error)
@@ -207,7 +216,7 @@ fn stack(access: &Access) -> Result<Stack, BoxError> {
     };
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(token.as_deref())
         .layer(config.extra_headers_layer()?)
         .map_err(explain)
         .service(legacy::Client::builder(TokioExecutor::new()).build(connector.clone()));

@@ -1,7 +1,7 @@
 //! The heartbeat: a Lease by which gardenlet's care controller sees that the extension is alive
 //! (`extensions/pkg/controller/heartbeat`, `pkg/gardenlet/controller/shoot/care/health.go`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::process::lease::bounded;
 use crate::process::message::whole;
 use crate::process::metrics::Metrics;
+use crate::process::outage::{Ended, Outage};
 
 /// Name of the Lease. Each extension has its own namespace (`pkg/extensions/constants.go`).
 pub const NAME: &str = "gardener-extension-heartbeat";
@@ -27,33 +28,42 @@ pub struct Heartbeat {
     extension: String,
     interval: u16,
     metrics: Metrics,
+    outage: Outage,
 }
 
 impl Heartbeat {
     /// The heartbeat of `extension`, in the client's default namespace, every `interval` seconds.
     #[must_use]
     pub fn new(client: Client, extension: &str, interval: u16, metrics: Metrics) -> Self {
-        Self { api: Api::default_namespaced(client), extension: extension.to_owned(), interval, metrics }
+        let api = Api::default_namespaced(client);
+        Self { api, extension: extension.to_owned(), interval, metrics, outage: Outage::default() }
     }
 
     /// Renews the Lease for ever. A failure is logged and retried.
-    pub async fn beat(&self) {
+    pub async fn beat(&mut self) {
         loop {
             sleep(self.renew().await).await;
         }
     }
 
     /// Renews the Lease once. Returns the pause before the next renewal.
-    async fn renew(&self) -> Duration {
+    async fn renew(&mut self) -> Duration {
         // Server-side apply creates the Lease if it does not exist, and takes it over from another writer.
         let params = PatchParams::apply(&self.extension).force();
         let lease = Patch::Apply(self.lease(Timestamp::now()));
         let interval = Duration::from_secs(self.interval.into());
         match bounded(self.api.patch(NAME, &params, &lease)).await {
-            Ok(_) => interval,
+            Ok(_) => {
+                if let Some(Ended { lasted, failures }) = self.outage.ended(Instant::now()) {
+                    tracing::info!(failures, "renewing the heartbeat again after {:.1} s", lasted.as_secs_f64());
+                }
+                interval
+            }
             Err(error) => {
                 self.metrics.count_error("lease");
-                tracing::warn!(lease = NAME, error = whole(&error), "cannot renew the heartbeat, retrying");
+                if self.outage.failed(Instant::now()) {
+                    tracing::warn!(lease = NAME, error = whole(&error), "cannot renew the heartbeat, retrying");
+                }
                 interval.min(RETRY_PERIOD)
             }
         }
@@ -105,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_renewal_is_counted_and_retried_before_the_interval() {
         let (requests, metrics) = (Arc::default(), Metrics::new().unwrap());
-        let heartbeat = Heartbeat::new(server(&requests), "mock-test", 30, metrics.clone());
+        let mut heartbeat = Heartbeat::new(server(&requests), "mock-test", 30, metrics.clone());
         assert_eq!(heartbeat.renew().await, RETRY_PERIOD);
         assert_eq!(metrics.errors.with_label_values(&["lease"]).get(), 1);
         assert_eq!(heartbeat.renew().await, Duration::from_secs(30));
@@ -118,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_interval_shorter_than_the_retry_pause_holds_after_a_failure_too() {
-        let heartbeat = Heartbeat::new(server(&Arc::default()), "mock-test", 1, Metrics::new().unwrap());
+        let mut heartbeat = Heartbeat::new(server(&Arc::default()), "mock-test", 1, Metrics::new().unwrap());
         assert_eq!(heartbeat.renew().await, Duration::from_secs(1));
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::process::message::whole;
 use crate::process::metrics::Metrics;
+use crate::process::outage::{Ended, Outage};
 
 /// A Lease that was not renewed for this many seconds is free.
 const LEASE_DURATION: i32 = 15;
@@ -163,6 +164,7 @@ pub struct Election {
     seen: (Option<Value>, Instant),
     /// The fields of it that cannot be read.
     unreadable: Vec<String>,
+    outage: Outage,
     /// Start of the latest attempt that succeeded.
     renewed: Instant,
     /// Whether the Lease may be ours, because a write was sent.
@@ -183,6 +185,7 @@ impl Election {
             metrics,
             seen: (None, Instant::now()),
             unreadable: Vec::new(),
+            outage: Outage::default(),
             renewed: Instant::now(),
             wrote: false,
         })
@@ -235,7 +238,8 @@ impl Election {
             return;
         }
         if let Err(error) = timeout(REQUEST, self.try_release()).await.map_err(|_| LeaseError::TimedOut).flatten() {
-            self.failed(&error, "cannot release the Lease, it will expire");
+            self.metrics.count_error("lease");
+            tracing::warn!(lease = self.name, error = whole(&error), "cannot release the Lease, it will expire");
         }
     }
 
@@ -269,11 +273,13 @@ impl Election {
     async fn attempt(&mut self) -> Attempt {
         let began = Instant::now();
         match self.try_attempt().await {
-            Ok(Attempt::Ours) => {
-                self.renewed = began;
-                Attempt::Ours
+            Ok(attempt) => {
+                if matches!(attempt, Attempt::Ours) {
+                    self.renewed = began;
+                }
+                self.works(Instant::now());
+                attempt
             }
-            Ok(attempt) => attempt,
             Err(LeaseError::Request(kube::Error::Api(status)))
                 if status.is_conflict() || status.is_already_exists() =>
             {
@@ -281,7 +287,11 @@ impl Election {
                 Attempt::Failed
             }
             Err(error) => {
-                self.failed(&error, "cannot acquire or renew the Lease, retrying");
+                self.metrics.count_error("lease");
+                if self.outage.failed(began.into_std()) {
+                    let error = whole(&error);
+                    tracing::warn!(lease = self.name, error, "cannot acquire or renew the Lease, retrying");
+                }
                 Attempt::Failed
             }
         }
@@ -318,9 +328,10 @@ impl Election {
         Ok(Attempt::Ours)
     }
 
-    fn failed(&self, error: &LeaseError, what: &'static str) {
-        self.metrics.count_error("lease");
-        tracing::warn!(lease = self.name, error = whole(error), "{what}");
+    fn works(&mut self, now: Instant) {
+        if let Some(Ended { lasted, failures }) = self.outage.ended(now.into_std()) {
+            tracing::info!(lease = self.name, failures, "reached the Lease again after {:.1} s", lasted.as_secs_f64());
+        }
     }
 }
 

@@ -4,8 +4,11 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::args::LogFormat;
+use super::quota::Quota;
 use crate::start_error::StartError;
 
 const REMEDY: &str = "use a level such as info or debug";
@@ -27,8 +30,10 @@ pub(crate) fn init(level: &str, format: Option<LogFormat>) -> Result<(), StartEr
     let builder = tracing_subscriber::fmt().log_internal_errors(false);
     let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
     let result = match format {
-        LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
+        LogFormat::Text => builder.with_ansi(terminal).with_target(false).finish().with(Quota::default()).try_init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_target(false).finish().with(Quota::default()).try_init()
+        }
     };
     result.map_err(StartError::because("cannot set up the log", "report this"))
 }

@@ -5,8 +5,8 @@ use std::io;
 
 use http::Uri;
 use k8s_openapi::jiff::Timestamp;
-use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
 
 /// No connection to the API server: where, why, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,12 @@ pub(crate) struct Unreachable {
 }
 
 impl Unreachable {
+    /// Whether the server ended a connection because of its TLS: with TLS 1.3, it refuses a client certificate only once
+    /// the connection is there.
+    pub(crate) fn is_alert(error: &(dyn Error + 'static)) -> bool {
+        causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(_))))
+    }
+
     /// Explains the error of a connector that goes through `proxy`.
     pub(crate) fn new(server: &Uri, proxy: Option<&Uri>, error: &(dyn Error + 'static)) -> Self {
         let (problem, remedy, is_tls) =
@@ -68,10 +74,20 @@ fn tls(error: &rustls::Error) -> (String, String) {
             let (problem, remedy) = certificate(error, ISSUE, CA);
             (format!("its certificate {problem}"), remedy)
         }
-        rustls::Error::AlertReceived(alert) => (
-            format!("it ended the TLS handshake ({alert:?})"),
-            "check the client certificate of the kubeconfig".to_owned(),
-        ),
+        rustls::Error::AlertReceived(alert) => {
+            let is_about_kinds = matches!(
+                alert,
+                AlertDescription::HandshakeFailure
+                    | AlertDescription::InsufficientSecurity
+                    | AlertDescription::ProtocolVersion
+            );
+            let remedy = if is_about_kinds {
+                format!("let it speak TLS 1.2 or newer, and {ISSUE}")
+            } else {
+                "check the client certificate of the kubeconfig".to_owned()
+            };
+            (format!("it ended the TLS handshake ({alert:?})"), remedy)
+        }
         rustls::Error::InvalidMessage(_) => {
             ("it does not speak TLS".to_owned(), "write http:// into the kubeconfig if that is meant".to_owned())
         }

@@ -51,8 +51,10 @@ pub enum Phase {
     Running,
     /// Failed. The next attempt starts when it is due.
     Failed,
-    /// The request is served, even if the object breaks the contract.
-    Served,
+    /// Ended with success, even if the object breaks the contract.
+    // The name that earlier builds wrote.
+    #[serde(alias = "Served")]
+    Done,
 }
 
 /// What distinguishes a request of gardenlet from the one before.

@@ -418,10 +418,11 @@ async fn within<T>(limit: Duration, request: impl Future<Output = kube::Result<T
     Ok(timeout(limit, request).await.map_err(|_| Trouble::NoAnswer(limit.as_secs()))??)
 }
 
-/// The objects of a page, its version, and the token for the next page. An answer without a version is no list.
+/// The objects of a page, its version, and the token for the next page. An answer without a version, which is a number,
+/// is no list.
 fn complete<T: Clone>(list: ObjectList<T>) -> Result<(Vec<T>, String, Option<String>), Trouble> {
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let version = filled(list.metadata.resource_version).ok_or(Trouble::NoVersion)?;
+    let version = list.metadata.resource_version.filter(|version| number(version) > 0).ok_or(Trouble::NoVersion)?;
     Ok((list.items, version, filled(list.metadata.continue_)))
 }
 

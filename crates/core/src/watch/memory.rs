@@ -14,6 +14,11 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 // gardenlet waits three minutes for most kinds. Whatever the API server refused, an object is served within 10 s after the
 // cause is gone.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// After a hundred failures without a retry that succeeds, all objects together are retried ten times a second, as by
+/// client-go (`k8s.io/client-go/util/workqueue/default_rate_limiters.go`): an API server that refuses every write of
+/// thousands of objects has no use for more.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const RETRIES_AT_ONCE: u32 = 100;
 
 /// Memory of all objects of one kind.
 #[derive(Debug, Default)]
@@ -24,6 +29,12 @@ struct Inner {
     entries: HashMap<Key, Entry>,
     by_cluster: HashMap<String, HashSet<Key>>,
     listing: HashSet<Key>,
+    /// When the latest retry would begin if all of them since the latest success had been evenly spread.
+    retries_until: Option<Instant>,
+    /// Until when objects wait for each other.
+    crowded_until: Option<Instant>,
+    /// When a success has ended all backoffs.
+    relieved: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -124,35 +135,64 @@ impl Memory {
         own.then_some(pause)
     }
 
-    /// Notes a failed reconcile. Returns the pause before the next one: 200 ms, doubled each time, up to 8 s, and at
-    /// least as long as the API server asks for.
+    /// Notes a failed reconcile. Returns the pause before the next one: 200 ms, doubled each time, up to 8 s. It is
+    /// longer if the API server asks for it, or if very many objects fail.
     pub fn failed(&self, key: &Key, asked: Option<Duration>) -> Duration {
+        let now = Instant::now();
         let mut inner = self.lock();
+        let crowd = inner.retry_slot(now).saturating_duration_since(now);
         let Some(entry) = inner.entries.get_mut(key) else { return FIRST_BACKOFF };
         let pause = FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(entry.failures)).min(LONGEST_BACKOFF);
-        let pause = asked.map_or(pause, |asked| pause.max(asked));
+        let pause = pause.max(crowd).max(asked.unwrap_or_default());
         entry.failures = entry.failures.saturating_add(1);
-        entry.retry_at = Instant::now().checked_add(pause);
+        entry.retry_at = now.checked_add(pause);
         pause
     }
 
     /// Ends the backoff of all objects. Returns their keys.
     pub fn release(&self) -> Vec<Key> {
-        let mut inner = self.lock();
-        let waiting = inner.entries.iter_mut().filter_map(|(key, entry)| entry.retry_at.take().map(|_| key.clone()));
-        waiting.collect()
+        self.lock().release()
     }
 
-    /// Notes a successful reconcile.
-    pub fn succeeded(&self, key: &Key) {
-        if let Some(entry) = self.lock().entries.get_mut(key) {
-            entry.failures = 0;
-            entry.retry_at = None;
+    /// Notes a successful reconcile. Returns the keys of the other objects whose backoff this ends: if so many failed
+    /// that they waited for each other, the reason may be gone for all of them.
+    pub fn succeeded(&self, key: &Key) -> Vec<Key> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(key) else { return Vec::new() };
+        entry.retry_at = None;
+        if std::mem::take(&mut entry.failures) == 0 {
+            return Vec::new();
         }
+        inner.retries_until = None;
+        let is_crowded = inner.crowded_until.is_some_and(|until| until > now);
+        // Otherwise an object that fails now and then would defeat the backoff of those that always fail.
+        let is_early = inner.relieved.is_some_and(|at| now.duration_since(at) < LONGEST_BACKOFF);
+        if !is_crowded || is_early {
+            return Vec::new();
+        }
+        inner.relieved = Some(now);
+        inner.release()
     }
 }
 
 impl Inner {
+    /// When the next retry may begin.
+    fn retry_slot(&mut self, now: Instant) -> Instant {
+        let earliest = now.checked_sub(RETRY_INTERVAL.saturating_mul(RETRIES_AT_ONCE)).unwrap_or(now);
+        let slot = self.retries_until.map_or(earliest, |until| until.max(earliest));
+        let slot = slot.checked_add(RETRY_INTERVAL).unwrap_or(slot);
+        self.retries_until = Some(slot);
+        self.crowded_until = self.crowded_until.max(Some(slot));
+        slot
+    }
+
+    fn release(&mut self) -> Vec<Key> {
+        (self.retries_until, self.crowded_until) = (None, None);
+        let waiting = self.entries.iter_mut().filter_map(|(key, entry)| entry.retry_at.take().map(|_| key.clone()));
+        waiting.collect()
+    }
+
     fn forget(&mut self, key: &Key) {
         let Some(entry) = self.entries.remove(key) else { return };
         let Some(cluster) = entry.cluster else { return };
@@ -295,6 +335,42 @@ mod tests {
         assert_eq!(memory.release().len(), 1);
         assert_eq!(memory.pause(&key, &own.metadata), None);
         assert_eq!(memory.release(), []);
+    }
+
+    #[test]
+    fn very_many_objects_that_fail_wait_for_each_other_until_one_succeeds() {
+        let memory = Memory::default();
+        let keys: Vec<_> = (0..1000)
+            .map(|index| {
+                let object = object(&format!("o{index}"), "1", "1");
+                memory.seen(&object, None);
+                Key::of(&object)
+            })
+            .collect();
+        let pauses: Vec<_> = keys.iter().map(|key| memory.failed(key, None)).collect();
+        assert_eq!((pauses[0], pauses[90]), (FIRST_BACKOFF, FIRST_BACKOFF));
+        assert!((80..=90).contains(&pauses[999].as_secs()), "{:?}", pauses[999]);
+        assert_eq!(memory.succeeded(&keys[5]).len(), 999);
+        assert_eq!(memory.failed(&keys[6], None), FIRST_BACKOFF * 2);
+
+        for key in &keys {
+            memory.failed(key, None);
+        }
+        assert_eq!(memory.succeeded(&keys[5]), [], "it ends all backoffs at most once in 8 s");
+        assert_eq!(memory.failed(&keys[5], None), FIRST_BACKOFF);
+        memory.lock().relieved = Instant::now().checked_sub(LONGEST_BACKOFF);
+        assert_eq!(memory.succeeded(&keys[5]).len(), 999, "those that waited for each other still do");
+    }
+
+    #[test]
+    fn few_objects_that_fail_keep_their_backoff_when_another_succeeds() {
+        let memory = Memory::default();
+        let (one, other) = (object("a", "1", "1"), object("b", "2", "1"));
+        memory.seen(&one, None);
+        memory.seen(&other, None);
+        memory.failed(&Key::of(&one), None);
+        memory.failed(&Key::of(&other), None);
+        assert_eq!(memory.succeeded(&Key::of(&one)), []);
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub struct Reach(watch::Sender<State>);
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     away: bool,
-    /// How often the API server has come back.
-    returns: u64,
+    /// How often a pause had a reason to end.
+    reasons: u64,
 }
 
 impl Reach {
@@ -26,9 +26,14 @@ impl Reach {
     pub(crate) fn back(&self) {
         self.0.send_if_modified(|state| {
             let was_away = std::mem::take(&mut state.away);
-            state.returns = state.returns.wrapping_add(was_away.into());
+            state.reasons = state.reasons.wrapping_add(was_away.into());
             was_away
         });
+    }
+
+    /// A request may succeed now that failed before: the credentials are new.
+    pub(crate) fn try_now(&self) {
+        self.0.send_modify(|state| state.reasons = state.reasons.wrapping_add(1));
     }
 
     /// Waits while the API server is away.
@@ -37,12 +42,12 @@ impl Reach {
         let _ = self.0.subscribe().wait_for(|state| !state.away).await;
     }
 
-    /// Waits, but only until the API server has come back, as another watch finds out.
+    /// Waits, but only until the API server has come back, as another watch finds out, or until the credentials are new.
     pub(crate) async fn pause(&self, pause: Duration) {
         let mut states = self.0.subscribe();
-        let returns = states.borrow_and_update().returns;
+        let reasons = states.borrow_and_update().reasons;
         // An error is the end of the pause, and the pause is enough.
-        let _ = tokio::time::timeout(pause, states.wait_for(|state| state.returns != returns)).await;
+        let _ = tokio::time::timeout(pause, states.wait_for(|state| state.reasons != reasons)).await;
     }
 }
 
@@ -65,6 +70,16 @@ mod tests {
         reach.back();
         assert!(workers.now_or_never().is_some() && pause.now_or_never().is_some());
         reach.pause(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn new_credentials_end_a_pause_but_do_not_bring_the_api_server_back() {
+        let reach = Reach::default();
+        reach.lost();
+        let mut pause = pin!(reach.pause(Duration::from_secs(3600)));
+        assert!(pause.as_mut().now_or_never().is_none());
+        reach.try_now();
+        assert!(pause.now_or_never().is_some() && reach.until_back().now_or_never().is_none());
     }
 
     #[tokio::test]

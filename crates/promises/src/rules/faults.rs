@@ -1,11 +1,11 @@
 //! Faults of scripts: each breaks one rule of gardenlet's readiness check, which detects it.
 
-use extension_conformance::{annotation, ensure, last, merged, text};
+use extension_conformance::{annotation, ensure, last};
 use extension_contract::readiness::{self, NotReady};
 use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use k8s_openapi::jiff::SignedDuration;
 use libtest_mimic::Failed;
-use mock_core::script::{Fault, MOCK_SCRIPT, Phase, Record};
+use mock_core::script::{Fault, Phase};
 use serde_json::{Value, json};
 
 use crate::promise::Promise;
@@ -79,20 +79,14 @@ async fn answer_after_gardenlets_timeout_comes_in_the_end(scene: MockScene) -> R
     let due = record.due.ok_or("the attempt has no due time")?;
     let timeout = SignedDuration::try_from(scene.suite().subject().kind.timeout)?;
     ensure(due.duration_since(record.start) > timeout, "gardenlet would still wait")?;
-    // Instead of waiting, move the due time into the past: the state is in the object.
-    let mut conditions = object.pointer("/status/conditions").cloned().unwrap_or_default();
-    for condition in conditions.as_array_mut().into_iter().flatten().filter(|it| text(it, "/type") == MOCK_SCRIPT) {
-        let past = Record { due: Some(record.start), ..record.clone() };
-        *condition = merged(condition.take(), &json!({ "message": json!(past).to_string() }));
-    }
-    scene.patch_status("a", json!({ "conditions": conditions })).await?;
+    scene.end_attempt(&object, &record).await?;
     scene.until_ready("a").await.map(drop)
 }
 
 /// Creates an object `a` with a fault. Returns it once it is at rest.
 async fn misbehaving(scene: &MockScene, fault: Fault) -> Result<Value, Failed> {
     scene.create_scripted("a", &json!([{ "misbehave": { "fault": fault } }])).await?;
-    let served = |object: &Value| record(object).is_some_and(|record| record.phase == Phase::Served);
+    let served = |object: &Value| record(object).is_some_and(|record| record.phase == Phase::Done);
     scene.until("a", "the end of the attempt", served).await?;
     scene.barrier().await?;
     let object = scene.get("a").await?;

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use extension_conformance::{LIMIT, asking, ensure, eventually, merged, text};
+use extension_conformance::{LIMIT, ensure, eventually, text};
 use extension_contract::Reader;
 use futures::future::try_join_all;
 use gardener_testbed::{http, port};
@@ -29,7 +29,6 @@ pub(crate) const PROMISES: &[Promise] = promises![
     keeps_serving_when_stderr_is_closed,
     bad_start_prints_one_line_and_exits_with_code_1,
     namespace_flag_limits_the_controller_to_one_namespace needs [Namespace],
-    class_flag_limits_the_controller_to_objects_of_the_garden needs [GardenClass],
 ];
 
 /// Its change of the CRD ends the watches of all other tests.
@@ -146,24 +145,6 @@ async fn namespace_flag_limits_the_controller_to_one_namespace(scene: MockScene)
         scene.until_ready(name).await?;
     }
     ensure(before == other.get("a").await?, "an object of another namespace was written")
-}
-
-/// As gardener-operator installs it in the garden's runtime cluster.
-async fn class_flag_limits_the_controller_to_objects_of_the_garden(scene: MockScene) -> Result<(), Failed> {
-    let own = scene.namespace();
-    let place = scene.outside_of_shoots().await?;
-    let of_class = |class: Value| merged(asking("reconcile"), &json!({ "spec": { "type": own, "class": class } }));
-    let mut others = Vec::new();
-    for (name, class) in [("none", Value::Null), ("shoot", json!("shoot")), ("seed", json!("seed"))] {
-        others.push((name, place.create_object(name, &of_class(class)).await?));
-    }
-    let _controller = scene.start_own(&["--class", "garden"])?;
-    place.create_object("a", &of_class(json!("garden"))).await?;
-    place.until_ready("a").await?;
-    for (name, before) in others {
-        ensure(before == place.get(name).await?, format!("{name}: an object of another class was written"))?;
-    }
-    Ok(())
 }
 
 async fn undecodable_object_is_logged_and_blocks_no_other(scene: MockScene) -> Result<(), Failed> {

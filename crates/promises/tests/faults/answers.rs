@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use extension_conformance::ensure;
+use extension_conformance::{asking, ensure, eventually, merged};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::header::ACCEPT;
 use http::request::Parts;
 use libtest_mimic::Failed;
+use mock_promises::script;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::cost::{Cost, Meter};
 use crate::http::{Action, Answer, is_watch, is_write};
-use crate::world::World;
+use crate::world::{LIMIT, World};
 
 /// A watch event of the API server for an expired version.
 const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version: 1 (2)","reason":"Expired","code":410}}
@@ -90,11 +94,46 @@ pub(crate) async fn continue_token_expired(world: Arc<World>) -> Result<Cost, Fa
     Ok(meter.over().served(began.elapsed()))
 }
 
+/// The watch has expired, and so has each continue token of the comparison that follows, which reads metadata alone.
+pub(crate) async fn continue_token_of_a_comparison_expired(world: Arc<World>) -> Result<Cost, Failed> {
+    const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let compared = Arc::new(AtomicUsize::new(0));
+    let (counted, mut watches) = (compared.clone(), 0);
+    world.http.set(move |parts| {
+        let path = parts.uri.to_string();
+        if path.contains("continue=") {
+            let accept = parts.headers.get(ACCEPT).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+            counted.fetch_add(accept.is_some_and(|kind| kind.contains("as=PartialObject")).into(), Relaxed);
+            return Action::Answer(Answer::status(410, "Expired"));
+        }
+        if !is_watch(parts) {
+            return Action::ForwardTo(smaller_pages(&path));
+        }
+        watches += 1;
+        // The first watches, of objects and of Clusters, end soon.
+        let short = with_number(&path, "timeoutSeconds=", 3);
+        if watches <= 2 { Action::ForwardTo(short) } else { Action::EndAfter(EXPIRED.to_owned()) }
+    });
+    let controller = world.proxied(&[]).await?;
+    let meter = Meter::begin(&world, &controller);
+    world.serves(&NAMES).await?;
+    eventually(LIMIT, async || ensure(compared.load(Relaxed) > 0, "no comparison has read a second page")).await?;
+    world.ask("during").await?;
+    world.http.forward();
+    let over = meter.over();
+    Ok(over.served(world.serves(&["during", "after"]).await?))
+}
+
 /// The path of a list with pages of two objects.
 fn smaller_pages(path: &str) -> String {
-    let Some((before, after)) = path.split_once("limit=") else { return path.to_owned() };
+    with_number(path, "limit=", 2)
+}
+
+/// The path and query with another number for a parameter that it has.
+fn with_number(path: &str, parameter: &str, number: u8) -> String {
+    let Some((before, after)) = path.split_once(parameter) else { return path.to_owned() };
     let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    format!("{before}limit=2{rest}")
+    format!("{before}{parameter}{number}{rest}")
 }
 
 /// Something in between answers the first write of every object with a code that is no failure, or no real one.
@@ -128,6 +167,40 @@ pub(crate) async fn all_requests_answered(world: Arc<World>, answers: Vec<Answer
         slowest = slowest.max(world.until_served(&[&name]).await?);
     }
     Ok(meter.over().served(slowest))
+}
+
+/// Lists and watches work, but no write does. Hundreds of objects wait.
+pub(crate) async fn writes_refused(world: Arc<World>) -> Result<Cost, Failed> {
+    let controller = world.proxied(&[]).await?;
+    world.http.set(|parts| {
+        let refused = Action::Answer(Answer::status(500, "InternalError"));
+        if is_write(parts) { refused } else { Action::Forward }
+    });
+    let names: Vec<_> = (0..300).map(|index| format!("o{index}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    stream::iter(&names).map(|name| world.ask(name)).buffer_unordered(16).try_collect::<()>().await?;
+    // Each has failed for the first time.
+    sleep(Duration::from_secs(5)).await;
+    let meter = Meter::begin(&world, &controller);
+    sleep(Duration::from_secs(15)).await;
+    let over = meter.over();
+    world.http.forward();
+    Ok(over.served(world.until_served(&names).await?))
+}
+
+/// Requests for Events hang. Each object's script has one.
+pub(crate) async fn events_hang(world: Arc<World>) -> Result<Cost, Failed> {
+    let controller = world.proxied(&[]).await?;
+    world.http.set(|parts| if parts.uri.path().contains("/events") { Action::Silence } else { Action::Forward });
+    let meter = Meter::begin(&world, &controller);
+    let names: Vec<_> = (0..60).map(|index| format!("o{index}")).collect();
+    let scripted =
+        merged(asking("reconcile"), &json!({ "spec": { "providerConfig": script(&json!([{ "succeed": {} }])) } }));
+    for name in &names {
+        world.scene.create_object(name, &scripted).await?;
+    }
+    let served = world.until_served(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(meter.over().served(served))
 }
 
 /// The API server sheds load: plain text, and the pause in the header alone.

@@ -12,13 +12,15 @@ use crate::world::{Controller, World};
 const BURST: f64 = 25.0;
 /// Log lines that a process may write at the begin and end of a fault, and about the objects that it then serves.
 const LINES: f64 = 25.0;
+/// Log lines a second, besides that.
+const LINE_RATE: f64 = 0.5;
 
 /// What a fault cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// How long the fault lasted.
     pub(crate) lasted: Duration,
-    /// How many requests the controller sent meanwhile. Through TCP, how many connections it opened.
+    /// How many requests the controller sent meanwhile.
     pub(crate) requests: usize,
     /// How many lines it logged until it served everything again, besides one for each operation that has ended well.
     pub(crate) lines: usize,
@@ -33,14 +35,14 @@ impl Cost {
     }
 
     /// Fails if recovery took longer than `limit`, or the process sent more than `rate` requests a second, or logged more
-    /// lines than that in two seconds.
+    /// than a line in two seconds.
     pub(crate) fn is_within(&self, limit: Duration, rate: f64) -> Result<(), Failed> {
         let Self { lasted, recovered, .. } = self;
         ensure(*recovered <= limit, format!("served after {recovered:?} instead of {limit:?}"))?;
         let seconds = lasted.as_secs_f64();
         let most = |burst: f64, rate: f64| burst + rate * seconds;
         for (what, count, most) in
-            [("requests", self.requests, most(BURST, rate)), ("log lines", self.lines, most(LINES, rate / 2.0))]
+            [("requests", self.requests, most(BURST, rate)), ("log lines", self.lines, most(LINES, LINE_RATE))]
         {
             let count = u32::try_from(count)?;
             ensure(f64::from(count) <= most, format!("{count} {what} in {lasted:?}, more than {most:.0}"))?;
@@ -101,5 +103,5 @@ impl Over<'_> {
 }
 
 fn requests(world: &World) -> usize {
-    world.http.requests() + world.link.connections()
+    world.http.requests() + world.link.requests()
 }

@@ -85,6 +85,18 @@ pub(crate) async fn after_each_write_of_a_script(world: Arc<World>) -> Result<Co
     after_each_write(world, json!({ "spec": { "providerConfig": script(&rules) } })).await
 }
 
+/// Asks for each operation, one after the other. Returns how long the slowest took.
+pub(crate) async fn each_operation(world: &World, name: &str, script: &Value) -> Result<Duration, Failed> {
+    let mut slowest = Duration::ZERO;
+    for operation in OPERATIONS {
+        let began = Instant::now();
+        ask(world, name, operation, script).await?;
+        until_done(world, name, operation).await?;
+        slowest = slowest.max(began.elapsed());
+    }
+    Ok(slowest)
+}
+
 /// Brings an object into the state that the operation needs.
 async fn prepare(world: &World, name: &str, operation: Operation, script: &Value) -> Result<(), Failed> {
     world.http.forward();

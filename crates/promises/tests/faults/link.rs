@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ struct Shared {
     /// Connections with a lower number are silent.
     silent_below: watch::Sender<usize>,
     accepted: AtomicUsize,
+    /// Requests that followed another one on its connection.
+    further: AtomicUsize,
     /// The controllers' ports of all connections so far.
     peers: Mutex<HashSet<u16>>,
 }
@@ -92,6 +94,11 @@ impl Link {
     pub(crate) fn connections(&self) -> usize {
         self.shared.accepted.load(Relaxed)
     }
+
+    /// How many requests have arrived so far, those on connections that were closed at once included.
+    pub(crate) fn requests(&self) -> usize {
+        self.connections() + self.shared.further.load(Relaxed)
+    }
 }
 
 /// Rules of iptables. They are removed when this value is dropped.
@@ -116,7 +123,8 @@ async fn accept(listener: TcpListener, to: u16, shared: Arc<Shared>) {
         let Ok((near, peer)) = listener.accept().await else { continue };
         while connections.try_join_next().is_some() {}
         shared.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.port());
-        let connection = Connection { number: shared.accepted.fetch_add(1, Relaxed), shared: shared.clone() };
+        let number = shared.accepted.fetch_add(1, Relaxed);
+        let connection = Connection { number, shared: shared.clone(), turns: Turns::default() };
         connections.spawn(connection.run(near, to));
     }
 }
@@ -124,6 +132,25 @@ async fn accept(listener: TcpListener, to: u16, shared: Arc<Shared>) {
 struct Connection {
     number: usize,
     shared: Arc<Shared>,
+    turns: Turns,
+}
+
+/// Counts requests without reading them: of HTTP/1.1 in TLS, a request is what the controller says after an answer.
+#[derive(Default)]
+struct Turns {
+    /// Whether the server has spoken last.
+    is_answered: AtomicBool,
+    /// How often the controller has spoken after the server.
+    questions: AtomicUsize,
+}
+
+impl Turns {
+    /// Notes who speaks. Returns whether that is a request after the first one on this connection. The first one
+    /// follows the handshake without waiting.
+    fn is_further_request(&self, is_controller: bool) -> bool {
+        let was_answered = self.is_answered.swap(!is_controller, Relaxed);
+        is_controller && was_answered && self.questions.fetch_add(1, Relaxed) > 0
+    }
 }
 
 impl Connection {
@@ -141,8 +168,8 @@ impl Connection {
         let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
         let forwarding = async {
             let ended = tokio::select! {
-                ended = self.forward(near_in, far_out, usize::MAX) => ended,
-                ended = self.forward(far_in, near_out, limit) => ended,
+                ended = self.forward(near_in, far_out, None) => ended,
+                ended = self.forward(far_in, near_out, Some(limit)) => ended,
             };
             // Its peer must not learn that the other side has closed a silent connection.
             self.until_noisy().await;
@@ -155,12 +182,18 @@ impl Connection {
         }
     }
 
-    async fn forward(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut limit: usize) -> io::Result<()> {
+    /// Forwards requests, or at most `limit` bytes of answers.
+    async fn forward(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, limit: Option<usize>) -> io::Result<()> {
+        let is_controller = limit.is_none();
+        let mut limit = limit.unwrap_or(usize::MAX);
         let mut buffer = vec![0; 1 << 12];
         loop {
             let length = from.read(&mut buffer).await?;
             if length == 0 {
                 return Ok(());
+            }
+            if self.turns.is_further_request(is_controller) {
+                self.shared.further.fetch_add(1, Relaxed);
             }
             self.until_noisy().await;
             let weather = *self.shared.weather.borrow();

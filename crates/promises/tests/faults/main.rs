@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a suite is a program")]
 
 mod answers;
+mod clocks;
 mod cluster;
 mod cost;
 mod http;

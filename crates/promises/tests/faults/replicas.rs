@@ -1,14 +1,13 @@
-//! Several writers, several replicas, wrong clocks, and the ends of processes.
+//! Several writers, several replicas, and the ends of processes.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use extension_conformance::{ensure, eventually, merged};
-use extension_contract::OPERATION_ANNOTATION;
+use extension_conformance::{ensure, eventually};
 use gardener_testbed::port;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::ListParams;
 use libtest_mimic::Failed;
@@ -133,35 +132,25 @@ pub(crate) async fn leader_cut_off(world: Arc<World>) -> Result<Cost, Failed> {
     Ok(meter.over().served(served))
 }
 
-/// Another process, whose clock is an hour ahead, has written the status.
-pub(crate) async fn times_an_hour_ahead(world: Arc<World>) -> Result<Cost, Failed> {
-    const STATES: [(&str, &str); 3] = [("processing", "Processing"), ("error", "Error"), ("succeeded", "Succeeded")];
-    let later = (Timestamp::now() + SignedDuration::from_hours(1)).round(k8s_openapi::jiff::Unit::Second)?.to_string();
-    for (name, state) in STATES {
-        world.scene.create_annotated(name, "wait-for-state").await?;
-        let mut status = json!({
-            "observedGeneration": 1,
-            "lastOperation": { "type": "Create", "state": state, "progress": 50, "description": "x", "lastUpdateTime": later },
-        });
-        if state == "Error" {
-            status = merged(status, &json!({ "lastError": { "description": "x", "lastUpdateTime": later } }));
-        }
-        world.scene.patch_status(name, status).await?;
-        let annotations =
-            json!({ OPERATION_ANNOTATION: if state == "Succeeded" { json!("reconcile") } else { json!(null) } });
-        world.scene.patch(name, json!({ "metadata": { "annotations": annotations } })).await?;
-    }
-    let began = Instant::now();
-    let controller = world.proxied(&[]).await?;
-    let meter = Meter::begin(&world, &controller);
-    world.until_served(&STATES.map(|(name, _)| name)).await?;
-    let served = began.elapsed();
-    Ok(meter.over().served(served))
-}
-
 /// SIGTERM ends the process with success in each state, and no object stays half done for the next process.
 pub(crate) async fn sigterm_in_each_state(world: Arc<World>) -> Result<Cost, Failed> {
     world.ask("a").await?;
+    // A credential plugin hangs.
+    let (pid, path) = (world.bed().dir().join("plugin"), world.bed().dir().join("kubeconfig-of-plugin"));
+    let mut kubeconfig = world.kubeconfig(&format!("http://127.0.0.1:{}", world.http.port))?;
+    let script = format!("sleep 600 & echo $! >'{}'; wait", pid.display());
+    let exec = json!({ "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "sh",
+        "args": ["-c", script] });
+    *kubeconfig.pointer_mut("/users/0/user").ok_or("the kubeconfig has no user")? = json!({ "exec": exec });
+    fs::write(&path, kubeconfig.to_string())?;
+    let hanging = world.with_kubeconfig(&path, &[])?;
+    let plugin = || fs::read_to_string(&pid).ok().filter(|pid| pid.ends_with('\n')).ok_or("the plugin does not run");
+    eventually(LIMIT, async || Ok(plugin().map(drop)?)).await?;
+    hanging.terminate().await?;
+    // A process that has ended has no command line, even if its parent has not waited for it.
+    let line = format!("/proc/{}/cmdline", plugin()?.trim());
+    let ended = async || ensure(fs::read(&line).unwrap_or_default().is_empty(), "the plugin still runs");
+    eventually(LIMIT, ended).await?;
     // Before the first list: nothing listens; it listens and is silent; the list is on its way.
     let refused = world.controller(&format!("https://127.0.0.1:{}", port::free()?), &[])?;
     let silent = TcpListener::bind("127.0.0.1:0").await?;

@@ -15,7 +15,7 @@ use crate::cost::Cost;
 use crate::http::Answer;
 use crate::link::Weather;
 use crate::world::World;
-use crate::{answers, cluster, kills, network, replicas, servers};
+use crate::{answers, clocks, cluster, kills, network, replicas, servers};
 
 type Run = Pin<Box<dyn Future<Output = Result<Cost, Failed>>>>;
 
@@ -29,7 +29,7 @@ pub(crate) struct Fault {
     pub(crate) within: Duration,
     /// The kind whose controller runs.
     pub(crate) kind: &'static str,
-    /// How many requests a second a process may send, and lines it may log in two seconds.
+    /// How many requests a second a process may send.
     pub(crate) rate: f64,
     /// Whether it changes the rules of this machine's network.
     pub(crate) needs_network: bool,
@@ -60,6 +60,16 @@ impl Fault {
     /// Objects are served all the time.
     const fn busy(self) -> Self {
         Self { rate: 5.0, ..self }
+    }
+
+    /// Objects are retried all the time, ten a second with two requests each.
+    const fn retrying(self) -> Self {
+        Self { rate: 20.0, ..self }
+    }
+
+    /// Objects are changed as fast as this machine can.
+    const fn storming(self) -> Self {
+        Self { rate: 200.0, ..self }
     }
 
     const fn with_network(self) -> Self {
@@ -117,6 +127,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("api_server_killed_for_20_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 20))),
     fault("api_server_killed_for_3_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 3))).quick(),
     fault("api_server_killed_while_300_objects_wait", SERVES, 30, |world| Box::pin(servers::killed_under_load(world))),
+    fault("writes_refused_while_300_objects_wait", SERVES, 30, |world| Box::pin(answers::writes_refused(world)))
+        .retrying(),
     fault("etcd_killed_for_10_s", SERVES, 20, |world| Box::pin(servers::killed(world, ETCD, 10))),
     fault("both_servers_killed_for_5_s", SERVES, 20, |world| Box::pin(servers::killed(world, BOTH, 5))),
     fault("both_servers_suspended_for_20_s", SERVES, 20, |world| Box::pin(servers::suspended(world))),
@@ -137,6 +149,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         Box::pin(answers::continue_token_expired(world))
     })
     .quick(),
+    fault("continue_token_of_a_comparison_expired", "the list is read whole", 20, |world| {
+        Box::pin(answers::continue_token_of_a_comparison_expired(world))
+    }),
     fault("write_answered_404_by_something_in_between", "the write is repeated", 20, |world| {
         Box::pin(answers::first_write_answered(world, vec![Answer::text(404, None), Answer::status(404, "NotFound")]))
     }),
@@ -177,19 +192,29 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("retry_after_in_the_header_alone", "no request before its time", 20, |world| {
         Box::pin(answers::retry_after(world))
     }),
+    fault("events_hang", "objects are served meanwhile", 10, |world| Box::pin(answers::events_hang(world))).storming(),
     fault("permissions_taken_away", SERVES, 20, |world| Box::pin(cluster::permissions_taken_away(world))),
     fault("definition_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::definition_deleted(world))),
     fault("namespace_deleted_and_made_anew", SERVES, 20, |world| Box::pin(cluster::namespace_deleted(world))),
-    fault("token_rotated", SERVES, 20, |world| Box::pin(cluster::token_rotated(world))),
+    fault("token_rotated", SERVES, 10, |world| Box::pin(cluster::token_rotated(world))),
     fault("conflict_storm", "objects are served meanwhile", 20, |world| Box::pin(replicas::conflict_storm(world)))
-        .busy(),
+        .storming()
+        .quick(),
     fault("two_replicas_without_election", "objects are served once", 20, |world| {
         Box::pin(replicas::two_without_election(world))
     })
     .busy()
     .of("worker"),
     fault("status_times_an_hour_ahead", "no wait is longer than its delay", 60, |world| {
-        Box::pin(replicas::times_an_hour_ahead(world))
+        Box::pin(clocks::times_an_hour_ahead(world))
+    }),
+    fault("clock_an_hour_ahead", SERVES, 20, |world| Box::pin(clocks::an_hour_off(world, 3600))).busy(),
+    fault("clock_an_hour_behind", SERVES, 20, |world| Box::pin(clocks::an_hour_off(world, -3600))).busy(),
+    fault("clock_of_the_leader_an_hour_ahead", FOLLOWS, 45, |world| {
+        Box::pin(clocks::of_replicas_differ(world, [3600, 0]))
+    }),
+    fault("clock_of_the_leader_an_hour_behind", FOLLOWS, 45, |world| {
+        Box::pin(clocks::of_replicas_differ(world, [-3600, 0]))
     }),
     fault("sigterm_in_each_state", "the process ends with success", 20, |world| {
         Box::pin(replicas::sigterm_in_each_state(world))

@@ -100,15 +100,34 @@ impl World {
 
     /// Starts a controller that sends its requests to `server`. Does not wait for it.
     pub(crate) fn controller(&self, server: &str, arguments: &[&str]) -> Result<Controller, Failed> {
-        let number = self.started.fetch_add(1, Relaxed);
-        let path = self.bed().dir().join(format!("kubeconfig-{number}"));
-        fs::write(&path, self.kubeconfig(server)?.to_string())?;
-        self.with_kubeconfig(&path, arguments)
+        self.with_kubeconfig(&self.kubeconfig_for(server)?, arguments)
+    }
+
+    /// Starts a controller whose requests pass [`World::http`], with these variables. Does not wait for it.
+    pub(crate) fn with_variables(
+        &self,
+        variables: &[(&str, String)],
+        arguments: &[&str],
+    ) -> Result<Controller, Failed> {
+        let mut command = Command::new(program(self.package)?);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        self.start_program(command, &self.kubeconfig_for(&format!("http://127.0.0.1:{}", self.http.port))?, arguments)
     }
 
     /// Starts a controller with this kubeconfig. Does not wait for it.
     pub(crate) fn with_kubeconfig(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<Controller, Failed> {
-        let mut command = Command::new(program(self.package)?);
+        self.start_program(Command::new(program(self.package)?), kubeconfig, arguments)
+    }
+
+    /// The file of a new kubeconfig for a server.
+    fn kubeconfig_for(&self, server: &str) -> Result<PathBuf, Failed> {
+        let number = self.started.fetch_add(1, Relaxed);
+        let path = self.bed().dir().join(format!("kubeconfig-{number}"));
+        fs::write(&path, self.kubeconfig(server)?.to_string())?;
+        Ok(path)
+    }
+
+    fn start_program(&self, mut command: Command, kubeconfig: &Path, arguments: &[&str]) -> Result<Controller, Failed> {
         command.arg("--kubeconfig").arg(kubeconfig).args(["--log-format", "json"]).args(arguments);
         command.env_remove("RUST_LOG").env("HOME", "/nowhere");
         let log = self.scene.suite().new_log()?;

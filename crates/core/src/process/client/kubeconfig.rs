@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::start_error::StartError;
 
 const GIVE: &str = "give --kubeconfig FILE or set KUBECONFIG";
+const CORRECT: &str = "correct the file";
 const CHOOSE: &str = "choose one with `kubectl config use-context NAME`";
 
 /// Reads the file of `--kubeconfig`, else the files of the variable `KUBECONFIG`, else `.kube/config` in `home`.
@@ -41,7 +42,8 @@ pub(super) fn read(
     };
     let (required, named) = (flag.is_some(), flag.is_some() || variable.is_some());
     let attempt = format!("cannot use {name}");
-    let merged = merge(&files, required).map_err(StartError::because(attempt.clone(), GIVE))?;
+    let merged =
+        merge(&files, required).map_err(|(cause, remedy)| StartError::because(attempt.clone(), remedy)(cause))?;
     let unusable = |cause: &str, remedy| Err(StartError::because(attempt, remedy)(cause.to_owned()));
     match merged {
         None if named => unusable("no such file", GIVE),
@@ -53,16 +55,30 @@ pub(super) fn read(
     }
 }
 
-/// Merges the files: the first one to say something wins. Returns `None` if no file exists.
-fn merge(files: &[PathBuf], required: bool) -> Result<Option<Kubeconfig>, KubeconfigError> {
+/// Merges the files: the first one to say something wins. Returns `None` if no file exists, and cause and remedy if a
+/// file cannot be used.
+fn merge(files: &[PathBuf], required: bool) -> Result<Option<Kubeconfig>, (String, &'static str)> {
     let mut merged: Option<Kubeconfig> = None;
     for file in files {
+        let name = if files.len() > 1 { format!("{}: ", file.display()) } else { String::new() };
         match Kubeconfig::read_from(file) {
             Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound && !required => {}
-            read => merged = Some(merged.unwrap_or_default().merge(as_go_reads(read?))?),
+            Err(KubeconfigError::ReadConfig(error, _)) => return Err((format!("{name}{error}"), GIVE)),
+            Err(KubeconfigError::Parse(error)) => return Err((name + &first_line(&error), CORRECT)),
+            Err(error) => return Err((format!("{name}{error}"), CORRECT)),
+            Ok(read) => {
+                let all = merged.unwrap_or_default().merge(as_go_reads(read));
+                merged = Some(all.map_err(|error| (format!("{name}{error}"), CORRECT))?);
+            }
         }
     }
     Ok(merged)
+}
+
+/// One line for people. The parser's own message shows lines of the file, which may hold a token.
+fn first_line(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Go takes an empty string for an absent field, and skips line breaks in base64. kube does neither.
@@ -118,6 +134,7 @@ mod tests {
         one("unset", "https://unset.example", "''");
         fs::write(folder.path().join("empty"), "current-context: ''\nkind: ''\n").unwrap();
         fs::write(folder.path().join("broken"), "contexts: 7\n").unwrap();
+        fs::write(folder.path().join("tabs"), "users: [{name: u, user: {token: secret}}]\n\tkind: Config\n").unwrap();
         folder
     }
 
@@ -153,6 +170,15 @@ mod tests {
             let error = server(list).unwrap_err();
             assert!(error.starts_with("cannot use KUBECONFIG="), "{list}: {error}");
             assert!(cause.starts_with('@') || error.contains(cause), "{list}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_parsed_is_named_in_one_line_without_what_it_holds() {
+        for list in ["@/tabs", "@/good:@/tabs", "@/tabs:@/good"] {
+            let error = server(list).unwrap_err();
+            assert!(error.contains("/tabs: ") && error.ends_with("; correct the file"), "{error}");
+            assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
         }
     }
 

@@ -6,11 +6,13 @@
 //! open issue asks for more.
 
 use std::io::{IsTerminal, stdin};
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::config::{ExecConfig, ExecInteractiveMode};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
@@ -53,6 +55,12 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
     let failed = |cause: String, remedy: &str| {
         StartError::because(format!("cannot use the credential plugin {program}"), remedy.to_owned())(cause)
     };
+    let version = exec.api_version.as_deref().unwrap_or_default();
+    for (field, value) in [("command", program), ("apiVersion", version)] {
+        if value.trim().is_empty() {
+            return Err(failed(format!("exec.{field} is missing"), "correct the user of the kubeconfig"));
+        }
+    }
     let interactive = match (&exec.interactive_mode, stdin().is_terminal()) {
         (Some(ExecInteractiveMode::Never), _) => false,
         (Some(ExecInteractiveMode::Always), false) => {
@@ -61,7 +69,6 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
         }
         (_, is_terminal) => is_terminal,
     };
-    let version = exec.api_version.as_deref().unwrap_or_default();
     let cluster = exec.cluster.as_ref().filter(|_| exec.provide_cluster_info);
     let mut spec = json!({ "interactive": interactive });
     if let (Some(cluster), Some(fields)) = (cluster, spec.as_object_mut()) {
@@ -80,18 +87,41 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, StartError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
+    if !interactive {
+        // The terminal lets only its own group ask.
+        command.process_group(0);
+    }
     tracing::info!(plugin = program, "running the credential plugin of the kubeconfig");
     let hint = exec.install_hint.as_deref().unwrap_or("install it, or correct the path in the kubeconfig");
     let hint = hint.trim().replace('\n', " ");
     let child = command.spawn().map_err(|error| failed(error.to_string(), &hint))?;
     let limit = if interactive { INTERACTIVE } else { ALONE };
-    let output = timeout(limit, child.wait_with_output()).await;
+    let id = child.id().filter(|_| !interactive).and_then(|id| Pid::from_raw(id.cast_signed()));
+    let output = pin!(timeout(limit, child.wait_with_output()));
+    let mut group = Group(id);
+    let output = output.await;
+    if output.is_ok() {
+        group.0 = None;
+    }
     let output = output.map_err(|_| failed(format!("it did not end within {} s", limit.as_secs()), CHECK))?;
     let output = output.map_err(|error| failed(error.to_string(), CHECK))?;
     if !output.status.success() {
         return Err(failed(format!("it ended with {}, see its own output above", output.status), CHECK));
     }
     read(version, &output.stdout).map_err(|cause| failed(cause, CHECK))
+}
+
+/// The processes of a plugin that has not ended. They are killed when this value is dropped: a script leaves its own
+/// child running when it is killed alone.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            // They may have ended by themselves.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
 }
 
 /// Reads what a plugin of this version printed. The error holds nothing of it.
@@ -157,6 +187,8 @@ mod tests {
         );
         let hinted = ExecConfig { install_hint: Some("get it from\nexample.org".to_owned()), ..missing };
         assert!(error(hinted).await.ends_with("; get it from example.org"));
+        let incomplete = ExecConfig { api_version: None, ..shell("") };
+        assert!(error(incomplete).await.contains("exec.apiVersion is missing; correct the user"));
         let always = ExecConfig { interactive_mode: Some(ExecInteractiveMode::Always), ..shell("") };
         if !stdin().is_terminal() {
             assert!(error(always).await.contains("has to ask a person"));
@@ -171,6 +203,31 @@ mod tests {
             let error = error(shell(script)).await;
             assert!(error.starts_with("cannot use the credential plugin sh: ") && error.contains(cause), "{error}");
             assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    /// A process that has ended has no command line, even if its parent has not waited for it.
+    fn runs(id: &str) -> bool {
+        std::fs::read(format!("/proc/{}/cmdline", id.trim())).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_hangs_ends_with_us_and_so_do_its_own_processes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let exec = shell(&format!("sleep 600 & echo $! >'{}'; wait", file.path().display()));
+        let mut running = Box::pin(run(&exec));
+        let mut id = String::new();
+        while !id.ends_with('\n') {
+            tokio::select! {
+                biased;
+                _ = &mut running => panic!("the plugin has ended"),
+                () = tokio::task::yield_now() => id = std::fs::read_to_string(file.path()).unwrap(),
+            }
+        }
+        assert!(runs(&id));
+        drop(running);
+        while runs(&id) {
+            tokio::task::yield_now().await;
         }
     }
 

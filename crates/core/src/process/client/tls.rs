@@ -31,7 +31,7 @@ pub(super) fn connector(config: &Config, route: Route) -> Result<HttpsConnector<
 /// kube's trust, with a [`Verifier`] for the certificates of a kubeconfig, and our client certificate.
 fn client_config(config: &Config) -> Result<ClientConfig, StartError> {
     let attempt = "cannot use the certificate authority of the kubeconfig";
-    let remedy = "correct certificate-authority-data of the kubeconfig";
+    let remedy = "correct certificate-authority or certificate-authority-data of the kubeconfig";
     let mut config = config.clone();
     // kube would read the file once a minute. Here, a failed handshake loads everything anew.
     config.root_cert_file = None;

@@ -154,17 +154,33 @@ async fn an_expired_continue_token_is_followed_by_a_list_without_pages() {
 
 #[tokio::test]
 async fn a_refused_list_is_retried_until_the_api_server_answers() {
-    let no_list = Answer { query: "limit=2", code: 200, body: json!({ "items": [] }).to_string() };
+    let version = |version: &str| {
+        let list = json!({ "metadata": { "resourceVersion": version }, "items": [] });
+        Answer { query: "limit=2", code: 200, body: list.to_string() }
+    };
     let story = Scene::new(vec![
         refused("limit=2", 503),
         refused("limit=2", 403),
-        no_list,
+        version(""),
+        version("abc"),
         page("limit=2", 5, &[], ""),
         watch("resourceVersion=5", &[bookmark(6)]),
     ])
     .story();
-    let expected =
-        ["list", "Request", "list", "Request", "list", "NoVersion", "list", "answered", "listed 5", "reached 6"];
+    let expected = [
+        "list",
+        "Request",
+        "list",
+        "Request",
+        "list",
+        "NoVersion",
+        "list",
+        "NoVersion",
+        "list",
+        "answered",
+        "listed 5",
+        "reached 6",
+    ];
     assert_eq!(story.await, expected);
 }
 

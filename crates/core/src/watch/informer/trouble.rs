@@ -17,7 +17,9 @@ pub(crate) enum Trouble {
     #[error("no answer within {0} s")]
     NoAnswer(u64),
     /// The answer has no resource version.
-    #[error("the answer has no resourceVersion, so it is not from an API server: check what is between")]
+    #[error(
+        "the answer has no resourceVersion that is a number, so it is not from an API server: check what is between"
+    )]
     NoVersion,
     /// The answer is another object than the requested one.
     #[error("the answer is not the requested object, so it is not from an API server: check what is between")]

@@ -65,7 +65,7 @@ fn invalid() -> Invalid {
 
 fn scripted() -> Report {
     let record = Record {
-        phase: Phase::Served,
+        phase: Phase::Done,
         operation: OperationType::Create,
         request: RequestId::default(),
         attempt: 2,

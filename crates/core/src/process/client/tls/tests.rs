@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
 };
+use rustls::AlertDescription;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
@@ -162,6 +163,7 @@ fn an_unusable_client_certificate_is_explained() {
     let certificate = params(&[]).self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
     for (certificate, key, problem) in [
         (certificate.as_bytes(), other.as_bytes(), "client-key is not the key of client-certificate"),
+        (one, other.as_bytes(), "client-key is not the key of client-certificate"),
         (certificate.as_bytes(), b"", "there is no client-key"),
         (b"", other.as_bytes(), "a client-key without client-certificate"),
         (other.as_bytes(), other.as_bytes(), "holds no certificate"),
@@ -172,4 +174,18 @@ fn an_unusable_client_certificate_is_explained() {
         assert!(error.contains(problem) && error.contains("in PEM: RSA with"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
+}
+
+#[test]
+fn an_alert_of_the_server_is_explained_also_on_an_open_connection() {
+    for (alert, remedy) in [
+        (AlertDescription::CertificateRequired, "check the client certificate of the kubeconfig"),
+        (AlertDescription::HandshakeFailure, "let it speak TLS 1.2 or newer, and issue a certificate with"),
+    ] {
+        let error = io::Error::other(io::Error::other(rustls::Error::AlertReceived(alert)));
+        assert!(Unreachable::is_alert(&error));
+        let explained = Unreachable::new(&"https://api.example".parse().unwrap(), None, &error).to_string();
+        assert!(explained.contains(&format!("TLS handshake ({alert:?}); {remedy}")), "{explained}");
+    }
+    assert!(!Unreachable::is_alert(&io::Error::other("reset")));
 }

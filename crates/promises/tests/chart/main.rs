@@ -7,6 +7,8 @@
     reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
 )]
 
+mod pods;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,13 +21,10 @@ use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::manifests::{self, Mode};
 use gardener_testbed::workspace::root;
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use mock_core::deploy::rbac;
 use mock_core::kind::NoOptions;
 use mock_core::process::args::Args;
-use mock_core::process::lease;
 use mock_gardenlet::installation::{Installation, gardener, template};
 use serde_json::{Value, json};
 
@@ -256,32 +255,6 @@ fn arguments_are_flags_of_the_controller_with_the_given_values() {
     }
 }
 
-#[test]
-fn script_is_mounted_unchanged_where_the_flag_points() {
-    let script = "a: |\n  {{ .Values }} \"'\n\t# ü\n\n";
-    let objects = render("network", &json!({ "script": script })).unwrap();
-    assert_eq!(object(&objects, "ConfigMap").unwrap()["data"]["script.yaml"], script);
-    let spec = &pod(&objects)["spec"];
-    let mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    assert!(arguments(&objects).contains(&format!("--script={mounted}/script.yaml")));
-    assert_eq!(spec["volumes"][0]["configMap"]["name"], object(&objects, "ConfigMap").unwrap()["metadata"]["name"]);
-    assert!(object(&render("network", &json!({})).unwrap(), "ConfigMap").is_none());
-}
-
-#[test]
-fn pods_are_scheduled_as_the_values_say() {
-    let values = json!({
-        "nodeSelector": { "kubernetes.io/arch": "amd64" },
-        "tolerations": [{ "key": "control-plane-only", "operator": "Exists" }],
-        "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } },
-    });
-    let (given, default) = (render("network", &values).unwrap(), render("network", &json!({})).unwrap());
-    for (field, value) in values.as_object().unwrap() {
-        assert_eq!(&pod(&given)["spec"][field], value);
-        assert_eq!(pod(&default)["spec"][field], Value::Null, "{field}");
-    }
-}
-
 /// A controller's installation does not depend on the files of other kinds.
 #[test]
 fn registration_of_every_kind_holds_what_its_chart_needs() {
@@ -392,28 +365,6 @@ fn admission_policy_is_refused_for_a_kind_whose_annotation_gardenlet_needs() {
 }
 
 #[test]
-fn several_replicas_have_a_leader_and_a_budget_unless_switched_off() {
-    for (values, elects, budget) in [
-        (json!({}), false, false),
-        (json!({ "replicas": 2 }), true, true),
-        (json!({ "leaderElection": { "enabled": true } }), true, false),
-        (json!({ "replicas": 2, "leaderElection": { "enabled": false } }), false, true),
-    ] {
-        let objects = render("network", &values).unwrap();
-        assert_eq!(arguments(&objects).contains(&"--leader-elect".to_owned()), elects, "{values}");
-        assert_eq!(object(&objects, "PodDisruptionBudget").is_some(), budget, "{values}");
-        let rules: Vec<PolicyRule> =
-            serde_json::from_value(object(&objects, "Role").unwrap()["rules"].clone()).unwrap();
-        let of_election = |rule: &PolicyRule| rule.resource_names == Some(vec![lease::name("mock-network")]);
-        let mut expected = rbac::lease_rules("mock-network");
-        expected.retain(|rule| elects || !of_election(rule));
-        assert_eq!(rules, expected, "{values}");
-    }
-    let nothing = json!({ "heartbeat": { "enabled": false } });
-    assert!(object(&render("network", &nothing).unwrap(), "Role").is_none(), "a Role without a Lease");
-}
-
-#[test]
 fn invalid_values_are_refused_by_name() {
     for (values, named) in [
         (json!({ "replica": 2 }), "'replica' not allowed"),
@@ -449,6 +400,23 @@ fn invalid_values_are_refused_by_name() {
     }
     let error = render("bastille", &json!({})).unwrap_err();
     assert!(error.contains("\"bastille\"") && error.contains(&kinds().join(", ")), "{error}");
+}
+
+/// What the policy allows is proven by the suite of the kind.
+#[test]
+fn secrets_of_the_controllers_service_account_are_limited_where_it_may_write_some() {
+    for kind in kinds() {
+        let objects = render(&kind, &json!({})).unwrap();
+        let rules = object(&objects, "ClusterRole").unwrap()["rules"].to_string();
+        let policy = object(&objects, "ValidatingAdmissionPolicy");
+        assert_eq!(policy.is_some(), rules.contains("secrets"), "{kind}");
+        let Some(policy) = policy else { continue };
+        let user = format!("request.userInfo.username == \"system:serviceaccount:{NAMESPACE}:mock-{kind}\"");
+        assert_eq!(policy["spec"]["matchConditions"][0]["expression"], user);
+        let binding = object(&objects, "ValidatingAdmissionPolicyBinding").unwrap();
+        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+    }
 }
 
 const POLICY: &str = "MutatingAdmissionPolicy";

@@ -1,11 +1,12 @@
-//! What the log says of the failures of one watch: few lines, however often it fails.
+//! What the log says of the failures of something that is retried for ever, such as a watch: few lines, however often
+//! it fails.
 
 use std::time::{Duration, Instant};
 
 /// Minimum interval between two lines about failures.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Failures of one watch since it last worked.
+/// Failures since it last worked.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     began: Option<Instant>,
@@ -36,7 +37,7 @@ impl Outage {
         is_due
     }
 
-    /// Notes that the watch works again. Returns what to log: each logged failure is followed by one end.
+    /// Notes that it works again. Returns what to log: each logged failure is followed by one end.
     pub(crate) fn ended(&mut self, now: Instant) -> Option<Ended> {
         let (began, failures) = (self.began.take()?, std::mem::take(&mut self.failures));
         let ended = Ended { lasted: now.duration_since(began), failures };
