@@ -119,9 +119,6 @@ pub enum Feature {
     /// Some objects live outside of Shoots' namespaces, and have no Cluster there. Follows from the kind.
     #[value(skip)]
     OutsideOfShoots,
-    /// Some objects live in the garden's runtime cluster. Follows from the kind.
-    #[value(skip)]
-    InGarden,
     /// A condition says whether what the object stands for was created. Follows from the kind.
     #[value(skip)]
     CreatedCondition,
@@ -135,7 +132,7 @@ pub enum Feature {
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 18] = [
         Self::Cluster,
         Self::MissingCluster,
         Self::FailedShoot,
@@ -151,7 +148,6 @@ impl Feature {
         Self::WatchedReader,
         Self::WatchedSecret,
         Self::OutsideOfShoots,
-        Self::InGarden,
         Self::CreatedCondition,
         Self::Namespace,
         Self::GardenClass,
@@ -165,7 +161,6 @@ impl Feature {
                 | Self::WatchedReader
                 | Self::WatchedSecret
                 | Self::OutsideOfShoots
-                | Self::InGarden
                 | Self::CreatedCondition
                 | Self::Namespace
                 | Self::GardenClass
@@ -194,7 +189,6 @@ impl Feature {
             Self::OutsideOfShoots => {
                 (kind.has_cluster == HasCluster::InShootNamespaces, "no Cluster is optional for its objects")
             }
-            Self::InGarden => (kind.classes.contains(&Class::Garden), "Gardener creates none in the garden"),
             Self::CreatedCondition => (kind.created.is_some(), "no condition says whether it was created"),
             Self::Namespace => (kind.namespaced, "its objects have no namespace"),
             Self::GardenClass => (kind.classes.contains(&Class::Garden), "gardener-operator creates no such objects"),

@@ -14,7 +14,7 @@ use crate::scene::MockScene;
 use crate::script::script;
 
 pub(crate) const PROMISES: &[Promise] =
-    promises![object_in_the_garden_is_served_without_rights_to_clusters needs [InGarden]];
+    promises![object_in_the_garden_is_served_without_rights_to_clusters needs [GardenClass]];
 
 /// For a suite that makes every request that the controller can make.
 pub(crate) const EXACT: Promise = Promise {
