@@ -22,7 +22,7 @@ use self::steps::Steps;
 use crate::images;
 
 /// Test targets that need more than the test bed. They have separate steps.
-const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
+const STEPS_OF_THEIR_OWN: [&str; 4] = ["chart", "garden", "images", "new_kind"];
 
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -100,6 +100,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("garden tests", unless_missing(bed && garden, |_| tests(&["--test", "chart", "--test", "garden"])));
     steps.run("requests and bytes per operation", unless_missing(bed, |_| costs()));
     steps.run("demo", unless_missing(bed, |_| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("new kind", unless_missing(bed, |_| tests(&["--test", "new_kind"])));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
 }

@@ -128,8 +128,8 @@ impl Class {
     }
 }
 
-/// The values that most kinds share.
-const USUAL: Kind = Kind {
+/// The values that most kinds share. The row of a kind that is not Gardener's begins with them, too.
+pub const USUAL: Kind = Kind {
     name: "",
     plural: "",
     namespaced: true,

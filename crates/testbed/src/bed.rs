@@ -28,6 +28,7 @@ use crate::janitor;
 use crate::manifests::{self, Mode};
 use crate::server::{Server, on_a_free_port};
 use crate::supervisor::Supervisor;
+use crate::workspace;
 
 /// The namespace of every seed for what is not of a Shoot (`pkg/apis/core/v1beta1/constants/types_constants.go`).
 pub const GARDEN: &str = "garden";
@@ -59,7 +60,8 @@ impl TestBed {
         let access = Access::create(folder, port, &options.users)?;
         let mut control_plane = ControlPlane::spawn(&supervisor, assets, options, &access, port)?;
 
-        let definitions = crds::read(&assets.crds)?;
+        let mut definitions = crds::read(&assets.crds)?;
+        definitions.extend(crds::read_files(workspace::definitions())?);
         let own_client = access.client(TESTBED).await?;
         control_plane.ready(&access).await?;
         crds::install(access.client_without_retries(TESTBED).await?, definitions).await?;
