@@ -282,7 +282,7 @@ async fn a_success_that_gardenlet_does_not_notice_does_not_make_a_bucket_ready()
     let bed = start_bed().await;
     let client = bed.client();
     let (sender, _) = unbounded_channel();
-    let gardenlet = Gardenlet::new(client.clone(), sender, Duration::from_secs(2));
+    let gardenlet = Gardenlet::new(client.clone(), sender, Duration::from_secs(10));
     let seed = landscape("58-shoot-extensions.yaml").of_kinds([BACKUP_BUCKET].into()).seed(None);
     let name = seed.objects().remove(0).name;
     let buckets = api(&client, BACKUP_BUCKET, None);
