@@ -14,12 +14,16 @@ use crate::archive::{self, Entry};
 
 /// The file of the chart that names it.
 const METADATA: &str = "Chart.yaml";
-/// The chart's folder of the rules of each kind's ClusterRole, one file per kind.
+/// The chart's folder of the rules of each kind's ClusterRole on a seed, one file per kind.
 pub(crate) const RBAC: &str = "rbac";
+/// The same for the garden's runtime cluster.
+pub(crate) const RBAC_IN_GARDEN: &str = "rbac-in-garden";
 /// The chart's folder of the admission policies, one file per kind.
 pub(crate) const ADMISSION: &str = "admission";
 /// The chart's folder of the policies that limit which Secrets a controller may write, one file per kind.
 pub(crate) const SECRETS: &str = "secrets";
+/// The folders with files that serve one kind alone.
+const OF_ONE_KIND: [&str; 4] = [RBAC, RBAC_IN_GARDEN, ADMISSION, SECRETS];
 
 /// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]
@@ -78,7 +82,7 @@ pub(crate) fn package(folder: &Path, kind: Package) -> Result<Vec<u8>> {
 
 /// Whether a file of the chart, relative to its folder, serves another kind alone.
 fn is_of_another_kind(file: &Path, kind: Package) -> bool {
-    let is_of_one_kind = [RBAC, ADMISSION, SECRETS].iter().any(|folder| file.starts_with(folder));
+    let is_of_one_kind = OF_ONE_KIND.iter().any(|folder| file.starts_with(folder));
     is_of_one_kind && file.file_stem().is_none_or(|stem| stem != kind.name)
 }
 
@@ -145,7 +149,7 @@ mod tests {
         }
         let mut expected = files(&folder()).unwrap();
         expected.retain(|path| {
-            let of_one_kind = [RBAC, ADMISSION, SECRETS].iter().any(|folder| path.starts_with(folder));
+            let of_one_kind = OF_ONE_KIND.iter().any(|folder| path.starts_with(folder));
             !of_one_kind || path.ends_with("network.yaml")
         });
         assert_eq!(packed, expected);
@@ -155,10 +159,10 @@ mod tests {
     #[test]
     fn package_changes_with_the_files_of_its_kind_and_not_with_those_of_others() {
         for kind in kinds::ALL {
-            for file in [RBAC, ADMISSION, SECRETS] {
+            for file in OF_ONE_KIND {
                 let copy = copy();
                 let before = package(copy.path(), *kind).unwrap();
-                fs::write(copy.path().join(file).join("bastion.yaml"), "added").unwrap();
+                fs::write(copy.path().join(file).join("added.yaml"), "added").unwrap();
                 for other in kinds::ALL.iter().filter(|other| *other != kind) {
                     fs::write(copy.path().join(file).join(format!("{}.yaml", other.name)), "changed").unwrap();
                 }

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
 
 use self::checkout::Checkout;
 use self::labels::Workspace;
@@ -54,7 +55,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Fail now if there is no tool, because building takes minutes.
     let tool = args.push.as_ref().map(|_| Tool::find()).transpose()?;
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     let (platforms, left_out) = match args.platform.as_slice() {
         [] => platform::buildable()?,
         wanted => (platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(), Vec::new()),
@@ -62,15 +63,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.push.as_deref().unwrap_or(IMPLIED_REGISTRY);
 
     let workspace = Workspace::read()?;
-    let packed = pack(&workspace, packages, &platforms, registry, &args.tag, None)?;
+    let packed = pack(&workspace, &packages, &platforms, registry, &args.tag, None)?;
     let folder = folder()?;
     write(&packed, &folder)?;
-    println!("{}", table(packages, &packed, &folder));
+    say!("{}", table(&packages, &packed, &folder));
     for note in left_out {
-        println!("{note}");
+        say!("{note}");
     }
     for unknown in workspace.unknown() {
-        println!("{unknown}");
+        say!("{unknown}");
     }
     if let Some(tool) = tool {
         for packed in &packed {
@@ -95,7 +96,7 @@ pub(crate) fn build_twice() -> Result<()> {
     }
     let folder = folder()?;
     write(&packed, &folder)?;
-    println!("{}", table(kinds::ALL, &packed, &folder));
+    say!("{}", table(kinds::ALL, &packed, &folder));
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! `cargo xtask`: the commands of this workspace. Each is a module.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the person who started it")]
+#![allow(clippy::print_stderr, reason = "a command talks to the person who started it")]
 
 mod archive;
 mod bench;
@@ -8,6 +8,7 @@ mod demo;
 mod images;
 mod landscape;
 mod manifests;
+mod new_kind;
 mod run;
 mod script;
 mod test;
@@ -29,6 +30,8 @@ enum Xtask {
     Images(images::Args),
     /// Render the manifests that register the controllers with Gardener
     Manifests(manifests::Args),
+    /// Write the crate of a further kind, and register it in this workspace
+    NewKind(new_kind::Args),
     /// Run the controllers in the foreground against the current kubeconfig
     Run(run::Args),
     /// Check or simulate a script of delays and failures
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
+        Xtask::NewKind(args) => new_kind::run(&args),
         Xtask::Run(args) => run::run(args).await,
         Xtask::Script(command) => script::run(command).await,
         Xtask::Test(args) => Ok(test::run(&args)),

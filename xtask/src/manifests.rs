@@ -12,6 +12,8 @@ use gardener_testbed::manifests::read_one;
 use mock_core::script::Script;
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
+use mock_view::say;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use self::files::Files;
@@ -24,8 +26,9 @@ const EXTENSIONS: &str = "extensions";
 /// The JSON schema of scripts, for editors and other checks.
 const SCHEMA: &str = "script.schema.json";
 
-/// The placeholder for the list of types in the expressions of an admission policy. The chart replaces it.
+/// The placeholders for the lists of types and classes in the expressions of an admission policy. The chart replaces them.
 const TYPES: &str = "TYPES";
+const CLASSES: &str = "CLASSES";
 
 /// The placeholder for the controller's user in the expressions of a policy. The chart replaces it.
 const USER: &str = "USER";
@@ -73,19 +76,20 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chart_folder = chart::folder();
     let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
+    stale.extend(Files::at(chart_folder.join(chart::RBAC_IN_GARDEN)).update(rules_in_garden()?, args.check)?);
     stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
     stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
 
     let registry = args.registry.as_deref();
     let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
 
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
+    let packages = Package::only(&args.only);
     if let Some((package, _)) = args.types.iter().find(|(package, _)| !packages.contains(package)) {
         bail!("--type names the kind {0}, but --only does not: add {0} to --only", package.name);
     }
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
-    for package in packages {
+    for package in &packages {
         let release = Release {
             package: *package,
             types: types(*package, &args.types),
@@ -123,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("these files are stale: {}: run `cargo xtask manifests` with the same flags", stale.join(", "));
     }
     for path in stale {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,27 +142,36 @@ fn combined(rendered: &[(String, String)], folder: &Path) -> String {
     texts.collect::<Vec<_>>().join("---\n")
 }
 
-/// The rules of the ClusterRole of each kind. The chart includes them.
+/// The rules of the ClusterRole of each kind on a seed. The chart includes them.
 fn rules() -> Result<Vec<(String, String)>> {
-    let file = |package: &Package| Ok((format!("{}.yaml", package.name), render::yaml(&package.rules())?));
-    kinds::ALL.iter().map(file).collect()
+    kinds::ALL.iter().map(|package| of_kind(*package, &package.rules())).collect()
 }
 
-/// The admission policy of each kind that can have one, and the kind's default types. The chart includes them.
+/// The rules of the ClusterRole of each kind that has objects in the garden's runtime cluster.
+fn rules_in_garden() -> Result<Vec<(String, String)>> {
+    let rules = kinds::ALL.iter().filter_map(|package| Some((*package, package.rules_in_garden()?)));
+    rules.map(|(package, rules)| of_kind(package, &rules)).collect()
+}
+
+/// The admission policy of each kind that can have one, and the kind's default types and classes. The chart includes them.
 fn policies() -> Result<Vec<(String, String)>> {
-    let policies = kinds::ALL.iter().filter_map(|package| Some((package, package.admission(TYPES)?)));
+    let policies = kinds::ALL.iter().filter_map(|package| Some((*package, package.admission(TYPES, CLASSES)?)));
     policies
         .map(|(package, spec)| {
-            let policy = json!({ "types": package.types, "spec": spec });
-            Ok((format!("{}.yaml", package.name), render::yaml(&policy)?))
+            of_kind(package, &json!({ "types": package.types, "classes": package.classes(), "spec": spec }))
         })
         .collect()
 }
 
 /// The policy that limits the Secrets of each kind that writes some. The chart includes them.
 fn limits() -> Result<Vec<(String, String)>> {
-    let limits = kinds::ALL.iter().filter_map(|package| Some((package, package.secrets(USER)?)));
-    limits.map(|(package, spec)| Ok((format!("{}.yaml", package.name), render::yaml(&spec)?))).collect()
+    let limits = kinds::ALL.iter().filter_map(|package| Some((*package, package.secrets(USER)?)));
+    limits.map(|(package, spec)| of_kind(package, &spec)).collect()
+}
+
+/// A file of one kind in a folder of the chart.
+fn of_kind(package: Package, content: &impl Serialize) -> Result<(String, String)> {
+    Ok((format!("{}.yaml", package.name), render::yaml(content)?))
 }
 
 /// The types that a controller serves: those that were given for its kind, or its default types.

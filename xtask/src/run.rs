@@ -12,7 +12,8 @@ use futures::stream::FuturesUnordered;
 use gardener_testbed::supervisor::Supervisor;
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
-use mock_fleet::{Controller, cargo, kinds};
+use mock_fleet::{Controller, cargo};
+use mock_view::say;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
@@ -35,8 +36,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let packages = if args.only.is_empty() { kinds::ALL } else { &args.only };
-    let programs = cargo::build(packages, args.release, env!("CARGO_PKG_NAME"))?;
+    let packages = Package::only(&args.only);
+    let programs = cargo::build(&packages, args.release, env!("CARGO_PKG_NAME"))?;
     let width = packages.iter().map(|package| package.name.len()).max().unwrap_or_default();
     let mut arguments = args.arguments;
     // Without a flag, a controller would log JSON, because its output is a pipe. But a person reads it.
@@ -86,7 +87,7 @@ async fn attend(
 ) -> (Package, Option<ExitStatus>) {
     let prefix = format!("{:width$} |", package.name);
     let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let prefix = if coloured { prefix.with(package.colour).to_string() } else { prefix };
+    let prefix = if coloured { prefix.with(package.colour()).to_string() } else { prefix };
     let end = async {
         tokio::select! {
             status = controller.ended() => return status.ok(),
@@ -105,7 +106,7 @@ async fn copy(from: pipe::Receiver, prefix: &str) {
     // Bytes instead of text: a line that is not UTF-8 must not end the copying, or the controller would block on a full
     // pipe.
     while from.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-        println!("{prefix} {}", String::from_utf8_lossy(&line).trim_end());
+        say!("{prefix} {}", String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
 }

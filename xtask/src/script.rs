@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use mock_core::script::{Operation, Script};
+use mock_view::say;
 use serde_json::Value;
 
 pub(crate) use self::story::Story;
@@ -46,12 +47,12 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check { script } => {
             let story = Story::find(&script)?;
-            print!("{}", explain::script(&story.script));
+            say!("{}", explain::script(&story.script).trim_end());
         }
         Command::Simulate { script, shoot, shoots, operation, seed } => {
             let story = Story::find(&script)?;
             let (landscape, file) = simulate::landscape(&story, shoot).await?;
-            print!("{}", simulate::table(&story, &landscape, &file, shoots, operation, seed)?);
+            say!("{}", simulate::table(&story, &landscape, &file, shoots, operation, seed)?.trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

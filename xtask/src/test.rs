@@ -1,24 +1,28 @@
 //! `cargo xtask test`: all checks and tests. It also builds the programs that they need.
 
+mod commands;
+mod steps;
+
 use std::collections::BTreeSet;
-use std::env;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use comfy_table::{Cell, Color, Table, presets};
 use gardener_testbed::assets::{self, Assets, AssetsError};
-use gardener_testbed::{causes, container};
+use gardener_testbed::container;
 use mock_fleet::cargo;
+use mock_view::say;
 use mock_view::words::duration;
 use serde_json::Value;
 
+use self::commands::{cargo_step, cargo_test, counted_tests, in_own_network, xtask};
+use self::steps::Outcome::{self, Failed, LeftOut, NotRun, Passed};
+use self::steps::Steps;
 use crate::images;
 
 /// Test targets that need more than the test bed. They have separate steps.
-const STEPS_OF_THEIR_OWN: [&str; 3] = ["chart", "garden", "images"];
+const STEPS_OF_THEIR_OWN: [&str; 4] = ["chart", "garden", "images", "new_kind"];
 
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -26,7 +30,7 @@ pub(crate) struct Args {
     /// Leave out the steps that need the test bed
     #[arg(long)]
     fast: bool,
-    /// Repeat the whole suite of every kind, admission-assisted and installed, instead of a sample for most kinds
+    /// Run the whole suite of every kind, also admission-assisted and installed, instead of samples for most kinds
     #[arg(long, conflicts_with = "fast")]
     full: bool,
     /// Run only the faults: all of them, instead of a sample
@@ -37,62 +41,9 @@ pub(crate) struct Args {
     require_all: bool,
 }
 
-/// How a step ended.
-enum Outcome {
-    /// It passed. The text may have details.
-    Passed(String),
-    /// It failed, for this reason.
-    Failed(String),
-    /// It did not run, for this reason; the text ends with the remedy.
-    NotRun(String),
-    /// It did not run, like [`NotRun`], and `--require-all` does not require it.
-    LeftOut(String),
-}
-
-use Outcome::{Failed, LeftOut, NotRun, Passed};
-
-/// The steps that were run, with their names and times.
-struct Steps(Vec<(&'static str, Outcome, Duration)>);
-
-impl Steps {
-    /// Runs a step. Returns whether it passed.
-    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> bool {
-        println!("\n── {name}");
-        let started = Instant::now();
-        let outcome = step().unwrap_or_else(|error| Failed(causes(error.as_ref())));
-        let took = started.elapsed();
-        match &outcome {
-            Passed(_) => println!("── {name}: passed in {}", duration(took)),
-            Failed(why) => println!("── {name}: FAILED after {}: {why}", duration(took)),
-            NotRun(why) | LeftOut(why) => println!("── {name}: not run: {why}"),
-        }
-        let passed = matches!(outcome, Passed(_));
-        self.0.push((name, outcome, took));
-        passed
-    }
-
-    fn any(&self, which: impl Fn(&Outcome) -> bool) -> bool {
-        self.0.iter().any(|(_, outcome, _)| which(outcome))
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["step", "result", "time", ""]);
-        for (name, outcome, took) in &self.0 {
-            let (result, colour, text) = match outcome {
-                Passed(text) => ("passed", Color::Green, text),
-                Failed(text) => ("FAILED", Color::Red, text),
-                NotRun(text) | LeftOut(text) => ("not run", Color::Yellow, text),
-            };
-            table.add_row([Cell::new(name), Cell::new(result).fg(colour), Cell::new(duration(*took)), Cell::new(text)]);
-        }
-        table
-    }
-}
-
 pub(crate) fn run(args: &Args) -> ExitCode {
     let started = Instant::now();
-    let mut steps = Steps(Vec::new());
+    let mut steps = Steps::default();
     if args.faults {
         faults_alone(&mut steps);
     } else {
@@ -107,7 +58,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         (false, true) => "passed, except for steps that could not run",
         (false, false) => "passed",
     };
-    println!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
+    say!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
     if failed || (incomplete && args.require_all) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -132,7 +83,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
     if args.fast {
         return;
     }
-    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let progress: &dyn Fn(&str) = &|step| say!("{step}");
     let bed = steps
         .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
     let garden = steps.run("gardener and helm", || {
@@ -144,18 +95,19 @@ fn every_step(steps: &mut Steps, args: &Args) {
     let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {
         move || if there { step(full) } else { Ok(NotRun("a program that it needs is missing: see above".to_owned())) }
     };
-    steps.run("test-bed tests", unless_missing(bed, |_| test_bed_tests()));
+    steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
     steps.run("admission-assisted", unless_missing(bed, admission_assisted));
     steps.run("garden tests", unless_missing(bed && garden, |_| tests(&["--test", "chart", "--test", "garden"])));
     steps.run("requests and bytes per operation", unless_missing(bed, |_| costs()));
     steps.run("demo", unless_missing(bed, |_| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
+    steps.run("new kind", unless_missing(bed, |_| tests(&["--test", "new_kind"])));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
 }
 
 /// Runs all faults.
 fn faults_alone(steps: &mut Steps) {
-    let progress: &dyn Fn(&str) = &|step| println!("{step}");
+    let progress: &dyn Fn(&str) = &|step| say!("{step}");
     let built = steps.run("building", || cargo_step(&["test", "--workspace", "--no-run"], &[]));
     let bed = steps
         .run("etcd and kube-apiserver", || Ok(located(Assets::locate(progress).map(|assets| assets.kube_apiserver))));
@@ -172,11 +124,14 @@ fn located(program: Result<PathBuf, AssetsError>) -> Outcome {
     }
 }
 
-/// Runs all test targets that have no step of their own.
-fn test_bed_tests() -> Result<Outcome> {
+/// Runs all test targets that have no step of their own. The suites of most kinds run a sample of the tests about
+/// processes unless `full`.
+fn test_bed_tests(full: bool) -> Result<Outcome> {
     let mut targets = test_targets()?;
     targets.retain(|target| !STEPS_OF_THEIR_OWN.contains(&target.as_str()));
-    tests(&targets.iter().flat_map(|target| ["--test", target]).collect::<Vec<_>>())
+    let targets: Vec<_> = targets.iter().flat_map(|target| ["--test", target]).collect();
+    let variables: &[(&str, &Path)] = if full { &[("MOCK_FULL", Path::new("1"))] } else { &[] };
+    cargo_test(&[&["--workspace", "--no-fail-fast"], &*targets].concat(), variables)
 }
 
 /// Checks the cost of each operation.
@@ -188,8 +143,8 @@ fn costs() -> Result<Outcome> {
     }
 }
 
-/// Runs the suite of each kind with its admission policy in force: whole for two kinds, for the others a sample unless
-/// `full`.
+/// Runs the suite of each kind that can have an admission policy, with the policy in force: whole for one kind, for the
+/// others a sample unless `full`.
 fn admission_assisted(full: bool) -> Result<Outcome> {
     let variables: &[(&str, &Path)] = &[("MOCK_ASSISTED", Path::new("1")), ("MOCK_FULL", Path::new("1"))];
     let variables = variables.get(..if full { 2 } else { 1 }).unwrap_or(variables);
@@ -215,23 +170,16 @@ fn component(subcommand: &str, component: &str, step: impl FnOnce() -> Result<Ou
     }
 }
 
-fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
-    println!("$ cargo {}", arguments.join(" "));
-    let mut command = cargo::command();
-    let status = command.args(arguments).envs(variables.iter().copied()).status().context("cannot start cargo")?;
-    Ok(if status.success() { Passed(String::new()) } else { Failed(format!("cargo ended with {status}")) })
-}
-
 /// Checks that only one TLS provider is linked. With two, rustls panics at the first connection; no compiler finds
 /// that.
 fn one_tls_provider() -> Result<Outcome> {
     let arguments = ["tree", "--workspace", "--target", "all", "--invert", "aws-lc-sys"];
-    println!("$ cargo {}", arguments.join(" "));
+    say!("$ cargo {}", arguments.join(" "));
     let output = cargo::command().args(arguments).output().context("cannot start cargo")?;
     let tree = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     if !tree.trim().is_empty() {
-        print!("{tree}");
+        say!("{}", tree.trim_end());
         return Ok(Failed("aws-lc-rs is linked in addition to ring: remove the feature that requires it".to_owned()));
     }
     if output.status.success() || errors.contains("did not match any packages") {
@@ -263,7 +211,7 @@ fn tests(which: &[&str]) -> Result<Outcome> {
 
 /// Builds the images, and runs the tests for them.
 fn images() -> Result<Outcome> {
-    println!("$ cargo xtask images");
+    say!("$ cargo xtask images");
     images::build_twice()?;
     let variables: &[(&str, &Path)] = &[("MOCK_IMAGES", &images::folder()?)];
     let outcome = cargo_test(&["--package", "mock-promises", "--test", "images"], variables)?;
@@ -288,7 +236,7 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
         return Ok(NotRun("ip is not on PATH: run `apt-get install iproute2`".to_owned()));
     }
     let arguments = ["--workspace", "--no-fail-fast", "--test", "conformance"];
-    println!("$ unshare --net cargo test {}", arguments.join(" "));
+    say!("$ unshare --net cargo test {}", arguments.join(" "));
     let mut cargo = cargo::command();
     cargo.arg("test").args(arguments).env("MOCK_IMAGES", images::folder()?);
     if full {
@@ -304,80 +252,14 @@ fn faults() -> Result<Outcome> {
     cargo.arg("test").args(arguments);
     let probe = Command::new("unshare").args(["--net", "iptables", "--list"]).output();
     if images::on_path("ip") && probe.is_ok_and(|output| output.status.success()) {
-        println!("$ unshare --net cargo test {}", arguments.join(" "));
+        say!("$ unshare --net cargo test {}", arguments.join(" "));
         return counted_tests(&mut in_own_network(cargo.env("MOCK_FAULTS", "network")));
     }
-    println!("$ cargo test {}", arguments.join(" "));
+    say!("$ cargo test {}", arguments.join(" "));
     Ok(match counted_tests(cargo.env("MOCK_FAULTS", "1"))? {
         Passed(text) => Passed(format!("{text}; packets that vanish need root, iproute2 and iptables")),
         outcome => outcome,
     })
-}
-
-/// The command in a network that has nothing but a loopback.
-fn in_own_network(inner: &Command) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
-    command.arg(inner.get_program()).args(inner.get_args()).current_dir(cargo::root());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
-
-/// Runs `cargo test` and counts the tests.
-fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
-    println!("$ cargo test {}", arguments.join(" "));
-    counted_tests(cargo::command().arg("test").args(arguments).envs(variables.iter().copied()))
-}
-
-/// Counts tests by the summary line of each test program: libtest's output for machines is unstable.
-fn counted_tests(command: &mut Command) -> Result<Outcome> {
-    let (ended_well, lines) = shown(command, |line| line.starts_with("test result:"))?;
-    let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
-    let (passed, failed) = (count("passed"), count("failed"));
-    Ok(if ended_well {
-        Passed(format!("{passed} passed"))
-    } else {
-        Failed(format!("{failed} failed, {passed} passed"))
-    })
-}
-
-/// The number before a word in a summary line such as `test result: ok. 3 passed; 0 failed; …`.
-fn counted(line: &str, what: &str) -> u64 {
-    let words: Vec<_> = line.split([' ', ';']).collect();
-    let position = words.iter().position(|word| *word == what).and_then(|position| position.checked_sub(1));
-    position.and_then(|position| words.get(position)).and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
-/// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
-fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
-    println!("$ cargo xtask {}", arguments.join(" "));
-    let mut command = Command::new(env::current_exe()?);
-    let (ended_well, lines) = shown(command.args(arguments), keep)?;
-    let summary = lines.into_iter().next_back().unwrap_or_default();
-    Ok(if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) })
-}
-
-/// Runs a command and shows its output at once. Returns whether it succeeded, and the lines that `keep` accepts.
-fn shown(command: &mut Command, keep: impl Fn(&str) -> bool) -> Result<(bool, Vec<String>)> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    let mut kept = Vec::new();
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|output| output.split(b'\n')) {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        if keep(&line) {
-            kept.push(line.into_owned());
-        }
-    }
-    Ok((child.wait()?.success(), kept))
 }
 
 #[cfg(test)]
@@ -385,28 +267,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_are_counted_by_the_summary_line() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
-    }
-
-    #[test]
     fn all_test_targets_are_found() {
         let targets = test_targets().unwrap();
         for target in ["bed", "conformance"].iter().chain(&STEPS_OF_THEIR_OWN) {
             assert!(targets.contains(*target), "{target} in {targets:?}");
         }
-    }
-
-    #[test]
-    fn step_that_did_not_run_is_listed_with_the_reason() {
-        let mut steps = Steps(Vec::new());
-        assert!(!steps.run("a step", || Ok(NotRun("no tool: install it".to_owned()))));
-        assert!(!steps.run("another", || anyhow::bail!("broken")));
-        let table = steps.table().to_string();
-        assert!(
-            table.contains("not run") && table.contains("no tool: install it") && table.contains("broken"),
-            "{table}"
-        );
     }
 }

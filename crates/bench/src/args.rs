@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use mock_fleet::kinds::Package;
 
 use crate::contestants::Contestant;
 
@@ -11,10 +12,14 @@ use crate::contestants::Contestant;
 #[derive(Debug, Parser)]
 #[command(name = "mock-bench", bin_name = "cargo xtask bench")]
 pub struct Args {
-    /// How many Shoots, with six objects each
+    /// How many Shoots, with six objects each unless --kinds says otherwise
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) shoots: u32,
+    /// Kinds to measure, separated by commas [default: infrastructure, controlplane, operatingsystemconfig, network,
+    /// worker]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Package::parse)]
+    pub(crate) kinds: Vec<Package>,
     /// Also migrate and restore
     #[arg(long)]
     pub(crate) full: bool,

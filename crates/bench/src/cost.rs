@@ -12,18 +12,19 @@ use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options as BedOptions, TestBed};
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
-use mock_fleet::{Fleet, cargo, kinds};
+use mock_fleet::{Fleet, cargo};
+use mock_view::say;
 
 use crate::args::Action;
 use crate::load::{Answer, Counters, Load, Options, Phase, Tally};
-use crate::setup::{assist, landscape, unless_ended};
+use crate::setup::{assist, landscape, packages, unless_ended};
 
 const PHASES: [Phase; 5] = [Phase::Create, Phase::Reconcile, Phase::Migrate, Phase::Restore, Phase::Delete];
 
 /// Counts requests and bytes, and compares the counts with `cost.txt` or writes them there.
 pub(crate) async fn run(action: Action) -> Result<ExitCode> {
     let assets = Assets::locate(&|step| eprintln!("{step}"))?;
-    let programs = cargo::build(kinds::ALL, false, env!("CARGO_PKG_NAME"))?;
+    let programs = cargo::build(&packages(&landscape(&[])?), false, env!("CARGO_PKG_NAME"))?;
     let mut interrupts = Interrupts::listen()?;
     let counted = tokio::select! {
         counted = both(&assets, &programs) => counted?,
@@ -33,16 +34,16 @@ pub(crate) async fn run(action: Action) -> Result<ExitCode> {
     let file = expected_file();
     if action == Action::Keep {
         fs::write(&file, counted).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("{}", file.display());
+        say!("{}", file.display());
         return Ok(ExitCode::SUCCESS);
     }
     let expected = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let differences = differences(&expected, &counted);
     if differences.is_empty() {
-        println!("all {} counts are as expected", sections(&counted).len());
+        say!("all {} counts are as expected", sections(&counted).len());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{differences}");
+    say!("{differences}");
     eprintln!("the cost of an operation changed; run `cargo xtask bench --cost keep` if this is intended");
     Ok(ExitCode::FAILURE)
 }
@@ -65,7 +66,7 @@ fn expected_file() -> PathBuf {
 /// Plays all phases of one Shoot, with one request of the generator at a time.
 async fn count(bed: &TestBed, programs: &[(Package, PathBuf)], assisted: bool) -> Result<String> {
     let client = bed.client();
-    let landscape = landscape()?;
+    let landscape = landscape(&[])?;
     if assisted {
         assist(&landscape, &client).await?;
     }

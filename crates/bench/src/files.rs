@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use mock_fleet::cargo;
+use mock_view::say;
 
 use crate::figures::Report;
 use crate::plot;
@@ -42,7 +43,7 @@ impl Files {
         let json = serde_json::to_string_pretty(report)?;
         for (file, content) in [(&self.json, json), (&self.svg, plot::render(report)?)] {
             fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))?;
-            println!("{}", file.display());
+            say!("{}", file.display());
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The benchmark: how fast the controllers are, compared with the limit of the API server and with other controllers.
 #![cfg(target_os = "linux")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the person who started it")]
+#![allow(clippy::print_stderr, reason = "a command talks to the person who started it")]
 
 mod args;
 mod contestants;
@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, ensure};
 use mock_fleet::signals::Interrupts;
+use mock_view::say;
 
 pub use self::args::Args;
 use self::files::Files;
@@ -50,7 +51,7 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
     // Also after an error or an interruption, show what was measured, unless it is the raw limit alone.
     report.load.rounds = report.contestants.iter().map(|contestant| contestant.rounds.len()).max().unwrap_or_default();
     if report.contestants.iter().skip(1).any(|contestant| !contestant.rounds.is_empty()) {
-        println!("{}", table::render(&report));
+        say!("{}", table::render(&report));
         files.write(&report)?;
     }
     ended.map(|()| ExitCode::SUCCESS)

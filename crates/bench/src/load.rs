@@ -30,14 +30,14 @@ use tokio::time::{Instant as Deadline, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::baseline::watches as baseline_watches;
-use self::client::Client;
+use self::client::{Body, Client, Place};
 pub(crate) use self::counters::{Counters, Tally};
 pub(crate) use self::error::LoadError;
 pub(crate) use self::options::{Answer, Options, Phase};
 pub(crate) use self::padding::padded;
 use self::ready::Awaited;
 pub(crate) use self::ready::Sample;
-use self::resources::kinds_of;
+pub(crate) use self::resources::{kinds_of, objects_of};
 use self::writers::{Part, Task, Writers};
 
 /// If no object becomes ready for this long, the load has failed.
@@ -85,6 +85,9 @@ impl Load {
         for kind in kinds_of(&landscape) {
             watches.push(ready::follow(client.clone(), kind, awaited.clone()).await?);
         }
+        let garden = landscape.seed(None).namespace_object();
+        client.patch(&Place::of(&garden), "", Body::Apply(&garden)).await?;
+        client.take();
         let writers = Arc::new(Writers { landscape, options, client, answers, awaited });
         Ok(Self { writers, _watches: watches })
     }
@@ -95,7 +98,7 @@ impl Load {
     }
 
     fn objects_of_a_shoot(&self) -> usize {
-        self.writers.plan(0).objects().len()
+        self.writers.planned(0).len()
     }
 
     /// Prepares a phase: deletes the objects that a migration left, and waits until a new second begins, so that times
@@ -155,7 +158,7 @@ impl Load {
             sleep(2 * TICK).await;
             let shoot = index.checked_div(each).unwrap_or_default().checked_rem(self.writers.options.shoots);
             let plan = self.writers.plan(shoot.unwrap_or_default());
-            let objects = plan.objects();
+            let objects = self.writers.planned(shoot.unwrap_or_default());
             if let Some(object) = objects.get(index.checked_rem(each).unwrap_or_default()) {
                 self.writers.object(&plan, object, Phase::Reconcile).await?;
             }

@@ -9,6 +9,7 @@ use gardener_testbed::causes;
 use crate::args::Args;
 use crate::contestants::Contestant;
 use crate::figures::{ContestantFigures, LoadFigures, Machine, Report};
+use crate::load::objects_of;
 use crate::setup::Setup;
 use crate::{run, standing, usage};
 
@@ -19,7 +20,7 @@ pub(crate) fn empty_report(setup: &Setup, contestants: &[Contestant]) -> Result<
         machine: machine(setup)?,
         load: LoadFigures {
             shoots: setup.options.shoots,
-            objects: setup.options.shoots * plan.objects().len(),
+            objects: setup.options.shoots * objects_of(&setup.landscape, 0).len(),
             cluster_bytes: plan.cluster().to_string().len(),
             writers: setup.options.writers,
             rate: setup.options.rate,

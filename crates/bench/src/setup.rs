@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::contestants::Contestant;
-use crate::load::{Answer, Options, Phase, padded};
+use crate::load::{Answer, Options, Phase, kinds_of, padded};
 
 /// Size of one Cluster, in bytes: that of a Cluster in real landscapes.
 const CLUSTER_BYTES: usize = 100_000;
@@ -48,7 +48,8 @@ impl Setup {
     /// Locates the servers and builds the controllers.
     pub(crate) fn new(args: &Args) -> Result<Self> {
         let assets = Assets::locate(&|step| eprintln!("{step}"))?;
-        let programs = cargo::build(kinds::ALL, true, env!("CARGO_PKG_NAME"))?;
+        let landscape = landscape(&args.kinds)?;
+        let programs = cargo::build(&packages(&landscape), true, env!("CARGO_PKG_NAME"))?;
         let mut phases = vec![Phase::Create, Phase::Reconcile];
         if args.full {
             phases.extend([Phase::Migrate, Phase::Restore]);
@@ -58,7 +59,7 @@ impl Setup {
             assets,
             programs,
             arguments: args.arguments.clone(),
-            landscape: padded(&landscape()?, CLUSTER_BYTES),
+            landscape: padded(&landscape, CLUSTER_BYTES),
             options: Options {
                 first: 0,
                 shoots: usize::try_from(args.shoots)?,
@@ -107,14 +108,30 @@ impl Setup {
     }
 }
 
-/// The Shoot of the examples, with its CloudProfile and Seed.
-pub(crate) fn landscape() -> Result<Landscape> {
-    Ok(Landscape::example(&cargo::root().join("example/55-shoot.yaml"))?)
+/// The Shoot of the examples, with its CloudProfile and Seed: that with the kinds that every Shoot with workers has, or
+/// objects of these kinds alone.
+pub(crate) fn landscape(measured: &[Package]) -> Result<Landscape> {
+    let file = if measured.is_empty() { "55-shoot.yaml" } else { "58-shoot-extensions.yaml" };
+    let landscape = Landscape::example(&cargo::root().join("example").join(file))?;
+    if measured.is_empty() {
+        return Ok(landscape);
+    }
+    let landscape = landscape.of_kinds(measured.iter().map(|package| package.kind()).collect());
+    Ok(landscape)
 }
 
-/// Installs the admission policies of all kinds, and returns when they have effect.
+/// The controllers that serve the objects of the load.
+pub(crate) fn packages(landscape: &Landscape) -> Vec<Package> {
+    let kinds = kinds_of(landscape);
+    kinds::ALL.iter().copied().filter(|package| kinds.contains(&package.kind())).collect()
+}
+
+/// Installs the admission policies of the measured kinds, and returns when they have effect.
 pub(crate) async fn assist(landscape: &Landscape, client: &Client) -> Result<()> {
-    let policies: Vec<Value> = kinds::ALL.iter().filter_map(|package| package.policy()).flatten().collect();
+    let assisted: Vec<_> =
+        packages(landscape).into_iter().filter_map(|package| Some((package.kind(), package.policy()?))).collect();
+    let kinds: Vec<_> = assisted.iter().map(|(kind, _)| *kind).collect();
+    let policies: Vec<Value> = assisted.into_iter().flat_map(|(_, policy)| policy).collect();
     let annotations = json!({
         OPERATION_ANNOTATION: OperationAnnotation::Reconcile.as_str(),
         TIMESTAMP_ANNOTATION: "2026-01-02T03:04:05Z",
@@ -127,7 +144,8 @@ pub(crate) async fn assist(landscape: &Landscape, client: &Client) -> Result<()>
         }
         object
     };
-    let probes: Vec<Value> = landscape.plan(Some(WARM_UP)).objects().into_iter().map(probe).collect();
+    let objects = landscape.plan(Some(WARM_UP)).objects().into_iter();
+    let probes: Vec<Value> = objects.filter(|planned| kinds.contains(&planned.kind)).map(probe).collect();
     Ok(admission::install(client, &policies, &probes).await?)
 }
 

@@ -21,10 +21,12 @@ pub mod run;
 pub mod scene;
 pub mod subject;
 pub mod suite;
+pub mod versions;
 
 pub use eventually::{LIMIT, eventually};
-pub use object::{annotation, asking, asking_at, ensure, finalizers, last, merged, text};
+pub use object::{annotation, asking, asking_at, condition, ensure, finalizers, last, merged, text};
 pub use rule::{Case, Proof, Rule};
 pub use scene::Scene;
 pub use subject::{Feature, Subject};
 pub use suite::Suite;
+pub use versions::Versions;

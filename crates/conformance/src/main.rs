@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::manifests;
 use libtest_mimic::{Arguments, Failed};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
 /// Judges the controller of one extension kind by Gardener's extension contract
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Print all rules with their sources, without running them
+    /// Print all rules with their sources, without running them; with --kind, say which ones do not apply
     #[arg(long)]
     rules: bool,
     /// Kind of the objects, such as Worker
@@ -31,7 +31,10 @@ struct Args {
     /// Value of spec.type that the controller serves
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "rules")]
     type_: Option<String>,
-    /// YAML file with a valid spec
+    /// Class that the controller serves; may be repeated
+    #[arg(long = "class", value_name = "CLASS", value_parser = class, default_value = "shoot")]
+    classes: Vec<Class>,
+    /// YAML file with a valid spec, and after it the objects that the spec names, such as a Secret
     #[arg(long, value_name = "FILE", required_unless_present = "rules")]
     spec: Option<PathBuf>,
     /// Finalizer of the controller [default: the one of Gardener's extension library]
@@ -53,38 +56,58 @@ struct Args {
 
 fn kind(name: &str) -> Result<&'static Kind, String> {
     let names = || kinds::ALL.map(|kind| kind.name).join(", ");
-    let kind = kinds::find(name).ok_or_else(|| format!("unknown kind: use one of {}", names()))?;
-    if kind.namespaced {
-        Ok(kind)
-    } else {
-        Err("cluster-scoped kinds cannot be judged yet: use a namespaced kind".to_owned())
-    }
+    kinds::find(name).ok_or_else(|| format!("unknown kind: use one of {}", names()))
+}
+
+fn class(name: &str) -> Result<Class, String> {
+    let names = || Class::ALL.map(Class::as_str).join(", ");
+    Class::parse(name).ok_or_else(|| format!("use one of {}", names()))
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.rules {
-        let written = std::io::stdout().write_all(report::text(&rules::all()).as_bytes());
-        return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return print_rules(args).unwrap_or_else(|failed| run::not_started(&failed));
     }
     judge(args).unwrap_or_else(|failed| run::not_started(&failed))
 }
 
-fn judge(args: Args) -> Result<ExitCode, Failed> {
+fn print_rules(args: Args) -> Result<ExitCode, Failed> {
+    let subject = if args.kind.is_some() { Some(subject(args)?) } else { None };
+    std::io::stdout().write_all(report::text(&rules::all(), subject.as_ref()).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the command line says of the controller.
+fn subject(args: Args) -> Result<Subject, Failed> {
     let kind = args.kind.ok_or("--kind is missing")?;
+    let mut documents = match args.spec {
+        Some(file) => manifests::read(&file)?,
+        None => vec![Value::Object(Map::new())],
+    };
+    if documents.is_empty() {
+        return Err("the file of --spec is empty: write a valid spec to it".into());
+    }
+    let given = documents.split_off(1);
     let library = kind.finalizer.map(str::to_owned);
-    let subject = Subject {
+    Ok(Subject {
         kind,
         type_: args.type_.unwrap_or_default(),
-        class: Class::Shoot,
-        spec: spec(&args.spec.unwrap_or_default())?,
+        classes: args.classes,
+        spec: documents.pop().unwrap_or_default(),
+        given,
         finalizer: args
             .finalizer
             .or(library)
             .ok_or("Gardener's library has no finalizer for this kind: give --finalizer")?,
         features: args.features,
-    };
-    let (program, arguments) = args.command.split_first().ok_or("the controller's command is missing")?;
+    })
+}
+
+fn judge(args: Args) -> Result<ExitCode, Failed> {
+    let (command, crds, only) = (args.command.clone(), args.crds.clone(), args.only.clone());
+    let subject = subject(args)?;
+    let (program, arguments) = command.split_first().ok_or("the controller's command is missing")?;
     let type_ = subject.type_.clone();
     let launcher = CommandLine { program: program.into(), arguments: arguments.to_vec(), type_ };
 
@@ -93,20 +116,15 @@ fn judge(args: Args) -> Result<ExitCode, Failed> {
     let runtime = Runtime::new()?;
     let suite = runtime.block_on(async {
         let bed = TestBed::start(&assets, Options::default()).await?;
-        if let Some(folder) = &args.crds {
+        if let Some(folder) = &crds {
             bed.install_crds(folder).await?;
         }
-        Ok::<_, Failed>(Arc::new(Suite::new(bed, subject, Arc::new(launcher))))
+        Ok::<_, Failed>(Arc::new(Suite::new(bed, subject, Arc::new(launcher)).await?))
     })?;
     let _shared = runtime.block_on(async { suite.start_shared() })?;
     let cases = rules::all().iter().map(|rule| Case::of_rule(rule, suite.subject())).collect();
-    let arguments = Arguments { filter: args.only, ..run::with_threads(Arguments::from_iter([OsString::new()])) };
-    Ok(run::exit_code(&Run::new(arguments, Arc::new(runtime), suite).together(cases)))
-}
-
-fn spec(file: &Path) -> Result<Value, Failed> {
-    manifests::read(file)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| format!("{} contains no spec: write a valid spec to it", file.display()).into())
+    let arguments = Arguments { filter: only, ..run::with_threads(Arguments::from_iter([OsString::new()])) };
+    let run = Run::new(arguments, Arc::new(runtime), suite);
+    run.serves()?;
+    Ok(run::exit_code(&run.together(cases)))
 }

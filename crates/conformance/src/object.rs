@@ -35,6 +35,13 @@ pub fn finalizers(object: &Value) -> Vec<&str> {
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// The object's condition of a type. Null if there is none.
+#[must_use]
+pub fn condition(object: &Value, type_: &str) -> Value {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().find(|condition| text(condition, "/type") == type_).cloned().unwrap_or_default()
+}
+
 /// gardenlet's request as a merge patch, with the current time as its timestamp.
 #[must_use]
 pub fn asking(operation: &str) -> Value {

@@ -16,7 +16,7 @@ pub struct Rule {
     pub section: &'static str,
     /// The rule's source in Gardener's repository.
     pub source: &'static str,
-    /// What a controller must support for the rule to apply.
+    /// What the kind and the controller must have for the rule to apply.
     pub needs: &'static [Feature],
     /// What must hold, and how gardenlet would suffer otherwise.
     pub sentence: &'static str,
@@ -54,14 +54,15 @@ pub(crate) use rules;
 /// One test of a run: a rule of the contract, or a further promise of the controller's authors.
 pub struct Case {
     pub(crate) name: String,
-    pub(crate) is_supported: bool,
+    /// Why the test does not run.
+    pub(crate) left_out: Option<String>,
     pub(crate) holds: Box<dyn FnOnce(Scene) -> Proof + Send>,
 }
 
 impl Case {
     /// A test with this name. The name of its namespace follows from it.
     pub fn new(name: impl Into<String>, holds: impl FnOnce(Scene) -> Proof + Send + 'static) -> Self {
-        Self { name: name.into(), is_supported: true, holds: Box::new(holds) }
+        Self { name: name.into(), left_out: None, holds: Box::new(holds) }
     }
 
     /// The name.
@@ -70,9 +71,15 @@ impl Case {
         &self.name
     }
 
-    /// A rule of the contract. It is reported as ignored if the controller does not support what it needs.
+    /// The same test if the subject has what it needs. Otherwise the test is reported as ignored, with the reason.
+    #[must_use]
+    pub fn needing(self, needs: &[Feature], subject: &Subject) -> Self {
+        Self { left_out: subject.lacks(needs), ..self }
+    }
+
+    /// A rule of the contract.
     #[must_use]
     pub fn of_rule(rule: &Rule, subject: &Subject) -> Self {
-        Self { is_supported: subject.supports(rule.needs), ..Self::new(rule.name, rule.holds) }
+        Self::new(rule.name, rule.holds).needing(rule.needs, subject)
     }
 }

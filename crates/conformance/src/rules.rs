@@ -3,10 +3,12 @@
 mod cluster;
 mod deletion;
 mod handover;
+mod outside;
 mod ownership;
 mod readiness;
 mod requests;
 mod restarts;
+mod watched;
 
 use crate::rule::Rule;
 
@@ -16,9 +18,11 @@ pub fn all() -> Vec<Rule> {
     [
         restarts::RULES,
         readiness::RULES,
+        watched::RULES,
         requests::RULES,
         ownership::RULES,
         cluster::RULES,
+        outside::RULES,
         handover::RULES,
         deletion::RULES,
     ]

@@ -1,5 +1,6 @@
 //! Runs rules and further tests as `cargo test` does, with its arguments.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -53,8 +54,28 @@ impl Run {
         Self { arguments, runtime, suite }
     }
 
-    /// Runs tests side by side.
+    /// Fails if a first object does not get ready. No rule could hold then, and each would wait until its limit.
+    pub fn serves(&self) -> Result<(), Failed> {
+        self.runtime.block_on(async {
+            let scene = Scene::create(self.suite.clone(), "first_object").await?;
+            scene.create_ready().await.map(drop).map_err(|why| {
+                let why = why.message().unwrap_or_default();
+                Failed::from(format!("the controller does not serve a first object, so no rule is tried: {why}"))
+            })
+        })
+    }
+
+    /// Runs tests side by side. Prints first which ones it leaves out, and why.
     pub fn together(&self, cases: Vec<Case>) -> Conclusion {
+        let mut left_out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Case { name, left_out: reason, .. } in &cases {
+            left_out.entry(reason.as_deref().unwrap_or_default()).or_default().push(name);
+        }
+        left_out.remove("");
+        #[expect(clippy::print_stdout, reason = "a suite is a program")]
+        for (reason, names) in left_out {
+            println!("{reason}:\n    {}", names.join("\n    "));
+        }
         libtest_mimic::run(&self.arguments, cases.into_iter().map(|case| self.trial(case)).collect())
     }
 
@@ -66,7 +87,7 @@ impl Run {
 
     fn trial(&self, case: Case) -> Trial {
         let (suite, runtime) = (self.suite.clone(), self.runtime.clone());
-        let Case { name, is_supported, holds } = case;
+        let Case { name, left_out, holds } = case;
         let rule = name.clone();
         let test = move || {
             runtime.block_on(async {
@@ -74,7 +95,7 @@ impl Run {
                 tokio::time::timeout(LIMIT, proof).await.map_err(|_| "the test did not end within 90 s")?
             })
         };
-        Trial::test(name, test).with_ignored_flag(!is_supported)
+        Trial::test(name, test).with_ignored_flag(left_out.is_some())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use extension_contract::{Class, Kind};
+use extension_contract::{Class, Force, HasCluster, Kind, Reader, json as fields};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -13,10 +13,12 @@ pub struct Subject {
     pub kind: &'static Kind,
     /// The value of `spec.type` that the controller serves.
     pub type_: String,
-    /// The class that the controller serves.
-    pub class: Class,
+    /// The classes that the controller serves.
+    pub classes: Vec<Class>,
     /// A valid spec of the kind. The kit sets its type.
     pub spec: Value,
+    /// Other objects that the spec names, such as a Secret. They exist before the first object of the kind.
+    pub given: Vec<Value>,
     /// The finalizer that the controller puts on its objects.
     pub finalizer: String,
     /// What the controller supports. Rules that need another feature do not run.
@@ -30,23 +32,42 @@ impl Subject {
         resource(self.kind)
     }
 
+    /// The name of an object in a namespace. Names of a cluster-scoped kind begin with the namespace, as gardenlet's
+    /// names of backup entries do (`pkg/utils/gardener/backupentry.go`).
+    #[must_use]
+    pub fn name(&self, namespace: &str, name: &str) -> String {
+        if self.kind.namespaced { name.to_owned() } else { format!("{namespace}--{name}") }
+    }
+
     /// An object of the type, without any annotation.
     #[must_use]
     pub fn object(&self, namespace: &str, name: &str) -> Value {
         let mut spec = self.spec.clone();
         json_patch::merge(&mut spec, &json!({ "type": self.type_ }));
+        let mut metadata = json!({ "name": self.name(namespace, name), "annotations": {} });
+        if self.kind.namespaced {
+            fields::set(&mut metadata, "namespace", namespace);
+        }
         json!({
             "apiVersion": self.resource().api_version,
             "kind": self.kind.name,
-            "metadata": { "name": name, "namespace": namespace, "annotations": {} },
+            "metadata": metadata,
             "spec": spec,
         })
     }
 
-    /// Whether a rule with these needs applies to the controller.
+    /// Why a rule with these needs does not apply. `None` if it applies.
     #[must_use]
-    pub fn supports(&self, needs: &[Feature]) -> bool {
-        needs.iter().all(|feature| self.features.contains(feature))
+    pub fn lacks(&self, needs: &[Feature]) -> Option<String> {
+        let kind = self.kind.name;
+        let missing = |feature: &Feature| {
+            if let Some(reason) = feature.missing_in(self) {
+                return Some(format!("not applicable to {kind}: {reason}"));
+            }
+            let is_supported = feature.follows_from_the_kind() || self.features.contains(feature);
+            (!is_supported).then(|| format!("not supported: the controller lacks {feature}"))
+        };
+        needs.iter().find_map(missing)
     }
 }
 
@@ -57,7 +78,9 @@ pub fn resource(kind: &Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, kind.plural)
 }
 
-/// What a controller may support beyond the core of the contract. Gardener's own extension library lacks some of them.
+/// What a rule may need. The kind may lack it, or the controller.
+///
+/// A controller may lack what goes beyond the core of the contract. Gardener's own extension library lacks some of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Feature {
     /// The controller waits for the object's Cluster, and serves the object when the Cluster comes.
@@ -68,8 +91,12 @@ pub enum Feature {
     FailedShoot,
     /// The controller releases the objects of a force-deleted Shoot at once.
     ForceDeletion,
-    /// The controller takes part in the migration of a Shoot to another seed: migrate, wait-for-state and restore.
+    /// The controller releases an object at once whose own annotation says so.
+    OwnForceDeletion,
+    /// The controller takes part in the migration of a Shoot to another seed: migrate and restore.
     Migrate,
+    /// The controller reports a migration in one write, without Processing before it.
+    InstantMigrate,
     /// Without a request, the controller corrects a status that is not a success: it finishes, retries, or clears the
     /// error.
     Retry,
@@ -79,21 +106,96 @@ pub enum Feature {
     ClockSkew,
     /// The kit can start and kill further controllers, each for another type.
     Restart,
+    /// gardenlet polls the objects. Follows from the kind.
+    #[value(skip)]
+    PolledReader,
+    /// gardenlet watches the objects. Follows from the kind.
+    #[value(skip)]
+    WatchedReader,
+    /// gardenlet watches the objects, and compares the times of an object and of the Secret in its spec. Follows from
+    /// the kind and its spec.
+    #[value(skip)]
+    WatchedSecret,
+    /// Some objects live outside of Shoots' namespaces, and have no Cluster there. Follows from the kind.
+    #[value(skip)]
+    OutsideOfShoots,
+    /// A condition says whether what the object stands for was created. Follows from the kind.
+    #[value(skip)]
+    CreatedCondition,
+    /// Objects have a namespace. Follows from the kind.
+    #[value(skip)]
+    Namespace,
+    /// gardener-operator creates objects in the garden's runtime cluster. Follows from the kind.
+    #[value(skip)]
+    GardenClass,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 18] = [
         Self::Cluster,
         Self::MissingCluster,
         Self::FailedShoot,
         Self::ForceDeletion,
+        Self::OwnForceDeletion,
         Self::Migrate,
+        Self::InstantMigrate,
         Self::Retry,
         Self::Unannotated,
         Self::ClockSkew,
         Self::Restart,
+        Self::PolledReader,
+        Self::WatchedReader,
+        Self::WatchedSecret,
+        Self::OutsideOfShoots,
+        Self::CreatedCondition,
+        Self::Namespace,
+        Self::GardenClass,
     ];
+
+    /// Whether no controller can lack it.
+    const fn follows_from_the_kind(self) -> bool {
+        matches!(
+            self,
+            Self::PolledReader
+                | Self::WatchedReader
+                | Self::WatchedSecret
+                | Self::OutsideOfShoots
+                | Self::CreatedCondition
+                | Self::Namespace
+                | Self::GardenClass
+        )
+    }
+
+    /// Why objects of the subject's kind lack it, whatever their controller does. `None` if they have it.
+    fn missing_in(self, subject: &Subject) -> Option<&'static str> {
+        let kind = subject.kind;
+        let is_watched = kind.reader == Reader::Watches;
+        let (has, otherwise) = match self {
+            Self::Cluster | Self::MissingCluster => {
+                (kind.has_cluster != HasCluster::Never, "its objects have no Cluster")
+            }
+            Self::FailedShoot => (kind.skips_failed_shoots, "it is served whatever the Shoot's state is"),
+            Self::ForceDeletion => (kind.force == Force::OfShoot, "a Shoot's force deletion does not concern it"),
+            Self::OwnForceDeletion => (kind.force == Force::OfObject, "no annotation of an object forces its deletion"),
+            Self::Migrate => (kind.migrates, "it is not migrated"),
+            Self::InstantMigrate => (kind.migrates && is_watched, "no reader takes a migration in progress for done"),
+            Self::PolledReader => (!is_watched, "gardenlet watches it"),
+            Self::WatchedReader => (is_watched, "gardenlet polls it"),
+            Self::WatchedSecret => {
+                let has_secret = fields::get(&subject.spec, "secretRef").is_some();
+                (is_watched && has_secret, "gardenlet compares no Secret with it")
+            }
+            Self::OutsideOfShoots => {
+                (kind.has_cluster == HasCluster::InShootNamespaces, "no Cluster is optional for its objects")
+            }
+            Self::CreatedCondition => (kind.created.is_some(), "no condition says whether it was created"),
+            Self::Namespace => (kind.namespaced, "its objects have no namespace"),
+            Self::GardenClass => (kind.classes.contains(&Class::Garden), "gardener-operator creates no such objects"),
+            Self::Retry | Self::Unannotated | Self::ClockSkew | Self::Restart => (true, ""),
+        };
+        (!has).then_some(otherwise)
+    }
 }
 
 impl fmt::Display for Feature {
@@ -108,24 +210,67 @@ mod tests {
 
     use super::*;
 
+    use extension_contract::kinds;
+
+    fn subject(kind: &'static Kind) -> Subject {
+        Subject {
+            kind,
+            type_: "calico".to_owned(),
+            classes: vec![Class::Shoot],
+            spec: json!({ "type": "other", "podCIDR": "10.0.0.0/16" }),
+            given: Vec::new(),
+            finalizer: "f".to_owned(),
+            features: vec![Feature::Migrate],
+        }
+    }
+
     #[test]
-    fn list_of_all_features_is_complete() {
-        assert_eq!(Feature::ALL, Feature::value_variants());
+    fn command_line_has_all_features_that_do_not_follow_from_the_kind() {
+        let named: Vec<_> = Feature::ALL.into_iter().filter(|feature| feature.to_possible_value().is_some()).collect();
+        assert_eq!(named, Feature::value_variants());
+        assert!(Feature::ALL.iter().all(|feature| feature.follows_from_the_kind() != named.contains(feature)));
     }
 
     #[test]
     fn object_has_the_type_of_the_subject() {
-        let subject = Subject {
-            kind: &extension_contract::kinds::NETWORK,
-            type_: "calico".to_owned(),
-            class: Class::Shoot,
-            spec: json!({ "type": "other", "podCIDR": "10.0.0.0/16" }),
-            finalizer: "f".to_owned(),
-            features: vec![Feature::Migrate],
-        };
-        let object = subject.object("n", "a");
+        let object = subject(&kinds::NETWORK).object("n", "a");
         assert_eq!(object.pointer("/spec"), Some(&json!({ "type": "calico", "podCIDR": "10.0.0.0/16" })));
         assert_eq!(object.pointer("/apiVersion"), Some(&json!("extensions.gardener.cloud/v1alpha1")));
-        assert!(subject.supports(&[Feature::Migrate]) && !subject.supports(&[Feature::Migrate, Feature::Retry]));
+        assert_eq!(object.pointer("/metadata"), Some(&json!({ "name": "a", "namespace": "n", "annotations": {} })));
+    }
+
+    #[test]
+    fn name_of_a_cluster_scoped_object_begins_with_the_namespace() {
+        let object = subject(&kinds::BACKUP_ENTRY).object("shoot--a--b", "c");
+        assert_eq!(object.pointer("/metadata"), Some(&json!({ "name": "shoot--a--b--c", "annotations": {} })));
+    }
+
+    #[test]
+    fn needs_that_are_not_met_are_reported_in_words() {
+        let lacks = |kind, need| subject(kind).lacks(&[need]).unwrap_or_default();
+        assert_eq!(lacks(&kinds::NETWORK, Feature::Migrate), "");
+        assert_eq!(lacks(&kinds::NETWORK, Feature::PolledReader), "");
+        assert_eq!(lacks(&kinds::NETWORK, Feature::Retry), "not supported: the controller lacks Retry");
+        assert_eq!(lacks(&kinds::BASTION, Feature::Migrate), "not applicable to Bastion: it is not migrated");
+        // The kind comes first: no controller can help.
+        assert_eq!(
+            lacks(&kinds::BACKUP_ENTRY, Feature::Cluster),
+            "not applicable to BackupEntry: its objects have no Cluster"
+        );
+        assert_eq!(
+            lacks(&kinds::BASTION, Feature::WatchedSecret),
+            "not applicable to Bastion: gardenlet compares no Secret with it"
+        );
+        let mut bucket = subject(&kinds::BACKUP_BUCKET);
+        bucket.spec = json!({ "secretRef": { "name": "a", "namespace": "garden" } });
+        assert_eq!(bucket.lacks(&[Feature::WatchedSecret]), None);
+    }
+
+    #[test]
+    fn every_kind_of_gardener_is_polled_or_watched() {
+        for kind in kinds::ALL {
+            let lacks = |need| subject(kind).lacks(&[need]).is_some();
+            assert!(lacks(Feature::PolledReader) != lacks(Feature::WatchedReader), "{}", kind.name);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gardener_testbed::bed::TestBed;
+use gardener_testbed::manifests::{self, Mode};
 use kube::Client;
 use kube::core::ApiResource;
 use libtest_mimic::Failed;
@@ -25,17 +26,15 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Judges `subject`, whose controllers `launcher` starts, in a test bed that is ready for them.
-    #[must_use]
-    pub fn new(bed: TestBed, subject: Subject, launcher: Arc<dyn Launcher>) -> Self {
-        Self {
-            client: bed.client(),
-            resource: subject.resource(),
-            bed,
-            subject,
-            launcher,
-            started: AtomicUsize::new(0),
+    /// Judges `subject`, whose controllers `launcher` starts, in a test bed that is ready for them. Applies the objects
+    /// that the subject's spec names.
+    pub async fn new(bed: TestBed, subject: Subject, launcher: Arc<dyn Launcher>) -> Result<Self, Failed> {
+        let client = bed.client();
+        for object in &subject.given {
+            manifests::apply(&client, object, Mode::Apply).await?;
         }
+        let resource = subject.resource();
+        Ok(Self { client, resource, bed, subject, launcher, started: AtomicUsize::new(0) })
     }
 
     /// The test bed.

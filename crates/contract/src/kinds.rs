@@ -1,8 +1,8 @@
 //! The one table of Gardener's extension kinds.
 //!
-//! Scope and plural come from (`pkg/apis/extensions/v1alpha1/types_<kind>.go`), finalizers from
-//! (`extensions/pkg/controller/<kind>/reconciler.go`), intervals, thresholds and timeouts from
-//! `DefaultInterval`, `DefaultSevereThreshold` and `DefaultTimeout` of (`pkg/component/extensions/<kind>`).
+//! Scope and plural come from (`pkg/apis/extensions/v1alpha1/types_<kind>.go`), intervals, thresholds and timeouts from
+//! `DefaultInterval`, `DefaultSevereThreshold` and `DefaultTimeout` of (`pkg/component/extensions/<kind>`), everything
+//! else from (`extensions/pkg/controller/<kind>/reconciler.go`).
 
 use std::time::Duration;
 
@@ -17,6 +17,17 @@ pub struct Kind {
     pub namespaced: bool,
     /// Classes of the objects that Gardener creates. An object without a class counts as [`Class::Shoot`].
     pub classes: &'static [Class],
+    /// Which objects belong to a Cluster.
+    pub has_cluster: HasCluster,
+    /// Whether an extension leaves the objects of a Failed Shoot alone.
+    pub skips_failed_shoots: bool,
+    /// What makes an extension release a deleted object at once.
+    pub force: Force,
+    /// Whether objects move to another seed: whether migrate and restore are requests.
+    pub migrates: bool,
+    /// The condition that says whether a provider has created what the object stands for: True after every success,
+    /// False after a first failure. With False, nothing is left to delete.
+    pub created: Option<&'static str>,
     /// The finalizer of Gardener's extension library. `None` if each extension chooses its own.
     pub finalizer: Option<&'static str>,
     /// How gardenlet learns that an object is done.
@@ -27,6 +38,16 @@ pub struct Kind {
     pub severe: Duration,
     /// gardenlet gives up after this long.
     pub timeout: Duration,
+}
+
+impl Kind {
+    /// The classes that an extension serves on a seed: all but `garden`. In the garden's runtime cluster it serves
+    /// `garden` alone: if seed and garden are one cluster, two installations would serve the same object
+    /// (`charts/gardener/provider-local/templates/deployment.yaml`).
+    #[must_use]
+    pub const fn usual_classes(&self) -> &'static [Class] {
+        if self.classes.len() > 1 { &[Class::Shoot, Class::Seed] } else { &[Class::Shoot] }
+    }
 }
 
 /// How gardenlet learns that an object is done. The order of an extension's writes follows from it.
@@ -41,6 +62,33 @@ pub enum Reader {
     Watches,
 }
 
+/// Which objects of a kind belong to a Cluster: they wait for it, and read the Shoot in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasCluster {
+    /// None.
+    Never,
+    /// All.
+    Always,
+    /// Those in a Shoot's namespace, which has the label [`SHOOT_NAMESPACE`] (`pkg/utils/gardener/shoot.go`). Others
+    /// live in the namespace `garden`.
+    InShootNamespaces,
+}
+
+/// Key and value of the label of a Shoot's namespace (`pkg/apis/core/v1beta1/constants/types_constants.go`).
+pub const SHOOT_NAMESPACE: (&str, &str) = ("gardener.cloud/role", "shoot");
+
+/// What makes an extension release a deleted object at once. Each is an annotation
+/// [`FORCE_DELETION_ANNOTATION`](crate::FORCE_DELETION_ANNOTATION).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// Nothing.
+    Never,
+    /// The annotation of the Shoot in the object's Cluster.
+    OfShoot,
+    /// The annotation of the object itself.
+    OfObject,
+}
+
 /// `spec.class`: the cluster that an object belongs to (`pkg/apis/extensions/v1alpha1/types_defaults.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -53,6 +101,9 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Self; 3] = [Self::Shoot, Self::Seed, Self::Garden];
+
     /// The class as the spec spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -63,6 +114,12 @@ impl Class {
         }
     }
 
+    /// Parses a class as the spec spells it.
+    #[must_use]
+    pub fn parse(class: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == class)
+    }
+
     /// Returns whether `spec.class` means this class. Absent and empty mean `shoot`. Other values are compared exactly,
     /// as in Gardener's extension library (`extensions/pkg/predicate/default.go`).
     #[must_use]
@@ -71,12 +128,17 @@ impl Class {
     }
 }
 
-/// The values that most kinds share.
-const USUAL: Kind = Kind {
+/// The values that most kinds share. The row of a kind that is not Gardener's begins with them, too.
+pub const USUAL: Kind = Kind {
     name: "",
     plural: "",
     namespaced: true,
     classes: &[Class::Shoot],
+    has_cluster: HasCluster::Always,
+    skips_failed_shoots: true,
+    force: Force::OfShoot,
+    migrates: true,
+    created: None,
     finalizer: None,
     reader: Reader::Polls,
     interval: Duration::from_secs(5),
@@ -90,6 +152,10 @@ pub const BACKUP_BUCKET: Kind = Kind {
     plural: "backupbuckets",
     namespaced: false,
     classes: &[Class::Shoot, Class::Garden],
+    has_cluster: HasCluster::Never,
+    skips_failed_shoots: false,
+    force: Force::Never,
+    migrates: false,
     finalizer: Some("extensions.gardener.cloud/backupbucket"),
     reader: Reader::Watches,
     interval: Duration::from_secs(2),
@@ -103,6 +169,9 @@ pub const BACKUP_ENTRY: Kind = Kind {
     plural: "backupentries",
     namespaced: false,
     classes: &[Class::Shoot, Class::Garden],
+    has_cluster: HasCluster::Never,
+    skips_failed_shoots: false,
+    force: Force::Never,
     finalizer: Some("extensions.gardener.cloud/backupentry"),
     reader: Reader::Watches,
     timeout: Duration::from_secs(600),
@@ -113,6 +182,9 @@ pub const BACKUP_ENTRY: Kind = Kind {
 pub const BASTION: Kind = Kind {
     name: "Bastion",
     plural: "bastions",
+    skips_failed_shoots: false,
+    force: Force::OfObject,
+    migrates: false,
     finalizer: Some("extensions.gardener.cloud/bastion"),
     reader: Reader::Watches,
     severe: Duration::from_secs(360),
@@ -141,6 +213,8 @@ pub const DNS_RECORD: Kind = Kind {
     name: "DNSRecord",
     plural: "dnsrecords",
     classes: &[Class::Shoot, Class::Garden],
+    has_cluster: HasCluster::InShootNamespaces,
+    created: Some("Created"),
     finalizer: Some("extensions.gardener.cloud/dnsrecord"),
     severe: Duration::from_secs(15),
     timeout: Duration::from_secs(120),
@@ -148,8 +222,13 @@ pub const DNS_RECORD: Kind = Kind {
 };
 
 /// Any other extension of a cluster.
-pub const EXTENSION: Kind =
-    Kind { name: "Extension", plural: "extensions", classes: &[Class::Shoot, Class::Seed, Class::Garden], ..USUAL };
+pub const EXTENSION: Kind = Kind {
+    name: "Extension",
+    plural: "extensions",
+    classes: &[Class::Shoot, Class::Seed, Class::Garden],
+    has_cluster: HasCluster::InShootNamespaces,
+    ..USUAL
+};
 
 /// Networks, subnets and other infrastructure that a Shoot needs before its machines.
 pub const INFRASTRUCTURE: Kind = Kind {
@@ -179,6 +258,8 @@ pub const OPERATING_SYSTEM_CONFIG: Kind = Kind {
 pub const SELF_HOSTED_SHOOT_EXPOSURE: Kind = Kind {
     name: "SelfHostedShootExposure",
     plural: "selfhostedshootexposures",
+    skips_failed_shoots: false,
+    migrates: false,
     finalizer: Some("extensions.gardener.cloud/selfhostedshootexposure"),
     timeout: Duration::from_secs(300),
     ..USUAL
@@ -228,6 +309,10 @@ mod tests {
             assert!(kind.plural.starts_with(stem) && kind.plural.ends_with('s'), "{kind:?}");
             let finalizer = kind.finalizer.and_then(|finalizer| finalizer.strip_prefix("extensions.gardener.cloud/"));
             assert!(finalizer.is_none_or(|name| name == singular || name == kind.plural), "{kind:?}");
+            // A Cluster has the name of a namespace, and only a Cluster has a Shoot.
+            assert!(kind.namespaced || kind.has_cluster == HasCluster::Never, "{kind:?}");
+            let reads_shoot = kind.skips_failed_shoots || kind.force == Force::OfShoot;
+            assert!(!reads_shoot || kind.has_cluster != HasCluster::Never, "{kind:?}");
             assert!(kind.severe < kind.timeout && kind.interval < kind.severe, "{kind:?}");
         }
     }

@@ -76,6 +76,11 @@ pub enum NotReady {
     /// The extension has not migrated the object.
     #[error("status.lastOperation must be Migrate Succeeded, but is {0}")]
     NotMigrated(String),
+    /// The status is as gardenlet wants it, but no event woke it (`pkg/controllerutils/predicate/predicate.go`).
+    #[error(
+        "gardenlet must notice the result: gardener.cloud/operation must be gone first, and status.lastOperation must change"
+    )]
+    Unnoticed,
     /// The object still exists. The value lists its finalizers.
     #[error("the object must be gone, but its finalizers are {0}")]
     StillThere(String),
@@ -96,12 +101,23 @@ pub fn check(object: &Value, expected_timestamp: Option<&str>) -> Result<(), Not
     if let Some(operation) = annotation(object, OPERATION_ANNOTATION) {
         return Err(NotReady::Operation(operation.to_owned()));
     }
-    let last = get(object, "status.lastOperation").ok_or(NotReady::NoLastOperation)?;
-    let state = text(last, "state").unwrap_or_default();
-    if state != "Succeeded" {
-        return Err(NotReady::State(state.to_owned()));
-    }
+    let last = check_state(object)?;
     annotation(object, TIMESTAMP_ANNOTATION).map_or(Ok(()), |timestamp| check_time(timestamp, last))
+}
+
+/// Checks that the last operation has succeeded without an error. gardenlet's controllers for the kinds that it watches
+/// look at nothing else (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
+pub fn check_succeeded(object: &Value) -> Result<(), NotReady> {
+    check_last_error(object)?;
+    check_state(object).map(drop)
+}
+
+fn check_state(object: &Value) -> Result<&Value, NotReady> {
+    let last = get(object, "status.lastOperation").ok_or(NotReady::NoLastOperation)?;
+    match text(last, "state").unwrap_or_default() {
+        "Succeeded" => Ok(last),
+        state => Err(NotReady::State(state.to_owned())),
+    }
 }
 
 /// Checks that an object's latest request is the one with this timestamp.

@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     mock_promises::main::<ControlPlane>(Candidate {
         binary: env!("CARGO_BIN_EXE_mock-controlplane"),
         spec: || json!({ "region": "nowhere", "secretRef": { "name": "cloudprovider", "namespace": "any" } }),
-        secrets: 0,
+        given: Vec::new,
+        secrets: |_, _| Vec::new(),
         promises: mock_promises::promises![deletion_right_after_migrate_releases_the_object],
     })
 }

@@ -27,26 +27,26 @@ pub fn decide(
     if !served.includes(object.base) {
         return Step::Leave(Reason::Foreign);
     }
-    let asked = object.asked();
+    let kind = served.kind;
+    let asked = object.asked(kind);
     let deleting = object.meta.deletion_timestamp.is_some();
     let held = object.held_by(served.finalizer);
 
     // Force deletion comes first: no reader is left, and an owner waits (`docs/extensions/force-deletion.md`).
-    if let ClusterView::Known(ShootFacts { force_deleted: true, .. }) = cluster
-        && deleting
-    {
+    if deleting && object.is_forced(kind, cluster) {
         return if held { Step::release() } else { Step::Leave(Reason::Released) };
     }
     if asked == Some(OperationAnnotation::WaitForState) {
         return Step::Leave(Reason::WaitsForState);
     }
-    if let ClusterView::Known(ShootFacts { failed: true, .. }) = cluster {
+    if kind.skips_failed_shoots && cluster.is_of_failed_shoot() {
         return Step::Leave(Reason::ShootFailed);
     }
 
     let last = object.status.and_then(|status| status.last_operation.as_ref());
-    let migrated = last.is_some_and(|last| last.operation == OperationType::Migrate && last.state == State::Succeeded);
-    let situation = Situation { object, asked, last, reader: served.reader, scripting, now };
+    let migrated = kind.migrates
+        && last.is_some_and(|last| last.operation == OperationType::Migrate && last.state == State::Succeeded);
+    let situation = Situation { object, asked, last, reader: kind.reader, scripting, now };
 
     // Migrate beats deletion: gardenlet deletes a ControlPlane without waiting for its migration
     // (`pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go`).
@@ -64,20 +64,24 @@ pub fn decide(
         return situation.let_go(Change::new(false, if held { Finalizer::Remove } else { Finalizer::Keep }));
     }
     if deleting {
-        return if held {
-            situation.operate(OperationType::Delete, Change::new(false, Finalizer::Remove))
-        } else {
+        return if !held {
             Step::Leave(Reason::Released)
+        } else if object.was_never_created(kind) {
+            // `extensions/pkg/controller/dnsrecord/reconciler.go`
+            Step::release()
+        } else {
+            situation.operate(OperationType::Delete, Change::new(false, Finalizer::Remove))
         };
     }
-    if matches!(cluster, ClusterView::Missing) && !matches!(unfinished(last), Some(OperationType::Migrate)) {
+    let unfinished = unfinished(last).filter(|operation| kind.migrates || *operation == OperationType::Create);
+    if matches!(cluster, ClusterView::Missing) && unfinished != Some(OperationType::Migrate) {
         return Step::Leave(Reason::WaitsForCluster);
     }
 
     let operation = match (asked, last) {
         (Some(OperationAnnotation::Restore), _) => OperationType::Restore,
         (_, None) => OperationType::Create,
-        _ => unfinished(last).unwrap_or(OperationType::Reconcile),
+        _ => unfinished.unwrap_or(OperationType::Reconcile),
     };
     let finalizer = match operation {
         OperationType::Migrate if held => Finalizer::Remove,

@@ -77,10 +77,14 @@ pub fn failed<T>(verb: &'static str, target: &'static str, result: kube::Result<
     result.map_err(|source| Error::Request { verb, target, source: Box::new(source) })
 }
 
-/// How long the API server asks to wait before the next attempt, at most a minute.
+/// The longest pause that an API server asks for (`k8s.io/apiserver/pkg/util/flowcontrol/dropped_requests_tracker.go`).
+/// Proxies ask for an hour.
+const LONGEST_RETRY_AFTER: u32 = 32;
+
+/// How long the API server asks to wait before the next attempt.
 #[must_use]
 pub fn retry_after(error: &kube::Error) -> Option<Duration> {
     let kube::Error::Api(status) = error else { return None };
     let seconds = status.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.min(60).into()))
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST_RETRY_AFTER).into()))
 }

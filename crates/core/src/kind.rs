@@ -1,9 +1,11 @@
 //! What a kind must provide: one trait, mostly constants; and the types that it uses, above all the object.
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-pub use extension_contract::{Class, Kind, Reader};
+pub use extension_contract::{Class, Force, HasCluster, Kind, Reader};
 use extension_contract::{GROUP, Status, VERSION};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
@@ -14,13 +16,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+pub use self::outcome::{Leftover, Outcome, SecretKey, Wanted};
 pub use crate::invalid::Invalid;
 use crate::script::source::{Parsed, of_provider_config};
 use crate::watch::decode::decode;
 
 /// A mocked kind. The implementing type holds what the kind reads of `spec`, besides type and class.
 ///
-/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be served.
+/// It has few fields, and all of them are optional: an object that cannot be decoded cannot be reconciled.
 pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// What the kind reads of the status besides [`Status`], all optional; [`NoReport`] if
     /// nothing.
@@ -34,24 +37,38 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     const KIND: &'static Kind;
     /// Values of `spec.type` that are served if no `--type` is given.
     const TYPES: &'static [&'static str];
-    /// Classes of objects that are served.
-    const CLASSES: &'static [Class] = Self::KIND.classes;
     /// Our finalizer. Gardener's own makes the mock replaceable by a real extension.
     const FINALIZER: &'static str = match Self::KIND.finalizer {
         Some(finalizer) => finalizer,
         None => "extensions.gardener.cloud/mock",
     };
-    /// Whether objects of this kind belong to a Cluster. If not, Clusters are not watched.
-    const WATCHES_CLUSTERS: bool = Self::KIND.namespaced;
-    /// How the names of the Secrets begin that an outcome can hold. `None` if it holds none.
-    const SECRET_PREFIX: Option<&'static str> = None;
+    /// Annotations that [`outcome`](Self::outcome) and [`leftovers`](Self::leftovers) read. All others are not decoded.
+    const ANNOTATIONS: &'static [&'static str] = &[];
+    /// How the names of the Secrets begin that an outcome can hold. Empty if it holds none.
+    const SECRET_PREFIXES: &'static [&'static str] = &[];
+    /// Whether an outcome can depend on a Secret; see [`secret`](Self::secret).
+    const READS_SECRETS: bool = false;
+    /// Whether Secrets can be left over; see [`leftovers`](Self::leftovers).
+    const DELETES_SECRETS: bool = false;
     /// Fields of the outcome that are reported as soon as an operation starts, before what it waits for is there. All
     /// others are reported once it has succeeded.
     const EARLY: &'static [&'static str] = &[];
 
-    /// Name of the Cluster that the object belongs to and waits for.
-    fn cluster(object: &Object<Self>) -> Option<&str> {
-        object.metadata.namespace.as_deref().filter(|_| Self::WATCHES_CLUSTERS)
+    /// Name of the Shoot in the seed, if the object has no Cluster that says so. Scripts can match it.
+    fn technical_id(object: &Object<Self>) -> &str {
+        object.namespace()
+    }
+
+    /// The Secret that the outcome needs. An operation fails while it does not exist.
+    fn secret(_object: &Object<Self>) -> Option<SecretKey> {
+        None
+    }
+
+    /// The Secrets of earlier outcomes that no garbage collector removes. They are deleted with the object. Metadata
+    /// has to suffice, because an object that cannot be decoded is deleted as well.
+    #[must_use]
+    fn leftovers(_meta: &ObjectMeta) -> Vec<Leftover> {
+        Vec::new()
     }
 
     /// Purpose of the object, for kinds that have purposes. Scripts can match it.
@@ -74,6 +91,13 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
 
     /// What a provider would have reported after creating, reconciling or restoring the object.
     fn outcome(object: &Object<Self>, input: &Input<'_, Self>) -> Result<Outcome, Invalid>;
+
+    /// What a ControllerRegistration says of this type, besides kind and type
+    /// (`pkg/apis/core/v1beta1/types_controllerregistration.go`).
+    #[must_use]
+    fn registration(_provider: &str) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// Fields of the status that change once the object is migrated away, as a merge patch.
     #[must_use]
@@ -219,20 +243,6 @@ pub struct Input<'a, K: MockKind> {
     pub failed_pools: &'a [String],
     /// The current Shoot of the Cluster; empty unless [`MockKind::reads_shoot`].
     pub shoot: &'a K::Shoot,
-}
-
-/// What a provider would have reported.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Fields of the status besides the shared ones, as a merge patch: null removes, absent keeps.
-    pub status: Map<String, Value>,
-    /// Secrets, applied before the status: gardenlet reads them right after it.
-    pub secrets: Vec<Secret>,
-}
-
-impl Outcome {
-    /// Reports a field of the status.
-    pub fn report(&mut self, field: &str, value: impl Into<Value>) {
-        self.status.insert(field.to_owned(), value.into());
-    }
+    /// The Secret of [`MockKind::secret`].
+    pub secret: Option<&'a Secret>,
 }

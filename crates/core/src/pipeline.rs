@@ -1,5 +1,6 @@
 //! From watch events to reconciles: the tasks that fill the work queue, and the workers that empty it.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher;
 use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::kind::MockKind;
@@ -19,6 +21,7 @@ use crate::watch::decode::Guarded;
 use crate::watch::informer::{Event, Informer, Pages, Trouble};
 use crate::watch::key::Key;
 use crate::watch::memory::version;
+use crate::watch::namespaces::Namespaces;
 
 /// Watches are not perfect: every object is reconciled once an hour, one part of all objects per minute. For an object
 /// at rest this costs no request.
@@ -40,7 +43,7 @@ pub(crate) async fn follow_objects<K: MockKind>(
     let pages = Pages { objects: 100, metadata: Some(500) };
     let mut informer = Informer::new(api, None, pages, context.reach.clone(), known);
     let mut outage = Outage::default();
-    let cluster = |object: &Guarded<K>| K::cluster(object.0.as_ref().ok()?).map(str::to_owned);
+    let cluster = |object: &Guarded<K>| context.cluster_name(object.0.as_ref().ok()?).map(str::to_owned);
     loop {
         match informer.next().await {
             Event::ListBegan => {
@@ -94,19 +97,42 @@ pub(crate) async fn follow_clusters<K: MockKind>(context: Arc<Context<K>>, only:
         move || context.clusters.versions()
     };
     let (client, reach) = (context.client.clone(), context.reach.clone());
-    let mut informer = Clusters::<K::Shoot>::informer(client, only.as_deref(), reach, known);
+    let informer = Clusters::<K::Shoot>::informer(client, only.as_deref(), reach, known);
+    follow(&context, informer, "clusters", |event| context.clusters.apply(event)).await;
+}
+
+/// Keeps namespaces up to date with their watch. Queues the objects in changed namespaces.
+pub(crate) async fn follow_namespaces<K: MockKind>(context: Arc<Context<K>>, only: Option<String>) {
+    let known = {
+        let context = context.clone();
+        move || context.namespaces.versions()
+    };
+    let informer = Namespaces::informer(context.client.clone(), only.as_deref(), context.reach.clone(), known);
+    follow(&context, informer, "namespaces", |event| context.namespaces.apply(event)).await;
+}
+
+/// Applies the events of an informer. `apply` returns the names of Clusters or their namespaces whose objects are to be
+/// reconciled.
+async fn follow<K: MockKind, T>(
+    context: &Context<K>,
+    mut informer: Informer<T>,
+    resource: &str,
+    apply: impl Fn(Event<T>) -> Vec<String>,
+) where
+    T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
     let mut outage = Outage::default();
     loop {
         let event = informer.next().await;
         match &event {
-            Event::Failed(trouble) => watch_failed(&context, &mut outage, "clusters", trouble),
+            Event::Failed(trouble) => watch_failed(context, &mut outage, resource, trouble),
             Event::Answered => {
                 context.reach.back();
-                watch_works(&mut outage, "clusters");
+                watch_works(&mut outage, resource);
             }
             _ => {}
         }
-        let names = context.clusters.apply(event);
+        let names = apply(event);
         let keys = names.iter().flat_map(|name| context.memory.of_cluster(name));
         keys.for_each(|key| context.queue.add(key));
     }

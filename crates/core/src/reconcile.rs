@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use extension_contract::{OperationType, State, requested_at, unreadable_timestamp, update_time};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Api;
 use kube::api::GetParams;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use crate::context::Context;
+use crate::context::{ClusterOf, Context};
 use crate::decide::attempt::{self, Scripting};
 use crate::decide::decide;
 use crate::decide::plan::{Change, Finalizer, Plan, Reason, Report, Step};
-use crate::decide::view::{ClusterView, ObjectView, ShootFacts};
+use crate::decide::view::{ObjectView, ShootFacts};
 use crate::error::{CONFLICTS, Error, RECONCILE_TIMEOUT, failed};
 use crate::invalid::Invalid;
-use crate::kind::{Input, MockKind, Object, Outcome};
+use crate::kind::{Input, MockKind, Object, Outcome, SecretKey};
 use crate::process::message::whole;
 use crate::script::source::File;
 use crate::script::{Fault, Record, Subject, drawn_seed, source};
@@ -81,8 +83,10 @@ async fn release<K: MockKind>(meta: &ObjectMeta, context: &Context<K>, key: &Key
         return Ok(None);
     }
     let change = Change { drop_operation: false, finalizer: Finalizer::Remove, strip_timestamp: false };
-    let request = Request::Metadata(MetadataPatch::new(meta, change, K::FINALIZER));
-    let sent = timeout(RECONCILE_TIMEOUT, send(context, key, meta, &[request])).await;
+    let leftovers = K::leftovers(meta).into_iter().map(Request::DeleteSecret);
+    let released = Request::Metadata(MetadataPatch::new(meta, change, K::FINALIZER));
+    let requests: Vec<_> = leftovers.chain([released]).collect();
+    let sent = timeout(RECONCILE_TIMEOUT, send(context, key, meta, &requests)).await;
     match sent.unwrap_or(Err(Error::TimedOut))? {
         Sent::Done => {
             context.succeeded(key);
@@ -124,16 +128,10 @@ impl<K: MockKind> Reconcile<'_, K> {
         let mut fresh = None;
         for _ in 0..CONFLICTS {
             let object = fresh.as_ref().unwrap_or(object);
-            let cluster = K::cluster(object);
-            let facts = cluster.and_then(|name| self.context.clusters.get(name));
-            let cluster = match (cluster, &facts) {
-                (None, _) => ClusterView::Unneeded,
-                (Some(_), None) => ClusterView::Missing,
-                (Some(_), Some(facts)) => ClusterView::Known(facts),
-            };
+            let cluster = self.context.cluster(object);
             let view = self.view(object);
-            let scripting = self.scripting(object, facts.as_ref());
-            let plan = match decide(view, cluster, &self.context.served(), &scripting, self.now) {
+            let scripting = self.scripting(object, cluster.facts());
+            let plan = match decide(view, cluster.view(), &self.context.served(), &scripting, self.now) {
                 Step::Leave(reason) => {
                     self.log_left(object, reason);
                     return Ok(None);
@@ -144,7 +142,7 @@ impl<K: MockKind> Reconcile<'_, K> {
                 }
                 Step::Write(plan) => plan,
             };
-            match self.write(object, facts.as_ref(), &plan).await? {
+            match self.write(object, &cluster, &plan).await? {
                 Sent::Done => return Ok(None),
                 Sent::Gone => return Ok(Some(LOOK_AGAIN)),
                 Sent::Refused(refusal) => match self.read().await? {
@@ -220,9 +218,9 @@ impl<K: MockKind> Reconcile<'_, K> {
     }
 
     /// Carries out a plan. On success, logs and counts the result and publishes its Events.
-    async fn write(&self, object: &Object<K>, facts: Option<&ShootFacts>, plan: &Plan) -> Result<Sent, Error> {
+    async fn write(&self, object: &Object<K>, cluster: &ClusterOf<'_>, plan: &Plan) -> Result<Sent, Error> {
         let outcome = match report_with_outcome(plan, !K::EARLY.is_empty()) {
-            Some(report) => self.outcome(object, facts, plan.operation, report).await?,
+            Some(report) => self.outcome(object, cluster, plan.operation, report).await?,
             None => Ok(Outcome::default()),
         };
         match self.carry_out(object, plan, outcome).await {
@@ -250,6 +248,8 @@ impl<K: MockKind> Reconcile<'_, K> {
             meta: &object.metadata,
             status: object.status.as_ref(),
             early: K::EARLY,
+            created: K::KIND.created,
+            leftovers: K::leftovers(&object.metadata),
         };
         let composed = compose(plan, &target, outcome, self.now);
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
@@ -265,7 +265,7 @@ impl<K: MockKind> Reconcile<'_, K> {
     async fn outcome(
         &self,
         object: &Object<K>,
-        facts: Option<&ShootFacts>,
+        cluster: &ClusterOf<'_>,
         operation: OperationType,
         report: &Report,
     ) -> Result<Result<Outcome, Invalid>, Error> {
@@ -275,7 +275,9 @@ impl<K: MockKind> Reconcile<'_, K> {
             _ => {}
         }
         let mut shoot = Arc::new(Ok(K::Shoot::default()));
-        if let Some(cluster) = K::cluster(object).filter(|_| object.spec.reads_shoot()) {
+        if let ClusterOf::Known(cluster, _) = cluster
+            && object.spec.reads_shoot()
+        {
             let Context { client, clusters, .. } = self.context;
             let read = clusters.shoot(client, cluster, self.context.effort()).await;
             // Not the object's fault: the next reconcile waits for the Cluster.
@@ -285,15 +287,28 @@ impl<K: MockKind> Reconcile<'_, K> {
             Ok(shoot) => shoot,
             Err(invalid) => return Ok(Err(invalid.clone())),
         };
+        let secret = match K::secret(object) {
+            None => None,
+            Some(key) => match self.secret(&key).await? {
+                Some(secret) => Some(secret),
+                None => return Ok(Err(key.missing())),
+            },
+        };
         let input = Input {
             options: &self.context.options,
             time: update_time(&object.metadata, self.now),
-            technical_id: technical_id(object, facts),
+            technical_id: technical_id(object, cluster.facts()),
             repeat_time: report.fault() == Some(Fault::RepeatTime),
             failed_pools: report.record().map(Record::failed_pools).unwrap_or_default(),
             shoot,
+            secret: secret.as_ref(),
         };
         Ok(K::outcome(object, &input))
+    }
+
+    async fn secret(&self, key: &SecretKey) -> Result<Option<Secret>, Error> {
+        let api = Api::<Secret>::namespaced(self.context.client.clone(), &key.namespace);
+        failed("read", "Secret", api.get_opt(&key.name).await)
     }
 
     /// Logs and counts an operation that ended.
@@ -308,7 +323,7 @@ impl<K: MockKind> Reconcile<'_, K> {
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
         let view = self.view(object);
-        // Without a new request the timestamp may belong to one that was served long ago.
+        // Without a new request the timestamp may belong to one that was done long ago.
         let is_answer = composed.is_answer || view.timestamp_is_news();
         if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {
             let seconds = self.now.duration_since(requested).as_secs_f64() + self.started.elapsed().as_secs_f64();
@@ -331,7 +346,7 @@ impl<K: MockKind> Reconcile<'_, K> {
 /// The Shoot's name in the seed.
 fn technical_id<'a, K: MockKind>(object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> &'a str {
     let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
-    technical_id.or(K::cluster(object)).unwrap_or_default()
+    technical_id.unwrap_or_else(|| K::technical_id(object))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
+use extension_contract::HasCluster;
 use futures::StreamExt;
 use kube::Api;
 use kube::runtime::reflector;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::events::Events;
 use crate::kind::MockKind;
-use crate::pipeline::{follow_clusters, follow_objects, reconciles, resync};
+use crate::pipeline::{follow_clusters, follow_namespaces, follow_objects, reconciles, resync};
 use crate::process::admin::{self, Ready};
 use crate::process::args::Args;
 use crate::process::client::Clients;
@@ -28,6 +29,7 @@ use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
 use crate::watch::decode::Guarded;
 use crate::watch::memory::Memory;
+use crate::watch::namespaces::Namespaces;
 use crate::watch::queue::WorkQueue;
 use crate::watch::reach::Reach;
 
@@ -63,14 +65,19 @@ fn start<K: MockKind>(name: &str, args: Args<K::Options>) -> Result<ExitCode, St
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::because(cannot_run, limits))?;
     // A separate task: waking the future that the runtime blocks on takes two system calls each time.
-    let served = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
+    let ended = runtime.block_on(runtime.spawn(serve::<K>(name.to_owned(), args)));
     // Otherwise shutdown would block on a pending DNS lookup.
     runtime.shutdown_background();
-    served.map_err(StartError::because("the controller panicked", "report this")).flatten()
+    ended.map_err(StartError::because("the controller panicked", "report this")).flatten()
 }
 
 async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<ExitCode, StartError> {
     const REPORT: &str = "report this";
+    if let (Some(namespace), false) = (&args.namespace, K::KIND.namespaced) {
+        let problem = format!("objects of kind {} have no namespace", K::KIND.name);
+        let attempt = format!("cannot serve only --namespace {namespace}");
+        return Err(StartError::because(attempt, "leave the flag out")(problem));
+    }
     let script = args.script.as_deref().map(File::read).transpose()?;
     let stop = shutdown::on_signal().map_err(StartError::because("cannot wait for signals", REPORT))?;
     let mut clients = tokio::select! {
@@ -88,8 +95,9 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         tokio::spawn(admin::serve(listener, ready.clone(), metrics.clone()));
     }
     let types = if args.types.is_empty() { K::TYPES.iter().map(ToString::to_string).collect() } else { args.types };
+    let classes = if args.classes.is_empty() { K::KIND.usual_classes().to_vec() } else { args.classes };
     let server = clients.address();
-    tracing::info!(kind = K::KIND.name, ?types, namespace = args.namespace, server, "serving");
+    tracing::info!(kind = K::KIND.name, ?types, ?classes, namespace = args.namespace, server, "serving");
     // Separate connections: a renewal must not spend its few seconds on connections that other requests found dead.
     let leases = clients.client();
     let election = args.leader_elect.then(|| Election::new(leases.clone(), &name, metrics.clone())).transpose();
@@ -101,11 +109,13 @@ async fn serve<K: MockKind>(name: String, args: Args<K::Options>) -> Result<Exit
         client,
         server,
         types,
+        classes,
         options: args.kind,
         concurrency: args.concurrency,
         name,
         script,
         clusters: Clusters::default(),
+        namespaces: Namespaces::default(),
         memory: Memory::default(),
         reach: Reach::default(),
         ahead: Ahead::default(),
@@ -159,8 +169,11 @@ async fn run<K: MockKind>(
     let listed = store.clone();
     // Both watches are followed from the start, also while this process stands by.
     tokio::spawn(follow_objects(context.clone(), api, writer));
-    if K::WATCHES_CLUSTERS {
-        tokio::spawn(follow_clusters(context.clone(), namespace));
+    if context.has_cluster() != HasCluster::Never {
+        tokio::spawn(follow_clusters(context.clone(), namespace.clone()));
+    }
+    if context.has_cluster() == HasCluster::InShootNamespaces {
+        tokio::spawn(follow_namespaces(context.clone(), namespace));
     }
     let announce = async {
         if listed.wait_until_ready().await.is_ok() {

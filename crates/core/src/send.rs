@@ -1,14 +1,14 @@
 //! Sends composed requests, one after the other.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{ObjectMeta, Status};
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Error, failed};
-use crate::kind::MockKind;
+use crate::kind::{Leftover, MockKind, SecretKey, Wanted};
 use crate::watch::decode::Kept;
 use crate::watch::key::Key;
 use crate::write::patch::{Request, status_body};
@@ -58,8 +58,12 @@ pub async fn send<K: MockKind>(
     let mut version = meta.resource_version.clone();
     for request in requests {
         let answer = match request {
-            Request::Secret(secret) => {
-                apply(context, secret).await?;
+            Request::Secret(wanted) => {
+                apply(context, wanted).await?;
+                continue;
+            }
+            Request::DeleteSecret(leftover) => {
+                delete(context, leftover).await?;
                 continue;
             }
             Request::Status(fields) => {
@@ -124,17 +128,60 @@ async fn patch<K: MockKind>(
     }
 }
 
-async fn apply<K: MockKind>(context: &Context<K>, secret: &Secret) -> Result<(), Error> {
-    let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();
-    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
-    let name = secret.metadata.name.as_deref().unwrap_or_default();
-    let applied = api.patch(name, &PatchParams::apply(&context.name).force(), &Patch::Apply(secret)).await;
-    context.metrics.count_write("secret", if applied.is_ok() { "ok" } else { "failed" });
+async fn apply<K: MockKind>(context: &Context<K>, wanted: &Wanted) -> Result<(), Error> {
+    let Wanted { secret, needs_namespace } = wanted;
+    let key = |meta: &ObjectMeta| {
+        let [namespace, name] = [&meta.namespace, &meta.name].map(|part| part.clone().unwrap_or_default());
+        SecretKey { namespace, name }
+    };
+    let SecretKey { namespace, name } = key(&secret.metadata);
+    let api = Api::<Secret>::namespaced(context.client.clone(), &namespace);
+    let applied = api.patch(&name, &PatchParams::apply(&context.name).force(), &Patch::Apply(secret)).await;
+    if let Err(kube::Error::Api(status)) = &applied
+        && *needs_namespace
+        && (status.is_not_found() || is_terminating(status))
+    {
+        tracing::info!(namespace, name, "the Secret is left out, its namespace does not exist or is being deleted");
+        return Ok(());
+    }
+    count(context, applied.is_ok());
     let applied = failed("apply", "Secret", applied)?;
-    if applied.metadata.name != secret.metadata.name || applied.metadata.namespace != secret.metadata.namespace {
+    if key(&applied.metadata) != key(&secret.metadata) {
         return Err(Error::OddAnswer { verb: "apply", target: "Secret" });
     }
     Ok(())
+}
+
+async fn delete<K: MockKind>(context: &Context<K>, leftover: &Leftover) -> Result<(), Error> {
+    let Leftover { key: SecretKey { namespace, name }, unless_other } = leftover;
+    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
+    let mut params = DeleteParams::default();
+    if let Some((annotation, ours)) = unless_other {
+        let Some(secret) = failed("read", "Secret", api.get_metadata_opt(name).await)? else { return Ok(()) };
+        if secret.annotations().get(*annotation).is_some_and(|value| value != ours) {
+            return Ok(());
+        }
+        let resource_version = secret.metadata.resource_version;
+        params.preconditions = Some(Preconditions { resource_version, uid: secret.metadata.uid });
+    }
+    let deleted = api.delete(name, &params).await;
+    if let Err(kube::Error::Api(status)) = &deleted
+        && status.is_not_found()
+    {
+        return Ok(());
+    }
+    count(context, deleted.is_ok());
+    failed("delete", "Secret", deleted).map(drop)
+}
+
+fn count<K: MockKind>(context: &Context<K>, is_ok: bool) {
+    context.metrics.count_write("secret", if is_ok { "ok" } else { "failed" });
+}
+
+/// Whether a namespace accepts nothing new, because it is being deleted.
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn params<K: MockKind>(context: &Context<K>) -> PatchParams {

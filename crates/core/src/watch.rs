@@ -6,5 +6,6 @@ pub mod decode;
 pub(crate) mod informer;
 pub mod key;
 pub mod memory;
+pub mod namespaces;
 pub mod queue;
 pub(crate) mod reach;

@@ -3,41 +3,62 @@
 use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use mock_core::deploy::{admission, rbac, secrets};
-use mock_core::kind::{Kind, MockKind};
-use serde_json::Value;
+use mock_core::kind::{Class, Kind, MockKind};
+use serde_json::{Map, Value};
 
 /// The package of a controller, which serves one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
     /// The kind in lower case, such as `controlplane`; also the name of the package's folder below `crates`.
     pub name: &'static str,
-    /// The colour of the controller's lines where the output of several controllers is mixed.
-    pub colour: Color,
     /// Values of `spec.type` that the controller serves by default.
     pub types: &'static [&'static str],
     kind: &'static Kind,
-    rules: fn() -> Vec<PolicyRule>,
-    admission: fn(&str) -> Option<Value>,
+    registration: fn(&str) -> Map<String, Value>,
+    rules: fn(&[Class]) -> Vec<PolicyRule>,
+    admission: fn(&str, &str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
     secrets: fn(&str) -> Option<Value>,
 }
 
 /// All packages, in the order in which gardenlet creates objects of their kinds.
 pub const ALL: &[Package] = &[
-    Package::of::<mock_infrastructure::Infrastructure>("infrastructure", Color::Cyan),
-    Package::of::<mock_controlplane::ControlPlane>("controlplane", Color::Magenta),
-    Package::of::<mock_operatingsystemconfig::OperatingSystemConfig>("operatingsystemconfig", Color::Yellow),
-    Package::of::<mock_network::Network>("network", Color::Blue),
-    Package::of::<mock_worker::Worker>("worker", Color::Green),
+    Package::of::<mock_backupbucket::BackupBucket>("backupbucket"),
+    Package::of::<mock_dnsrecord::DNSRecord>("dnsrecord"),
+    Package::of::<mock_infrastructure::Infrastructure>("infrastructure"),
+    Package::of::<mock_backupentry::BackupEntry>("backupentry"),
+    Package::of::<mock_extension::Extension>("extension"),
+    Package::of::<mock_controlplane::ControlPlane>("controlplane"),
+    Package::of::<mock_containerruntime::ContainerRuntime>("containerruntime"),
+    Package::of::<mock_operatingsystemconfig::OperatingSystemConfig>("operatingsystemconfig"),
+    Package::of::<mock_network::Network>("network"),
+    Package::of::<mock_worker::Worker>("worker"),
+    Package::of::<mock_bastion::Bastion>("bastion"),
+    Package::of::<mock_selfhostedshootexposure::SelfHostedShootExposure>("selfhostedshootexposure"),
+];
+
+const COLOURS: [Color; 12] = [
+    Color::DarkCyan,
+    Color::DarkMagenta,
+    Color::Cyan,
+    Color::DarkYellow,
+    Color::DarkGreen,
+    Color::Magenta,
+    Color::DarkBlue,
+    Color::Yellow,
+    Color::Blue,
+    Color::Green,
+    Color::DarkRed,
+    Color::DarkGrey,
 ];
 
 impl Package {
-    const fn of<K: MockKind>(name: &'static str, colour: Color) -> Self {
+    const fn of<K: MockKind>(name: &'static str) -> Self {
         Self {
             name,
-            colour,
             types: K::TYPES,
             kind: K::KIND,
+            registration: K::registration,
             rules: rbac::rules::<K>,
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
@@ -58,17 +79,49 @@ impl Package {
         self.kind.name
     }
 
+    /// What a registration says of a type of this kind, besides kind and type.
+    #[must_use]
+    pub fn registration(self, provider: &str) -> Map<String, Value> {
+        (self.registration)(provider)
+    }
+
+    /// Whether Gardener creates objects of this kind in the garden's runtime cluster.
+    #[must_use]
+    pub fn is_in_garden(self) -> bool {
+        self.kind.classes.contains(&Class::Garden)
+    }
+
     /// The rules of the controller's ClusterRole on a seed.
     #[must_use]
     pub fn rules(self) -> Vec<PolicyRule> {
-        (self.rules)()
+        (self.rules)(self.kind.usual_classes())
     }
 
-    /// The spec of the kind's admission policy; `types` is a CEL list of values of `spec.type`. Returns `None` if the
-    /// way in which gardenlet reads the kind forbids a policy.
+    /// The rules of the controller's ClusterRole in the garden's runtime cluster. Returns `None` if the kind has no objects
+    /// there.
     #[must_use]
-    pub fn admission(self, types: &str) -> Option<Value> {
-        (self.admission)(types)
+    pub fn rules_in_garden(self) -> Option<Vec<PolicyRule>> {
+        self.is_in_garden().then(|| (self.rules)(&[Class::Garden]))
+    }
+
+    /// The colour of the controller's lines where the output of several controllers is mixed.
+    #[must_use]
+    pub fn colour(self) -> Color {
+        let place = ALL.iter().position(|package| *package == self).unwrap_or_default();
+        COLOURS.into_iter().cycle().nth(place).unwrap_or(Color::Reset)
+    }
+
+    /// The values of `spec.class` that the controller serves on a seed.
+    #[must_use]
+    pub fn classes(self) -> Vec<&'static str> {
+        self.kind.usual_classes().iter().map(|class| class.as_str()).collect()
+    }
+
+    /// The spec of the kind's admission policy; `types` and `classes` are CEL lists of values of `spec.type` and
+    /// `spec.class`. Returns `None` if the way in which gardenlet reads the kind forbids a policy.
+    #[must_use]
+    pub fn admission(self, types: &str, classes: &str) -> Option<Value> {
+        (self.admission)(types, classes)
     }
 
     /// The admission policy for the default types, and its binding. Returns `None` if the kind can have no policy.
@@ -98,6 +151,12 @@ impl Package {
             format!("no controller serves this kind; use one of {}", known.join(", "))
         })
     }
+
+    /// The packages that `--only` names, each once and in the order of [`ALL`]; all if it names none.
+    #[must_use]
+    pub fn only(named: &[Self]) -> Vec<Self> {
+        ALL.iter().copied().filter(|package| named.is_empty() || named.contains(package)).collect()
+    }
 }
 
 impl PartialEq for Package {
@@ -115,7 +174,30 @@ mod tests {
     #[test]
     fn kind_is_found_in_any_spelling_and_the_error_lists_all_kinds() {
         assert_eq!(Package::find("OperatingSystemConfig").unwrap().full_name(), "mock-operatingsystemconfig");
-        assert!(Package::parse("bastille").unwrap_err().ends_with("network, worker"));
+        let error = Package::parse("bastille").unwrap_err();
+        assert!(ALL.iter().all(|package| error.contains(package.name)), "{error}");
+    }
+
+    #[test]
+    fn rules_in_the_garden_are_those_on_a_seed_without_clusters_and_namespaces() {
+        let elsewhere = ["clusters", "namespaces"];
+        let is_elsewhere =
+            |rule: &PolicyRule| rule.resources.iter().flatten().any(|resource| elsewhere.contains(&resource.as_str()));
+        for package in ALL.iter().filter(|package| package.is_in_garden()) {
+            let mut rules = package.rules();
+            rules.retain(|rule| !is_elsewhere(rule));
+            assert_eq!(package.rules_in_garden(), Some(rules), "{}", package.name);
+        }
+    }
+
+    #[test]
+    fn kind_that_is_named_twice_counts_once() {
+        let names = |named: &[&str]| -> Vec<_> {
+            let named: Vec<_> = named.iter().map(|name| Package::parse(name).unwrap()).collect();
+            Package::only(&named).into_iter().map(|package| package.name).collect()
+        };
+        assert_eq!(names(&["worker", "network", "Worker"]), ["network", "worker"]);
+        assert_eq!(names(&[]).len(), ALL.len());
     }
 
     #[test]

@@ -1,50 +1,38 @@
-//! gardenlet's flows for a whole Shoot.
+//! gardenlet's flows for a whole Shoot, and for its Seed.
 
-use std::collections::BTreeSet;
+mod order;
+mod rounds;
+mod steps;
 
-use extension_contract::json::{annotate, annotation, get, remove, set, text};
-use extension_contract::{
-    DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION, kinds,
-    whole_seconds,
-};
+use std::sync::{Mutex, PoisonError};
+
+use extension_contract::json::{annotate, get, remove, set, text};
+use extension_contract::whole_seconds;
+use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, GROUP, VERSION, kinds};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
+use self::order::Order;
+use self::steps::Steps;
 use crate::gardenlet::Gardenlet;
 use crate::networks;
 use crate::phase::Phase;
 use crate::rules;
-use crate::shoot::{CLOUD_CONFIG, Planned, ShootPlan, ShootState};
+use crate::shoot::parts::{Asleep, Row, TABLE};
+use crate::shoot::{Asks, Bucket, Part, Planned, SeedPlan, ShootPlan, ShootState};
 use crate::stuck::Stuck;
-use crate::target::to_value;
-use crate::watched::Watched;
-
-/// gardenlet deletes one kind after the other (`pkg/gardenlet/controller/shoot/shoot/reconciler_delete.go`).
-const DELETION_ORDER: [&str; 5] = [
-    kinds::NETWORK.name,
-    kinds::WORKER.name,
-    kinds::OPERATING_SYSTEM_CONFIG.name,
-    kinds::CONTROL_PLANE.name,
-    kinds::INFRASTRUCTURE.name,
-];
-
-/// gardenlet migrates these kinds first and at once (`pkg/gardenlet/operation/botanist/migration.go`).
-const MIGRATED_FIRST: [&str; 3] = [kinds::NETWORK.name, kinds::OPERATING_SYSTEM_CONFIG.name, kinds::WORKER.name];
 
 impl Gardenlet {
     /// Plays a whole Shoot through one phase, in gardenlet's order. Stores what gardenlet learns in the plan.
     ///
-    /// A Shoot without workers has no extension objects of the plan's kinds. Only its namespace and its Cluster are
-    /// written.
+    /// The backups of the Shoot need the bucket of its Seed: [`play_seed`](Self::play_seed) first.
     pub async fn play(&self, plan: &mut ShootPlan, phase: Phase) -> Result<(), Stuck> {
         prepare(plan, phase);
-        let mut flow = Flow { gardenlet: self, plan, phase };
-        flow.plan.set_last_operation(phase.operation(), "Processing", 0);
-        flow.write(&flow.plan.cluster()).await?;
+        plan.set_last_operation(phase.operation(), "Processing", 0);
+        let steps = Steps { gardenlet: self, phase };
+        steps.write(&plan.cluster()).await?;
+        let flow = Flow { steps, plan: Mutex::new(plan) };
         let result = match phase {
             Phase::Create | Phase::Reconcile | Phase::Hibernate | Phase::Wake | Phase::Restore => {
                 flow.reconcile().await
@@ -53,10 +41,32 @@ impl Gardenlet {
             Phase::Delete | Phase::ForceDelete => flow.delete().await,
         };
         if let Err(Stuck::GaveUp { shoot, .. }) = &result {
-            flow.plan.set_last_operation(phase.operation(), shoot, 50);
-            flow.write(&flow.plan.cluster()).await?;
+            let cluster = flow.plan(|plan| {
+                plan.set_last_operation(phase.operation(), shoot, 50);
+                plan.cluster()
+            });
+            steps.write(&cluster).await?;
         }
         result
+    }
+
+    /// Plays the objects of a Seed through one phase: creates or reconciles them in [`Phase::Create`] and
+    /// [`Phase::Reconcile`], and deletes them in [`Phase::Delete`] and [`Phase::ForceDelete`]. Other phases are those of
+    /// Shoots alone.
+    pub async fn play_seed(&self, plan: &SeedPlan, phase: Phase) -> Result<(), Stuck> {
+        let steps = Steps { gardenlet: self, phase };
+        let objects = plan.objects();
+        match phase {
+            Phase::Create | Phase::Reconcile if !objects.is_empty() => {
+                steps.write(&plan.namespace_object()).await?;
+                try_join_all(objects.iter().map(async |planned| steps.deploy(planned, None).await.map(drop))).await?;
+            }
+            Phase::Delete | Phase::ForceDelete => {
+                try_join_all(objects.iter().map(|planned| steps.delete_one(planned))).await?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -85,225 +95,229 @@ fn prepare(plan: &mut ShootPlan, phase: Phase) {
     }
 }
 
-struct Flow<'a> {
-    gardenlet: &'a Gardenlet,
-    plan: &'a mut ShootPlan,
-    phase: Phase,
+impl Steps<'_> {
+    /// Writes an object and waits until it is ready. Returns it, and the name of its Secret with user data.
+    async fn deploy(&self, planned: &Planned, saved: Option<&Value>) -> Result<(Value, Option<String>), Stuck> {
+        if planned.asks == Asks::InRounds {
+            return Ok((self.deploy_in_rounds(planned, saved).await?, None));
+        }
+        self.write_object(planned, saved).await?.ready(self, saved).await
+    }
 }
 
-impl<'a> Flow<'a> {
+struct Flow<'a> {
+    steps: Steps<'a>,
+    /// Locked only by [`Flow::plan`].
+    plan: Mutex<&'a mut ShootPlan>,
+}
+
+impl Flow<'_> {
+    /// Reads or changes the plan. No guard outlives the call, because a second lock in the same statement would block.
+    fn plan<T>(&self, read: impl FnOnce(&mut ShootPlan) -> T) -> T {
+        read(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The objects of which `with` is this part.
+    fn objects(&self, part: Part, with: impl Fn(&Planned) -> Part) -> Vec<Planned> {
+        self.plan(|plan| plan.objects()).into_iter().filter(|planned| with(planned) == part).collect()
+    }
+
     /// Creates or reconciles the Shoot (`pkg/gardenlet/controller/shoot/shoot/reconciler_reconcile.go`).
-    async fn reconcile(&mut self) -> Result<(), Stuck> {
-        self.write(&self.plan.namespace_object()).await?;
-        for secret in self.plan.secrets() {
-            self.write(&secret).await?;
+    async fn reconcile(&self) -> Result<(), Stuck> {
+        let (namespace, cloudprovider) = self.plan(|plan| (plan.namespace_object(), plan.cloudprovider()));
+        self.steps.write(&namespace).await?;
+        if let Some(secret) = cloudprovider {
+            self.steps.write(&secret).await?;
         }
-        let stages: BTreeSet<u8> = self.plan.objects().iter().map(|planned| planned.stage).collect();
-        for stage in stages {
-            // Plan the objects again: they contain what gardenlet learned in earlier stages.
-            let planned = self.plan.objects().into_iter().filter(|planned| planned.stage == stage).collect::<Vec<_>>();
-            let objects = try_join_all(planned.iter().map(|planned| self.deploy(planned))).await?;
-            for (object, secret) in objects {
-                if text(&object, "kind") == Some(kinds::INFRASTRUCTURE.name) {
-                    self.learn_infrastructure(&object).await?;
-                }
-                if let Some(secret) = secret {
-                    let name = text(&object, "metadata.name").unwrap_or_default().to_owned();
-                    self.plan.user_data_secrets.insert(name, secret);
-                }
-            }
-        }
-        if self.phase == Phase::Restore {
-            self.plan.state = ShootState::default();
-        }
-        let hibernated = self.plan.is_hibernated();
-        set(&mut self.plan.shoot, "status.hibernated", hibernated);
-        self.plan.set_last_operation(self.phase.operation(), "Succeeded", 100);
-        self.write(&self.plan.cluster()).await
-    }
-
-    /// Deploys one object and waits until it is ready. Returns the ready object, and the name of the Secret with the
-    /// user data if the object is an OperatingSystemConfig for the first boot.
-    async fn deploy(&self, planned: &Planned) -> Result<(Value, Option<String>), Stuck> {
-        let mut watched = self.watch(&planned.object).await;
-        let before = watched.object().cloned().unwrap_or_default();
-        let saved = self.plan.state.of(&planned.object);
-        let written = if self.phase == Phase::Restore {
-            self.gardenlet.restore_saved(&planned.object, saved).await
-        } else {
-            let operation = self.must_annotate(planned, &before).then_some(OperationAnnotation::Reconcile.as_str());
-            self.gardenlet.deploy(&planned.object, operation).await
+        let is_hibernated = self.plan(|plan| plan.is_hibernated());
+        let asleep = |row: &Row| if is_hibernated { row.asleep } else { Asleep::Same };
+        let order = Order::new();
+        let deploy = async |row: &'static Row| match asleep(row) {
+            Asleep::Same => self.deploy(row.part, &order).await,
+            _ => Ok(()),
         };
-        let written = watched.request("write", written.and_then(|written| to_value(&written)))?;
-        watched.report_requested();
-        if planned.kind == kinds::WORKER.name && !self.plan.is_hibernated() {
-            let before = text(&before, "status.machineDeploymentsLastUpdateTime");
-            watched.wait(|now| rules::machine_deployments(now, before)).await?;
-        }
-        let object = watched.wait(|now| rules::ready(now, &written)).await?;
+        order.run(|row| row.deploy, deploy).await?;
+        let at_last = TABLE.iter().map(async |row| match asleep(row) {
+            Asleep::Same => Ok(()),
+            Asleep::Last => self.deploy(row.part, &order).await,
+            Asleep::Deleted => self.delete_part(row.part).await,
+        });
+        try_join_all(at_last).await?;
 
-        let mut secret = None;
-        if planned.kind == kinds::OPERATING_SYSTEM_CONFIG.name && text(&object, "spec.purpose") == Some("provision") {
-            secret = Some(self.user_data_secret(&watched, &object).await?);
-        } else if planned.kind == kinds::WORKER.name {
-            self.clear_state(&watched, &object).await?;
-        } else if planned.kind == kinds::INFRASTRUCTURE.name && self.phase == Phase::Restore {
-            let saved = saved.and_then(|saved| get(saved, "state"));
-            if saved.is_some() && get(&object, "status.state") != saved {
-                return Err(watched.violation("status.state must be the state that the Shoot had on the other seed"));
+        let cluster = self.plan(|plan| {
+            if self.steps.phase == Phase::Restore {
+                plan.state = ShootState::default();
             }
-        }
-        watched.report_ready();
-        Ok((object, secret))
+            set(&mut plan.shoot, "status.hibernated", is_hibernated);
+            plan.set_last_operation(self.steps.phase.operation(), "Succeeded", 100);
+            plan.cluster()
+        });
+        self.steps.write(&cluster).await
     }
 
-    /// Returns whether this reconciliation of the Shoot sets the operation annotation. It always does, except on the
-    /// Infrastructure: there, the phase must request it, or the last operation must have failed or be outdated
-    /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
-    fn must_annotate(&self, planned: &Planned, before: &Value) -> bool {
-        let is_requested = matches!(self.phase, Phase::Create | Phase::Reconcile);
-        if planned.operation_always || is_requested {
-            return true;
+    /// Deploys the objects of a part, and waits until they are ready.
+    async fn deploy(&self, part: Part, order: &Order) -> Result<(), Stuck> {
+        if part == Part::BackupEntry {
+            self.learn_bucket().await?;
         }
-        let Some(last) = get(before, "status.lastOperation") else { return false };
-        let seconds = |time: &str| time.parse().ok().map(Timestamp::as_second);
-        let updated = text(last, "lastUpdateTime").and_then(seconds);
-        let is_outdated = annotation(before, TIMESTAMP_ANNOTATION)
-            .is_some_and(|timestamp| seconds(timestamp).is_none_or(|requested| Some(requested) > updated));
-        text(last, "state") != Some("Succeeded") || is_outdated
+        // Plan the objects now: they contain what gardenlet has learned from other parts.
+        let objects = self.objects(part, |planned| planned.part);
+        let (state, is_hibernated) = self.plan(|plan| (plan.state.clone(), plan.is_hibernated()));
+        let deploy = async |planned: &Planned| {
+            let saved = state.of(&planned.object);
+            if planned.kind != kinds::WORKER.name {
+                return self.steps.deploy(planned, saved).await;
+            }
+            let mut written = self.steps.write_object(planned, saved).await?;
+            if !is_hibernated {
+                written.machine_deployments().await?;
+            }
+            order.note(Part::MachineDeployments, true);
+            written.ready(&self.steps, saved).await
+        };
+        for (object, secret) in try_join_all(objects.iter().map(deploy)).await? {
+            if text(&object, "kind") == Some(kinds::INFRASTRUCTURE.name) {
+                self.learn_infrastructure(&object).await?;
+            }
+            if let Some(secret) = secret {
+                let name = text(&object, "metadata.name").unwrap_or_default().to_owned();
+                self.plan(|plan| plan.user_data_secrets.insert(name, secret));
+            }
+        }
+        Ok(())
     }
 
     /// Copies the Infrastructure's results into the Shoot (`pkg/gardenlet/operation/botanist/infrastructure.go`).
-    async fn learn_infrastructure(&mut self, object: &Value) -> Result<(), Stuck> {
-        self.plan.infrastructure_status = get(object, "status.providerStatus").cloned();
-        if let Err(rule) = networks::learn(&mut self.plan.shoot, &self.plan.seed, object) {
-            return Err(self.watch(object).await.violation(rule));
+    async fn learn_infrastructure(&self, object: &Value) -> Result<(), Stuck> {
+        let learned = self.plan(|plan| {
+            plan.infrastructure_status = get(object, "status.providerStatus").cloned();
+            networks::learn(&mut plan.shoot, &plan.seed, object)
+        });
+        if let Err(rule) = learned {
+            return Err(self.steps.watch(object).await.violation(rule));
         }
-        self.write(&self.plan.cluster()).await
+        let cluster = self.plan(|plan| plan.cluster());
+        self.steps.write(&cluster).await
     }
 
-    /// Returns the name of the Secret with the user data. gardenlet reads it as soon as the OperatingSystemConfig is
-    /// ready (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
-    async fn user_data_secret(&self, watched: &Watched<'_>, object: &Value) -> Result<String, Stuck> {
-        let field = |field| text(object, &format!("status.cloudConfig.secretRef.{field}"));
-        let (Some(name), Some(namespace)) = (field("name"), field("namespace")) else {
-            return Err(watched.violation("status.cloudConfig.secretRef must have a name and a namespace"));
-        };
-        let secrets: Api<Secret> = Api::namespaced(self.gardenlet.context.client.clone(), namespace);
-        let secret = watched.request("read the Secret of", secrets.get_opt(name).await)?;
-        let Some(secret) = secret else {
-            return Err(watched.violation(format!("the Secret {namespace}/{name} of status.cloudConfig must exist")));
-        };
-        if !secret.data.is_some_and(|data| data.contains_key(CLOUD_CONFIG)) {
-            return Err(watched.violation(format!("the Secret {namespace}/{name} must have the key {CLOUD_CONFIG}")));
-        }
-        Ok(name.to_owned())
-    }
-
-    /// Removes the Worker's state. gardenlet does not need it any more once the Worker is restored
-    /// (`pkg/component/extensions/worker/worker.go`).
-    async fn clear_state(&self, watched: &Watched<'_>, object: &Value) -> Result<(), Stuck> {
-        if get(object, "status.state").is_none() {
+    /// Waits until the Seed's bucket is ready, and learns its results. gardenlet writes no BackupEntry before
+    /// (`pkg/gardenlet/controller/backupentry/reconciler.go`).
+    async fn learn_bucket(&self) -> Result<(), Stuck> {
+        let (has_bucket, name) = self.plan(|plan| (plan.has_bucket(), plan.bucket_name()));
+        if !has_bucket {
             return Ok(());
         }
-        let version = get(object, "metadata.resourceVersion");
-        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": {"state": null}}));
-        let target = &watched.target;
-        let patched = target.api.patch_status(&target.name, &PatchParams::default(), &patch).await;
-        watched.request("clear status.state of", patched).map(drop)
+        let (version, kind) = (format!("{GROUP}/{VERSION}"), kinds::BACKUP_BUCKET.name);
+        let bucket = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}});
+        let mut watched = self.steps.gardenlet.watch(&bucket).await;
+        let bucket = watched.wait(rules::succeeded).await?;
+        let generated = |field| text(&bucket, &format!("status.generatedSecretRef.{field}"));
+        let generated = match (generated("name"), generated("namespace")) {
+            (Some(name), Some(namespace)) => self.steps.secret(&watched, namespace, name).await?,
+            _ => None,
+        };
+        let provider_status = get(&bucket, "status.providerStatus").cloned();
+        let bucket = Bucket { provider_status, generated: generated.map(|secret| json!(secret.data)) };
+        self.plan(|plan| plan.bucket = bucket);
+        Ok(())
     }
 
     /// Migrates the Shoot away from this seed (`pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go`).
-    async fn migrate(&mut self) -> Result<(), Stuck> {
-        let objects = self.plan.objects();
-        let of_kind = |kind: &'static str| objects.iter().filter(move |planned| planned.kind == kind);
-        let first = || objects.iter().filter(|planned| MIGRATED_FIRST.contains(&planned.kind));
+    async fn migrate(&self) -> Result<(), Stuck> {
+        let leave = |row: &Row| row.leave.filter(|_| row.kind.migrates);
+        let is_before_saving = |row: &Row| leave(row).is_some_and(|leave| leave.before_saving);
+        let stays = TABLE.iter().filter(|row| leave(row).is_none());
+        try_join_all(stays.map(|row| self.delete_part(row.part))).await?;
+        let first = TABLE.iter().filter(|row| is_before_saving(row));
+        try_join_all(first.map(|row| self.migrate_part(row.part))).await?;
+        self.save_state().await;
+        let order = Order::new();
+        let move_part = async |row: &'static Row| {
+            let Some(leave) = leave(row) else { return Ok(()) };
+            if !leave.before_saving {
+                self.migrate_part(row.part).await?;
+            }
+            if !order.reached(leave.delete).await {
+                // The failure of that part is the flow's.
+                return Ok(());
+            }
+            let objects = self.objects(row.part, |planned| planned.leaves_with);
+            try_join_all(objects.iter().map(|planned| self.steps.delete_one(planned))).await.map(drop)
+        };
+        order.run(|row| leave(row).map(|leave| leave.migrate).unwrap_or_default(), move_part).await?;
+        self.leave_seed().await
+    }
 
-        try_join_all(first().map(|planned| self.migrate_one(&planned.object))).await?;
-        // As in Gardener, state that the Infrastructure writes during its own migration is not saved.
-        for planned in &objects {
-            let watched = self.watch(&planned.object).await;
+    async fn migrate_part(&self, part: Part) -> Result<(), Stuck> {
+        let objects = self.objects(part, |planned| planned.leaves_with);
+        try_join_all(objects.iter().map(|planned| self.steps.migrate_one(planned))).await.map(drop)
+    }
+
+    /// Saves the state of all objects. As in Gardener, state that an object writes during a later migration is lost, and
+    /// so is that of objects without a namespace (`pkg/utils/gardener/shootstate/shootstate.go`).
+    async fn save_state(&self) {
+        let objects = self.plan(|plan| plan.objects());
+        for planned in objects.iter().filter(|planned| get(&planned.object, "metadata.namespace").is_some()) {
+            let watched = self.steps.watch(&planned.object).await;
             let object = watched.object().filter(|object| get(object, "metadata.deletionTimestamp").is_none());
             if let Some(object) = object {
-                self.plan.state.save(object);
+                self.plan(|plan| plan.state.save(object));
             }
         }
-        try_join_all(first().map(|planned| self.delete_one(&planned.object))).await?;
-        for planned in of_kind(kinds::CONTROL_PLANE.name) {
-            let watched = self.watch(&planned.object).await;
-            watched.request("migrate", self.gardenlet.migrate(&planned.object).await)?;
-            // gardenlet does not wait for the migration of this kind.
-            self.delete_one(&planned.object).await?;
-        }
-        for planned in of_kind(kinds::INFRASTRUCTURE.name) {
-            self.migrate_one(&planned.object).await?;
-            self.delete_one(&planned.object).await?;
-        }
-        self.leave_seed().await
     }
 
-    async fn migrate_one(&self, object: &Value) -> Result<(), Stuck> {
-        let mut watched = self.watch(object).await;
-        watched.request("migrate", self.gardenlet.migrate(object).await)?;
-        watched.report_requested();
-        let migrated = watched.wait(rules::migrated).await?;
-        // gardenlet determines the Worker's state itself, and fails if the extension has written one
-        // (`pkg/extensions/customresources.go`).
-        if text(object, "kind") == Some(kinds::WORKER.name) && get(&migrated, "status.state").is_some() {
-            return Err(watched.violation("status.state of a migrated Worker must be absent"));
-        }
-        watched.report_ready();
-        Ok(())
-    }
-
+    /// Deletes the Shoot (`pkg/gardenlet/controller/shoot/shoot/reconciler_delete.go`). Given up infrastructure is
+    /// deleted at once (`pkg/gardenlet/controller/shoot/shoot/reconciler_force_delete.go`).
     async fn delete(&self) -> Result<(), Stuck> {
-        let objects = self.plan.objects();
-        if self.phase == Phase::ForceDelete {
-            try_join_all(objects.iter().map(|planned| self.delete_one(&planned.object))).await?;
-        } else {
-            for kind in DELETION_ORDER {
-                let of_kind = objects.iter().filter(|planned| planned.kind == kind);
-                try_join_all(of_kind.map(|planned| self.delete_one(&planned.object))).await?;
-            }
+        let is_forced = self.steps.phase == Phase::ForceDelete;
+        if !is_forced {
+            self.deploy_for_deletion().await?;
         }
-        self.leave_seed().await
+        let after = |row: &Row| match row.delete.unwrap_or_default() {
+            [] => &[][..],
+            _ if is_forced => &[Part::Bastion],
+            parts => parts,
+        };
+        let delete = async |row: &'static Row| match row.delete {
+            Some(_) => self.delete_part(row.part).await,
+            None => Ok(()),
+        };
+        Order::new().run(after, delete).await?;
+        self.leave_seed().await?;
+        // The backups outlive the Shoot.
+        try_join_all(TABLE.iter().filter(|row| row.delete.is_none()).map(|row| self.delete_part(row.part)))
+            .await
+            .map(drop)
     }
 
-    async fn delete_one(&self, object: &Value) -> Result<(), Stuck> {
-        let mut watched = self.watch(object).await;
-        watched.request("delete", self.gardenlet.delete(object).await)?;
-        watched.report_requested();
-        watched.wait_gone().await?;
-        watched.report_gone();
-        Ok(())
+    /// Deploys what gardenlet needs to clean up the Shoot: the internal DNSRecord if it is missing or has failed, and
+    /// the ControlPlane if the Infrastructure has reported a `providerStatus`.
+    async fn deploy_for_deletion(&self) -> Result<(), Stuck> {
+        let has_status = self.plan(|plan| plan.infrastructure_status.is_some());
+        let mut objects = self.objects(Part::InternalDns, |planned| planned.part);
+        for planned in &mut objects {
+            planned.asks = Asks::OnChange;
+        }
+        if has_status {
+            objects.extend(self.objects(Part::ControlPlane, |planned| planned.part));
+        }
+        try_join_all(objects.iter().map(|planned| self.steps.deploy(planned, None))).await.map(drop)
+    }
+
+    async fn delete_part(&self, part: Part) -> Result<(), Stuck> {
+        let objects = self.objects(part, |planned| planned.deleted_with);
+        try_join_all(objects.iter().map(|planned| self.steps.delete_one(planned))).await.map(drop)
     }
 
     /// Deletes the Shoot's namespace, and then its Cluster.
     async fn leave_seed(&self) -> Result<(), Stuck> {
-        for object in [self.plan.namespace_object(), self.plan.cluster()] {
-            let mut watched = self.gardenlet.watch(&object).await;
-            watched.request("delete", self.gardenlet.delete(&object).await)?;
+        let gardenlet = self.steps.gardenlet;
+        let (namespace, cluster) = self.plan(|plan| (plan.namespace_object(), plan.cluster()));
+        for object in [namespace, cluster] {
+            let mut watched = gardenlet.watch(&object).await;
+            watched.request("delete", gardenlet.delete(&object).await)?;
             watched.wait_gone().await?;
         }
         Ok(())
-    }
-
-    /// Writes an object that no extension reconciles.
-    async fn write(&self, object: &Value) -> Result<(), Stuck> {
-        let written = self.gardenlet.deploy(object, None).await;
-        written.map(drop).map_err(|source| Stuck::Request {
-            doing: "write",
-            object: format!(
-                "{} {}",
-                text(object, "kind").unwrap_or_default(),
-                text(object, "metadata.name").unwrap_or_default()
-            ),
-            source: Box::new(source),
-        })
-    }
-
-    /// Watches an object and reports its progress.
-    async fn watch(&self, object: &Value) -> Watched<'a> {
-        Watched::start(&self.gardenlet.context, Some(self.phase), object).await
     }
 }

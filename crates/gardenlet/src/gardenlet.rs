@@ -180,7 +180,7 @@ fn now() -> String {
 }
 
 /// Turns the error for an object that does not exist into `None`.
-fn if_exists<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+pub(crate) fn if_exists<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
     match result {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         result => result.map(Some),

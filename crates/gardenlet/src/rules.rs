@@ -23,6 +23,11 @@ pub(crate) fn machine_deployments(now: Option<&Value>, before: Option<&str>) -> 
     readiness::check_machine_deployments(now.ok_or(NotReady::Absent)?, before)
 }
 
+/// The object has succeeded, as gardenlet's controllers of watched kinds and of whole Seeds read it.
+pub(crate) fn succeeded(now: Option<&Value>) -> Result<(), NotReady> {
+    readiness::check_succeeded(now.ok_or(NotReady::Absent)?)
+}
+
 /// The object is migrated or gone.
 pub(crate) fn migrated(now: Option<&Value>) -> Result<(), NotReady> {
     now.map_or(Ok(()), readiness::check_migrated)

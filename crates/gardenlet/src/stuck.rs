@@ -42,6 +42,16 @@ pub enum Stuck {
         /// How long the stand-in waited.
         after: Duration,
     },
+    /// An object of the Seed reports an error for longer than the stand-in tolerates. gardenlet goes on to wait.
+    #[error("{object}: no Shoot is created on the Seed until it succeeds (gave up after {} s): {error}", .after.as_secs_f32())]
+    Seed {
+        /// Kind, namespace and name.
+        object: String,
+        /// The object's error.
+        error: NotReady,
+        /// How long the stand-in waited.
+        after: Duration,
+    },
     /// A request failed.
     #[error("cannot {doing} {object}: {source}")]
     Request {
@@ -61,6 +71,7 @@ impl Stuck {
         match self {
             Self::Waiting { rule, .. } | Self::Rule { rule, .. } => rule.clone(),
             Self::GaveUp { error, shoot, .. } => format!("the Shoot goes to {shoot}: {error}"),
+            Self::Seed { error, .. } => format!("no Shoot is created on the Seed until it succeeds: {error}"),
             Self::Request { doing, source, .. } => format!("cannot {doing}: {source}"),
         }
     }

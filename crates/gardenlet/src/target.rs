@@ -42,6 +42,11 @@ impl Target {
         if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") }
     }
 
+    /// Returns whether the object belongs to a Seed, not to a Shoot.
+    pub(crate) fn is_of_seed(&self) -> bool {
+        self.namespace == "garden" || self.kind == kinds::BACKUP_BUCKET.name
+    }
+
     /// The kind as [`kinds`] has it, or `object` for other kinds.
     pub(crate) fn extension_kind(&self) -> &'static str {
         kinds::find(&self.kind).map_or("object", |kind| kind.name)

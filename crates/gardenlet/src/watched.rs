@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use extension_contract::json::{get, list, text};
 use extension_contract::readiness::{self, NotReady};
+use extension_contract::watched::wakes;
 use futures::{StreamExt, pin_mut};
 use kube::Client;
 use kube::runtime::WatchStreamExt;
@@ -43,6 +44,10 @@ pub(crate) struct Watched<'a> {
     pub(crate) target: Target,
     spec_type: String,
     events: UnboundedReceiver<Event>,
+    /// How long each wait may take.
+    patience: Duration,
+    /// The object before the request.
+    before: Option<Value>,
     /// The object in the newest event.
     object: Option<Value>,
     /// The time of the newest event.
@@ -50,8 +55,6 @@ pub(crate) struct Watched<'a> {
     watch_error: Option<String>,
     /// The latest reported lastOperation: type, state and percentage, and the description.
     last_state: Option<(String, String)>,
-    /// `status.conditions` before the request.
-    conditions_before: Vec<Value>,
     /// When the API server answered the request.
     since: Instant,
     _watch: AbortOnDropHandle<()>,
@@ -85,11 +88,12 @@ impl<'a> Watched<'a> {
             target,
             spec_type: text(object, "spec.type").unwrap_or_default().to_owned(),
             events,
+            patience: context.patience,
+            before: None,
             object: None,
             at: now,
             watch_error: None,
             last_state: None,
-            conditions_before: Vec::new(),
             since: now,
             _watch: AbortOnDropHandle::new(watch),
         };
@@ -98,8 +102,18 @@ impl<'a> Watched<'a> {
             watched.observe(event);
         }
         watched.last_state = watched.object.as_ref().and_then(last_operation);
-        watched.conditions_before = watched.object.as_ref().map(conditions).unwrap_or_default().to_vec();
+        watched.before = watched.object.clone();
         watched
+    }
+
+    /// Waits no longer than gardenlet would.
+    pub(crate) fn with_patience(self, timeout: Duration) -> Self {
+        Self { patience: self.patience.min(timeout), ..self }
+    }
+
+    /// The object before the request, or `None` if it did not exist.
+    pub(crate) fn before(&self) -> Option<&Value> {
+        self.before.as_ref()
     }
 
     /// The object in the newest event, or `None` if it does not exist.
@@ -115,24 +129,63 @@ impl<'a> Watched<'a> {
     /// Waits until the object meets a rule, and returns the object, or `null` if it does not exist. An error of the
     /// object is tolerated for a time that starts with the wait (`pkg/extensions/customresources.go`).
     pub(crate) async fn wait(&mut self, rule: impl Fn(Option<&Value>) -> Result<(), NotReady>) -> Result<Value, Stuck> {
-        let patience = self.context.patience;
-        let tolerance = (self.context.tolerance)(self.target.extension_kind()).min(patience);
         let start = Instant::now();
         loop {
             let Err(unmet) = rule(self.object.as_ref()) else {
                 return Ok(self.object.clone().unwrap_or_default());
             };
-            let after = if matches!(unmet, NotReady::LastError { .. }) { tolerance } else { patience };
-            let Ok(Some(event)) = timeout_at((start + after).into(), self.events.recv()).await else {
-                return Err(self.fail(self.timed_out(unmet, after)));
-            };
-            self.observe(event);
+            self.next_event(start, unmet).await?;
         }
+    }
+
+    /// Waits for an event that wakes gardenlet's controller of a watched kind. An error of the object is tolerated for a
+    /// time that starts at `start`. `rule` tells why nothing wakes it.
+    pub(crate) async fn wait_woken(
+        &mut self,
+        start: Instant,
+        rule: impl Fn(Option<&Value>) -> Result<(), NotReady>,
+    ) -> Result<(), Stuck> {
+        loop {
+            let before = self.object.clone();
+            let unmet = rule(before.as_ref()).err().unwrap_or(NotReady::Unnoticed);
+            self.next_event(start, unmet).await?;
+            if self.object.as_ref().is_some_and(|now| wakes(before.as_ref(), now)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns whether the object is gone within a time. Fails if this takes too long since `start`.
+    pub(crate) async fn is_gone_within(&mut self, time: Duration, start: Instant) -> Result<bool, Stuck> {
+        let again = Instant::now() + time;
+        loop {
+            let Err(unmet) = rules::gone(self.object.as_ref()) else { return Ok(true) };
+            if start.elapsed() >= self.patience {
+                return Err(self.fail(self.timed_out(unmet, self.patience)));
+            }
+            match timeout_at(again.min(start + self.patience).into(), self.events.recv()).await {
+                Ok(Some(event)) => self.observe(event),
+                _ if Instant::now() >= again => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+
+    /// Observes the next event. Fails if it does not come in time.
+    async fn next_event(&mut self, start: Instant, unmet: NotReady) -> Result<(), Stuck> {
+        let tolerance = (self.context.tolerance)(self.target.extension_kind()).min(self.patience);
+        let after = if matches!(unmet, NotReady::LastError { .. }) { tolerance } else { self.patience };
+        let Ok(Some(event)) = timeout_at((start + after).into(), self.events.recv()).await else {
+            return Err(self.fail(self.timed_out(unmet, after)));
+        };
+        self.observe(event);
+        Ok(())
     }
 
     fn timed_out(&self, unmet: NotReady, after: Duration) -> Stuck {
         let object = self.target.describe();
         match &unmet {
+            NotReady::LastError { .. } if self.target.is_of_seed() => Stuck::Seed { object, error: unmet, after },
             NotReady::LastError { codes, .. } => {
                 Stuck::GaveUp { object, shoot: readiness::state_of_shoot(codes), error: unmet, after }
             }
@@ -205,8 +258,9 @@ impl<'a> Watched<'a> {
     }
 
     fn new_conditions(&self) -> Vec<Value> {
-        let now = self.object.as_ref().map(conditions).unwrap_or_default();
-        now.iter().filter(|condition| !self.conditions_before.contains(condition)).cloned().collect()
+        let of = |object: &'_ Option<Value>| object.as_ref().map(conditions).unwrap_or_default().to_vec();
+        let before = of(&self.before);
+        of(&self.object).into_iter().filter(|condition| !before.contains(condition)).collect()
     }
 
     fn status(&self) -> String {

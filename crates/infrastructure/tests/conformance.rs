@@ -12,7 +12,8 @@ fn main() -> ExitCode {
     mock_promises::main::<Infrastructure>(Candidate {
         binary: env!("CARGO_BIN_EXE_mock-infrastructure"),
         spec: || json!({ "region": "nowhere", "secretRef": { "name": "cloudprovider", "namespace": "any" } }),
-        secrets: 0,
+        given: Vec::new,
+        secrets: |_, _| Vec::new(),
         promises: mock_promises::promises![
             networks_are_those_of_the_newest_cluster,
             networks_of_many_waiting_objects_are_those_of_the_newest_cluster,

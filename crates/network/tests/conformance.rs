@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     mock_promises::main::<Network>(Candidate {
         binary: env!("CARGO_BIN_EXE_mock-network"),
         spec: || json!({ "podCIDR": "10.20.0.0/16", "serviceCIDR": "10.30.0.0/16", "ipFamilies": ["IPv4"] }),
-        secrets: 0,
+        given: Vec::new,
+        secrets: |_, _| Vec::new(),
         promises: mock_promises::promises![reported_ip_families_are_those_of_the_spec],
     })
 }

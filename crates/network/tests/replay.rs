@@ -142,7 +142,7 @@ fn simulated() -> String {
 /// The row of an object in the table. Returns `None` until the object is at rest.
 fn row(namespace: &str, object: &Value) -> Option<String> {
     let record = Record::find(object["status"]["conditions"].as_array()?)?;
-    let ended = record.phase == Phase::Served || record.due.is_none();
+    let ended = record.phase == Phase::Done || record.due.is_none();
     let taken_up = object["metadata"]["annotations"][OPERATION_ANNOTATION].is_null();
     let held = object["metadata"]["finalizers"][0] == Network::FINALIZER;
     let rule = record.rule.and_then(|rule| rule.name).unwrap_or("no rule".to_owned());

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use mock_core::contract::{GROUP, VERSION, kinds};
 use mock_core::k8s::{ByteString, ObjectMeta, OwnerReference, Secret};
-use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, NoReport, NoShoot, Object, Outcome};
+use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, NoReport, NoShoot, Object, Outcome, Wanted};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ impl MockKind for OperatingSystemConfig {
     type Options = NoOptions;
     const KIND: &'static Kind = &kinds::OPERATING_SYSTEM_CONFIG;
     const TYPES: &'static [&'static str] = &["mockos"];
-    const SECRET_PREFIX: Option<&'static str> = Some(RESULT);
+    const SECRET_PREFIXES: &'static [&'static str] = &[RESULT];
 
     fn purpose(&self) -> Option<&str> {
         Some(&self.purpose)
@@ -71,7 +71,7 @@ impl MockKind for OperatingSystemConfig {
                 let secret = user_data(object);
                 let reference = json!({ "name": secret.metadata.name, "namespace": secret.metadata.namespace });
                 outcome.report("cloudConfig", json!({ "secretRef": reference }));
-                outcome.secrets.push(secret);
+                outcome.secrets.push(Wanted { secret, needs_namespace: false });
             }
             "reconcile" => {
                 // Only in-place pools update the operating system; elsewhere new machines bring the new one.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
+use mock_core::kind::SecretKey;
 use mock_operatingsystemconfig::OperatingSystemConfig;
 use mock_promises::{Candidate, MockScene, ensure, last, only_secrets_of_the_kind_may_be_written, script, text};
 use serde_json::json;
@@ -11,7 +12,10 @@ fn main() -> ExitCode {
     mock_promises::main::<OperatingSystemConfig>(Candidate {
         binary: env!("CARGO_BIN_EXE_mock-operatingsystemconfig"),
         spec: || json!({ "purpose": "provision", "units": [{ "name": "a.service" }] }),
-        secrets: 1,
+        given: Vec::new,
+        secrets: |namespace, name| {
+            vec![SecretKey { namespace: namespace.to_owned(), name: format!("osc-result-{name}") }]
+        },
         promises: mock_promises::promises![
             purpose_provision_has_a_secret_that_the_object_owns,
             purpose_reconcile_has_no_secret,

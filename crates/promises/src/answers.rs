@@ -17,9 +17,14 @@ pub(crate) async fn until_status(address: SocketAddr, path: &str, expected: u16)
 
 /// Waits until the metrics contain this line.
 pub(crate) async fn until_metric(address: SocketAddr, expected: &str) -> Result<(), Failed> {
-    eventually(LIMIT, || async move {
+    until_metrics(address, expected, |metrics| metrics.lines().any(|line| line == expected)).await
+}
+
+/// Waits until the metrics meet a condition. `what` completes the sentence "the metrics do not show ...".
+pub(crate) async fn until_metrics(address: SocketAddr, what: &str, holds: impl Fn(&str) -> bool) -> Result<(), Failed> {
+    eventually(LIMIT, || async {
         let (_, body) = http::get(address, "/metrics").await?;
-        ensure(body.lines().any(|line| line == expected), format!("the metrics lack {expected:?}:\n{body}"))
+        ensure(holds(&body), format!("the metrics do not show {what}:\n{body}"))
     })
     .await
 }

@@ -7,18 +7,20 @@
 //! * `MOCK_IMAGES` names a folder with the archives of `cargo xtask images`. The suite then installs the kind's
 //!   registration from `deploy` as gardenlet does, and runs the controller in its image, under its ServiceAccount.
 //! * `MOCK_ASSISTED` puts the kind's admission policy in force. Some operations then cost one write less.
-//! * `MOCK_FULL` makes both modes run every test for every kind. Without it, most kinds run a sample; see [`mode`].
+//! * `MOCK_FULL` makes every suite run every test. Without it, most kinds run a sample of those that repeat what other
+//!   suites prove; see [`mode`].
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use extension_conformance::run::{self, Run};
-use extension_conformance::{Case, Feature, Subject, Suite};
-use extension_contract::Class;
+use extension_conformance::{Case, Subject, Suite};
+use extension_contract::TIMESTAMP_ANNOTATION;
 use gardener_testbed::assets::Assets;
 use libtest_mimic::{Arguments, Failed};
-use mock_core::kind::MockKind;
-use serde_json::Value;
+use mock_core::deploy::admission;
+use mock_core::kind::{MockKind, SecretKey};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 mod answers;
@@ -33,10 +35,11 @@ mod rules;
 mod scene;
 mod script;
 mod settle;
-mod versions;
 mod written_paths;
 
-pub use extension_conformance::{annotation, asking, ensure, finalizers, last, merged, text};
+pub use extension_conformance::{
+    Feature, annotation, asking, condition, ensure, eventually, finalizers, last, merged, text,
+};
 pub use promise::Promise;
 pub use rules::secrets::only_secrets_of_the_kind_may_be_written;
 pub use scene::MockScene;
@@ -52,10 +55,23 @@ pub struct Candidate {
     pub binary: &'static str,
     /// Returns a valid spec of the kind. The suite sets its type.
     pub spec: fn() -> Value,
-    /// How many Secrets one outcome of that spec holds. Each costs one request.
-    pub secrets: usize,
+    /// Returns the objects that the spec names, such as a Secret.
+    pub given: fn() -> Vec<Value>,
+    /// Returns the Secrets that one outcome of that spec holds. Each costs one request.
+    pub secrets: Secrets,
     /// The promises of this kind alone.
     pub promises: &'static [Promise],
+}
+
+/// The Secrets of an outcome, from the namespace of the scene and the name of the object.
+pub type Secrets = fn(&str, &str) -> Vec<SecretKey>;
+
+impl Candidate {
+    /// A controller whose outcomes hold no Secret, and whose spec names no object.
+    #[must_use]
+    pub const fn new(binary: &'static str, spec: fn() -> Value, promises: &'static [Promise]) -> Self {
+        Self { binary, spec, given: Vec::new, secrets: |_, _| Vec::new(), promises }
+    }
 }
 
 /// Runs the suite of one kind as `cargo test` does, with the arguments of this process.
@@ -63,6 +79,13 @@ pub struct Candidate {
 pub fn main<K: MockKind>(candidate: Candidate) -> ExitCode {
     let arguments = run::arguments();
     let mode = Mode::of_environment(K::KIND.name);
+    if mode.is_assisted() && admission::spec::<K>("", "").is_none() {
+        #[expect(clippy::print_stdout, reason = "a suite is a program")]
+        {
+            println!("not applicable to {}: gardenlet must see the annotation of a kind that it watches", K::KIND.name);
+        }
+        return ExitCode::SUCCESS;
+    }
     let tests = Tests::of(&mode, candidate.promises);
     if arguments.list {
         return run::list(&arguments, tests.names());
@@ -122,7 +145,7 @@ fn start_and_run<K: MockKind>(
     let runtime = Arc::new(Runtime::new()?);
     let (suite, mock) = runtime.block_on(async {
         let (bed, mut mock) = Mock::start::<K>(&assets, candidate.binary, candidate.secrets, mode.images()).await?;
-        let suite = Suite::new(bed, subject, mock.host().clone());
+        let suite = Suite::new(bed, subject, mock.host().clone()).await?;
         if mode.is_assisted() {
             mock.assist::<K>(&suite, &tests.names()).await?;
         }
@@ -135,7 +158,9 @@ fn start_and_run<K: MockKind>(
     })?;
 
     let run = Run::new(arguments, runtime, suite.clone());
-    let cases = |promises: &[Promise]| promises.iter().map(|promise| promise.case(mock.clone())).collect::<Vec<_>>();
+    run.serves()?;
+    let case = |promise: &Promise| promise.case(mock.clone(), suite.subject());
+    let cases = |promises: &[Promise]| promises.iter().map(case).collect::<Vec<_>>();
     let mut together = cases(&tests.promises);
     together.extend(tests.contract.iter().map(|rule| Case::of_rule(rule, suite.subject())));
     together.sort_by_key(|case| SLOWEST.iter().position(|name| *name == case.name()).unwrap_or(SLOWEST.len()));
@@ -143,7 +168,7 @@ fn start_and_run<K: MockKind>(
     let mut alone = cases(&tests.disturbing);
     // It checks the requests of all tests, so it runs last.
     if first.num_filtered_out == 0 && !first.has_failed() {
-        alone.push(mode.closing().case(mock));
+        alone.push(case(&mode.closing()));
     }
     let second = run.alone(alone);
     Ok(if first.has_failed() { run::exit_code(&first) } else { run::exit_code(&second) })
@@ -154,10 +179,23 @@ fn subject<K: MockKind>(candidate: Candidate) -> Result<Subject, Failed> {
     Ok(Subject {
         kind: K::KIND,
         type_: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
-        class: Class::Shoot,
+        classes: K::KIND.usual_classes().to_vec(),
         spec: (candidate.spec)(),
+        given: (candidate.given)(),
         finalizer: K::FINALIZER.to_owned(),
         features: Feature::ALL.to_vec(),
+    })
+}
+
+/// A Secret with credentials, as gardenlet copies it to the seed.
+#[must_use]
+pub fn credentials(namespace: &str, name: &str) -> Value {
+    let annotations = json!({ TIMESTAMP_ANNOTATION: "2026-01-01T00:00:00.123456789Z" });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
+        "data": { "user": "YQ==", "password": "Yg==" },
     })
 }
 
@@ -173,7 +211,8 @@ mod tests {
 
     #[test]
     fn sample_is_the_mode_the_kind_and_the_listed_tests() {
-        const OF_KIND: &[Promise] = &[Promise { name: "of_the_kind", holds: |_| Box::pin(async { Ok(()) }) }];
+        const OF_KIND: &[Promise] =
+            &[Promise { name: "of_the_kind", needs: &[], holds: |_| Box::pin(async { Ok(()) }) }];
         let tests = Tests::of(&Mode::new("Network", Some(PathBuf::new()), true, false), OF_KIND);
         let names: BTreeSet<_> = tests.names().into_iter().collect();
         assert!(SAMPLE.iter().all(|name| names.contains(name)), "a test of the sample does not exist: {names:?}");

@@ -12,9 +12,10 @@ use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use libtest_mimic::Failed;
 use mock_core::deploy::{rbac, secrets};
-use mock_core::kind::MockKind;
+use mock_core::kind::{Class, MockKind};
 use serde_json::{Value, json};
 
+use crate::Secrets;
 use crate::host::{Host, Place};
 use crate::install;
 use crate::written_paths::written_paths_exist;
@@ -25,10 +26,14 @@ pub(crate) struct Mock {
     pub(crate) name: String,
     /// Its user at the API server.
     pub(crate) user: String,
-    /// How many Secrets one outcome holds.
-    pub(crate) secrets: usize,
+    /// The Secrets of an outcome; see [`Candidate::secrets`](crate::Candidate::secrets).
+    pub(crate) secrets: Secrets,
+    /// Whether the controller deletes the Secrets with the object.
+    pub(crate) deletes_secrets: bool,
     /// Everything that it may do.
     pub(crate) rules: Vec<PolicyRule>,
+    /// Another user, who may do what the controller may do in the garden's runtime cluster.
+    pub(crate) user_in_garden: String,
     /// Fails if a status of the kind has a field that is not in the schema of the CRD.
     pub(crate) check_schema: fn(&Value, &Value) -> Result<(), Failed>,
     /// Whether the kind's admission policy is in force.
@@ -42,15 +47,18 @@ impl Mock {
     pub(crate) async fn start<K: MockKind>(
         assets: &Assets,
         binary: &'static str,
-        secrets_of_an_outcome: usize,
+        secrets_of_an_outcome: Secrets,
         images: Option<&Path>,
     ) -> Result<(TestBed, Self), Failed> {
         let name = format!("mock-{}", K::KIND.name.to_lowercase());
-        let bed = TestBed::start(assets, Options { users: vec![name.clone()], ..Options::default() }).await?;
+        let user_in_garden = format!("{name}-in-garden");
+        let users = vec![name.clone(), user_in_garden.clone()];
+        let bed = TestBed::start(assets, Options { users, ..Options::default() }).await?;
+        bed.grant(&user_in_garden, rbac::rules::<K>(&[Class::Garden])).await?;
         let folder = bed.dir().join("controllers");
         fs::create_dir(&folder)?;
         // A Role would allow the Leases in one namespace only.
-        let rules = [rbac::rules::<K>(), rbac::lease_rules(&name)].concat();
+        let rules = [rbac::rules::<K>(K::KIND.usual_classes()), rbac::lease_rules(&name)].concat();
         let (host, user) = if let Some(images) = images {
             install::install::<K>(&bed, &name, images, &folder).await?
         } else {
@@ -64,7 +72,9 @@ impl Mock {
             name,
             user,
             secrets: secrets_of_an_outcome,
+            deletes_secrets: K::DELETES_SECRETS,
             rules,
+            user_in_garden,
             check_schema: written_paths_exist::<K>,
             is_assisted: false,
             host: Arc::new(host),
@@ -78,7 +88,7 @@ impl Mock {
         let own = tests.iter().map(|test| extension_conformance::Scene::namespace_of(test));
         let types: Vec<_> = [suite.subject().type_.clone()].into_iter().chain(own).collect();
         let policies = mock_core::deploy::admission::policy_and_binding::<K>(&self.name, &types);
-        let policies = policies.ok_or("gardenlet must see the annotation of this kind: there is no policy")?;
+        let policies = policies.ok_or("there is no policy for this kind")?;
         let probe = merged(suite.subject().object("default", "probe"), &asking("reconcile"));
         admission::install(&suite.client(), &policies, &[probe]).await?;
         self.is_assisted = true;

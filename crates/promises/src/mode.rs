@@ -3,30 +3,39 @@
 use std::path::{Path, PathBuf};
 
 use crate::promise::Promise;
-use crate::rules::{assisted, installed, privileges};
+use crate::rules::{assisted, installed, is_about_processes, privileges};
 
 /// The variable that makes the suite run installed controllers.
 const IMAGES: &str = "MOCK_IMAGES";
 /// The variable that makes the suite apply the kind's admission policy.
 const ASSISTED: &str = "MOCK_ASSISTED";
-/// The variable that makes every mode run every test for every kind.
+/// The variable that makes every suite run every test.
 const FULL: &str = "MOCK_FULL";
 
-/// The kinds for which every mode runs every test. They differ most: an OperatingSystemConfig has a Secret, and its
-/// outcome does not use the Shoot. A Worker has pools, its outcome uses the Shoot, and gardenlet waits for it twice.
-pub const FULL_KINDS: [&str; 2] = ["OperatingSystemConfig", "Worker"];
+/// The kinds for which every suite runs every test. They differ most: a Worker is namespaced, its outcome uses the
+/// Shoot, gardenlet polls it, and waits for it twice. A `BackupEntry` is cluster-scoped, has no Cluster, reads and writes
+/// Secrets, and gardenlet watches it.
+pub const FULL_KINDS: [&str; 2] = ["BackupEntry", "Worker"];
 
-/// The common tests that the other kinds run, besides those of the mode and of the kind. A mode changes who makes which
-/// write, and with which rights. Each of these tests takes another path through the controller.
+/// The common tests about processes that the other kinds run. Their processes are the same code; these tests make every
+/// request that a process makes besides those for objects.
+pub const SAMPLE_OF_PROCESSES: [&str; 3] = [
+    "sigterm_hands_the_lease_to_the_standby",
+    "heartbeat_is_renewed",
+    "readyz_follows_the_first_list_and_sigterm_ends_the_process",
+];
+
+/// The common tests that the other kinds run in the two modes, besides those of the mode and of the kind. A mode changes
+/// who makes which write, and with which rights. Each of these tests takes another path through the controller.
 pub const SAMPLE: [&str; 12] = [
     // One operation of each type, with the exact number of its writes.
     "annotated_create_costs_the_fewest_writes",
     "reconcile_costs_the_fewest_writes",
     "migrate_costs_two_writes",
-    "restore_costs_two_writes",
-    "confirmed_deletion_costs_one_write",
+    "restore_costs_a_metadata_write",
+    "confirmed_deletion_costs_the_fewest_writes",
     // A request that the policy leaves to the controller, and concurrent requests.
-    "request_in_the_second_of_the_last_success_costs_two_writes",
+    "request_in_the_second_of_the_last_success_costs_a_metadata_write",
     "request_patched_in_between_is_never_erased",
     // Objects that the controller must ignore.
     "foreign_type_is_never_written",
@@ -43,7 +52,8 @@ pub const SAMPLE: [&str; 12] = [
 pub(crate) struct Mode {
     images: Option<PathBuf>,
     is_assisted: bool,
-    is_sample: bool,
+    /// Whether the kind's suite runs every test.
+    is_full: bool,
 }
 
 impl Mode {
@@ -54,9 +64,7 @@ impl Mode {
     }
 
     pub(crate) fn new(kind: &str, images: Option<PathBuf>, is_assisted: bool, is_full: bool) -> Self {
-        // Only the two modes repeat what another pass has proven.
-        let repeats = images.is_some() || is_assisted;
-        Self { images, is_assisted, is_sample: repeats && !is_full && !FULL_KINDS.contains(&kind) }
+        Self { images, is_assisted, is_full: is_full || FULL_KINDS.contains(&kind) }
     }
 
     /// The folder of the images. `None` if the controller runs from its program.
@@ -71,7 +79,17 @@ impl Mode {
 
     /// Whether the mode runs a common test with this name.
     pub(crate) fn selects(&self, name: &str) -> bool {
-        !self.is_sample || SAMPLE.contains(&name)
+        self.is_full
+            || if self.repeats() {
+                SAMPLE.contains(&name)
+            } else {
+                !is_about_processes(name) || SAMPLE_OF_PROCESSES.contains(&name)
+            }
+    }
+
+    /// Whether the mode repeats what another pass has proven.
+    fn repeats(&self) -> bool {
+        self.images.is_some() || self.is_assisted
     }
 
     /// The promises of the mode itself.
@@ -83,7 +101,7 @@ impl Mode {
 
     /// The promise that looks back at all requests of the suite. A sample does not make all of them.
     pub(crate) fn closing(&self) -> Promise {
-        if self.is_sample { privileges::ENOUGH } else { privileges::EXACT }
+        if self.repeats() && !self.is_full { privileges::ENOUGH } else { privileges::EXACT }
     }
 }
 
@@ -92,16 +110,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_repeating_modes_of_most_kinds_run_a_sample() {
-        for (kind, images, is_assisted, is_full, is_sample) in [
-            ("Network", None, false, false, false),
-            ("Network", None, true, false, true),
-            ("Network", Some(PathBuf::new()), false, false, true),
-            ("Network", Some(PathBuf::new()), true, true, false),
-            ("Worker", Some(PathBuf::new()), true, false, false),
+    fn most_kinds_run_a_sample_and_repeating_modes_a_smaller_one() {
+        let (of_sample, about_processes) =
+            ("migrate_costs_two_writes", "stolen_lease_ends_the_process_with_exit_code_1");
+        let other = "spec_is_never_written";
+        for (kind, images, is_assisted, is_full, selected) in [
+            ("Network", None, false, false, [true, true, false]),
+            ("Network", None, true, false, [true, false, false]),
+            ("Network", Some(PathBuf::new()), false, false, [true, false, false]),
+            ("Network", None, false, true, [true, true, true]),
+            ("Network", Some(PathBuf::new()), true, true, [true, true, true]),
+            ("Worker", None, false, false, [true, true, true]),
+            ("Worker", Some(PathBuf::new()), true, false, [true, true, true]),
         ] {
             let mode = Mode::new(kind, images, is_assisted, is_full);
-            assert_eq!(mode.is_sample, is_sample, "{kind} {mode:?}");
+            assert_eq!([of_sample, other, about_processes].map(|name| mode.selects(name)), selected, "{kind} {mode:?}");
         }
+    }
+
+    #[test]
+    fn sample_of_processes_is_about_processes() {
+        assert!(SAMPLE_OF_PROCESSES.iter().all(|name| is_about_processes(name)));
     }
 }

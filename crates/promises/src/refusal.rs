@@ -5,6 +5,7 @@ use std::time::Duration;
 use extension_conformance::eventually;
 use extension_conformance::launcher::Controller;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::jiff::SignedDuration;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use libtest_mimic::Failed;
@@ -48,11 +49,14 @@ impl Refusal {
         refusal.policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
         refusal.bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
         // A policy takes effect a moment after its creation. Until then the controller serves the probe.
-        scene.ask_own("probe", "restore").await?;
+        scene.ask_own("probe", "reconcile").await?;
+        scene.until_ready("probe").await?;
         scene.patch("probe", Self::label()).await?;
+        let name = scene.full_name("probe");
         eventually(IN_FORCE, || async {
-            scene.ask("probe", "restore").await?;
-            let is_logged = controller.log().lines()?.iter().any(|line| Self::is_logged(line, "probe"));
+            // In the second of the last success, so that no admission policy takes the request up.
+            scene.ask_later("probe", "reconcile", SignedDuration::ZERO).await?;
+            let is_logged = controller.log().lines()?.iter().any(|line| Self::is_logged(line, &name));
             if is_logged { Ok(()) } else { Err("the policy has no effect".into()) }
         })
         .await?;
@@ -64,7 +68,7 @@ impl Refusal {
         json!({ "metadata": { "labels": { NAME: "yes" } } })
     }
 
-    /// Whether a line of the log names the object and the policy's reason, as a warning.
+    /// Whether a line of the log names the object in the API server and the policy's reason, as a warning.
     pub(crate) fn is_logged(line: &Value, name: &str) -> bool {
         let field = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default();
         field("level") == "WARN" && field("name") == name && field("error").contains(REASON)

@@ -28,8 +28,15 @@ pub(crate) fn all() -> Vec<Promise> {
         faults::PROMISES,
         costs::PROMISES,
         schema::PROMISES,
+        privileges::PROMISES,
     ]
     .concat()
+}
+
+/// Whether a promise is about what all processes have in common, whichever kind they serve.
+pub(crate) fn is_about_processes(name: &str) -> bool {
+    let of_processes = [leases::PROMISES, processes::PROMISES, access::PROMISES, DISTURBING];
+    of_processes.into_iter().flatten().any(|promise| promise.name == name)
 }
 
 /// Promises whose proof would disturb other tests of the same suite.

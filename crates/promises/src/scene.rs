@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use extension_conformance::launcher::Controller;
 use extension_conformance::{Scene, ensure};
+use extension_contract::Reader;
 use gardener_testbed::audit::{Audit, Request};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use libtest_mimic::Failed;
+use mock_core::kind::SecretKey;
 
 use crate::mock::Mock;
 
@@ -69,11 +71,19 @@ impl MockScene {
 
     /// The controller's write requests about the object and its Secrets so far, each with the code of its answer.
     pub(crate) fn requests(&self, name: &str) -> Result<Vec<String>, Failed> {
+        let (full_name, secrets) = (self.full_name(name), self.secrets(name));
+        let kind = self.suite().subject().kind;
+        let namespace = if kind.namespaced { self.namespace() } else { "" };
+        let is_secret = |request: &Request| {
+            secrets.iter().any(|key| (&key.namespace, &key.name) == (&request.namespace, &request.name))
+        };
         let ours = self.audit()?.requests(|request| {
             request.user == self.mock.user
-                && request.namespace == self.namespace()
-                && (request.name == name || request.name == format!("osc-result-{name}"))
                 && !matches!(request.verb.as_str(), "get" | "list" | "watch")
+                && match request.resource.as_str() {
+                    "secrets" => is_secret(request),
+                    resource => resource == kind.plural && request.namespace == namespace && request.name == full_name,
+                }
         })?;
         let line = |request: Request| {
             format!("{} {}/{}: {}", request.verb, request.resource, request.subresource, request.code)
@@ -101,6 +111,25 @@ impl MockScene {
         ensure(writes == expected, format!("{writes} writes instead of {expected}: {:#?}", self.requests(name)?))
     }
 
+    /// The Secrets that one outcome of an object holds.
+    #[must_use]
+    pub fn secrets(&self, name: &str) -> Vec<SecretKey> {
+        (self.mock.secrets)(self.namespace(), &self.full_name(name))
+    }
+
+    /// How many writes of an object's status one outcome costs. A reader that watches has to see Processing first.
+    pub(crate) fn status_writes(&self) -> usize {
+        match self.suite().subject().kind.reader {
+            Reader::Polls => 1,
+            Reader::Watches => 2,
+        }
+    }
+
+    /// How many writes one outcome of the object `a` costs besides that of its metadata: the status and the Secrets.
+    pub(crate) fn outcome_writes(&self) -> usize {
+        self.status_writes() + self.secrets("a").len()
+    }
+
     /// How many metadata writes a request costs if its timestamp is after the last operation.
     pub(crate) fn metadata_writes(&self) -> usize {
         usize::from(!self.mock.is_assisted)
@@ -108,7 +137,12 @@ impl MockScene {
 
     /// How many writes an operation with one outcome costs: the status, the Secrets and the metadata.
     pub(crate) fn fewest_writes(&self) -> usize {
-        1 + self.metadata_writes() + self.mock.secrets
+        self.outcome_writes() + self.metadata_writes()
+    }
+
+    /// How many writes a deletion costs: the metadata, and the Secrets that the controller deletes itself.
+    pub(crate) fn deletion_writes(&self) -> usize {
+        1 + if self.mock.deletes_secrets { self.secrets("a").len() } else { 0 }
     }
 
     /// Starts one more controller with the kubeconfig and these arguments.

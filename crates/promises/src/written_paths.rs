@@ -17,7 +17,8 @@ pub(crate) fn written_paths_exist<K: MockKind>(object: &Value, schema: &Value) -
     let object: Object<K> = serde_json::from_value(object.clone())?;
     let options = Args::<K::Options>::try_parse_from(["mock"])?.kind;
     let (time, technical_id, shoot) = (Timestamp::now(), "shoot--t--a", &K::Shoot::default());
-    let input = Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot };
+    let input =
+        Input { options: &options, time, technical_id, repeat_time: false, failed_pools: &[], shoot, secret: None };
     let outcome = K::outcome(&object, &input).map_err(|invalid| invalid.to_string())?;
     let migrated = Outcome { status: K::migrated(), ..Outcome::default() };
     let target = Target {
@@ -26,6 +27,8 @@ pub(crate) fn written_paths_exist<K: MockKind>(object: &Value, schema: &Value) -
         meta: &object.metadata,
         status: object.status.as_ref(),
         early: K::EARLY,
+        created: K::KIND.created,
+        leftovers: Vec::new(),
     };
     for (operation, report, outcome) in [
         (OperationType::Create, Report::plain(State::Succeeded), outcome),

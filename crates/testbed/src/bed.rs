@@ -11,6 +11,7 @@ use std::{fmt, io};
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Client;
+use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,8 +25,13 @@ use crate::assets::Assets;
 use crate::audit::Audit;
 pub use crate::error::BedError;
 use crate::janitor;
+use crate::manifests::{self, Mode};
 use crate::server::{Server, on_a_free_port};
 use crate::supervisor::Supervisor;
+use crate::workspace;
+
+/// The namespace of every seed for what is not of a Shoot (`pkg/apis/core/v1beta1/constants/types_constants.go`).
+pub const GARDEN: &str = "garden";
 
 /// A running etcd and kube-apiserver that serve Gardener's extension kinds, with a [`janitor`].
 ///
@@ -42,7 +48,8 @@ pub struct TestBed {
 }
 
 impl TestBed {
-    /// Starts the servers. Returns when the API server serves Gardener's custom resources, usually within 4 s.
+    /// Starts the servers. Returns when the API server serves Gardener's custom resources and has the namespace
+    /// [`GARDEN`], usually within 4 s.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self, BedError> {
         on_a_free_port(async |port| Self::try_start(assets, &options, port).await).await
     }
@@ -53,10 +60,14 @@ impl TestBed {
         let access = Access::create(folder, port, &options.users)?;
         let mut control_plane = ControlPlane::spawn(&supervisor, assets, options, &access, port)?;
 
-        let manifests = crds::read(&assets.crds)?;
+        let mut definitions = crds::read(&assets.crds)?;
+        definitions.extend(crds::read_files(workspace::definitions())?);
         let own_client = access.client(TESTBED).await?;
         control_plane.ready(&access).await?;
-        crds::install(access.client_without_retries(TESTBED).await?, manifests).await?;
+        crds::install(access.client_without_retries(TESTBED).await?, definitions).await?;
+        let garden = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": GARDEN } });
+        let created = manifests::apply(&own_client, &garden, Mode::Apply).await;
+        created.map_err(BedError::failed(format_args!("create the namespace {GARDEN}")))?;
 
         let audit = options.audit.then(|| Audit::new(control_plane::audit_log(folder)));
         let client = access.client(ADMIN).await?;

@@ -18,6 +18,7 @@ pub mod janitor;
 pub mod manifests;
 pub mod port;
 pub mod process;
+pub mod schema;
 mod server;
 pub mod supervisor;
 pub mod workspace;

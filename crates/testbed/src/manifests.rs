@@ -10,6 +10,7 @@ use kube::discovery::{self, Scope};
 use kube::{Api, Client, Resource as _, ResourceExt};
 use serde::Deserialize as _;
 use serde_json::Value;
+use serde_saphyr::{UserMessageFormatter, budget, options};
 
 /// The field manager of applied objects.
 const FIELD_MANAGER: &str = "gardener-testbed";
@@ -111,8 +112,14 @@ fn text(file: &Path) -> Result<String, ManifestsError> {
 
 /// The documents in a text, without empty ones.
 fn documents(text: &str, origin: &str) -> Result<Vec<Value>, ManifestsError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| ManifestsError::Syntax { origin: origin.to_owned(), reason: error.to_string() })?;
+    // By default, the parser refuses 33 lines of comments in a row, which Gardener's own examples have.
+    let options = options! { budget: budget! { max_buffered_comment_events: usize::MAX } };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        // The parser's own message shows lines of the file, which may hold a password.
+        let reason = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        ManifestsError::Syntax { origin: origin.to_owned(), reason }
+    })?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
@@ -210,6 +217,22 @@ mod tests {
             json!({ "kind": "Odd", "items": {} }),
         ];
         assert_eq!(parsed.unwrap(), expected);
+    }
+
+    #[test]
+    fn any_number_of_comments_is_skipped() {
+        for place in ["@a:\n- 1\n", "a:\n@- 1\n", "a:\n- 1\n@", "a:\n- 1\n@---\n", "a:\n- 1 # b\n@"] {
+            let text = place.replace('@', &"  # a comment\n".repeat(1000));
+            assert_eq!(parse(&text, "a test").unwrap(), [json!({ "a": [1] })], "{place}");
+        }
+    }
+
+    #[test]
+    fn error_of_the_syntax_is_one_line_without_what_the_text_holds() {
+        let error =
+            parse("kind: Secret\nstringData: {a: secret}\n\tb: secret\n", "secret.yaml").unwrap_err().to_string();
+        assert!(error.starts_with("secret.yaml is not valid YAML: ") && error.contains("line 3"), "{error}");
+        assert!(!error.contains(": secret") && !error.contains('\n'), "{error}");
     }
 
     #[test]

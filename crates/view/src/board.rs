@@ -70,7 +70,7 @@ fn scripted(record: &Record, now: Timestamp) -> String {
         format!(", rule {}{name}", rule.number)
     });
     let left = match (record.phase, record.due) {
-        (Attempt::Served, _) => String::new(),
+        (Attempt::Done, _) => String::new(),
         (_, None) => ", for ever".to_owned(),
         (phase, Some(due)) => {
             let left = duration(Duration::try_from(due.duration_since(now)).unwrap_or_default());
@@ -155,7 +155,7 @@ impl Board {
         let line = match &what {
             // Without a rule, an object is in such a state for milliseconds.
             Progress::State(state) => {
-                let pending = script.as_ref().filter(|record| record.rule.is_some() && record.phase != Attempt::Served);
+                let pending = script.as_ref().filter(|record| record.rule.is_some() && record.phase != Attempt::Done);
                 pending.map(|record| (state.as_str(), scripted(record, Timestamp::now())))
             }
             Progress::Requested => None,
@@ -165,7 +165,7 @@ impl Board {
         };
         // The object comes last since its length varies.
         let line = line.map(|(state, more)| {
-            let object = format!("{namespace}/{name} ({spec_type})");
+            let object = format!("{} ({spec_type})", full_name(&namespace, &name));
             format!("{:<9} {kind:<21} {state:<9} {more:>7}  {object}", phase.as_str())
         });
         let (state, took) = match what {
@@ -183,7 +183,7 @@ impl Board {
             row.spent += took;
         } else {
             let (namespace, _, name) = &key;
-            let name = if self.shoots > 1 { format!("{namespace}/{name}") } else { name.clone() };
+            let name = if self.shoots > 1 { full_name(namespace, name) } else { name.clone() };
             self.rows.push(Row { phase, kind, name, spec_type, state, script, spent: took });
             self.objects.insert(key.clone());
             self.index.insert(key, self.rows.len() - 1);
@@ -313,6 +313,11 @@ impl Board {
         }
         table
     }
+}
+
+/// Namespace and name; a cluster-scoped object has no namespace.
+fn full_name(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 fn table(header: &[&str]) -> Table {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::board::{Board, Size};
+use crate::say;
 
 /// Pause between two drawings. A person sees each change at once, and drawing costs little CPU.
 const FRAME: Duration = Duration::from_millis(80);
@@ -54,13 +55,13 @@ impl Screen {
                 report = reports.recv() => match report {
                     Some(report) => {
                         if let Some(line) = board.add(report) && !self.live {
-                            println!("{line}");
+                            say!("{line}");
                         }
                     }
                     None => return,
                 },
                 Some(note) = notes.recv() => {
-                    if self.live { self.notes.push(note); } else { println!("{note}"); }
+                    if self.live { self.notes.push(note); } else { say!("{note}"); }
                 }
                 _ = frame.tick(), if self.live => self.draw(board),
             }

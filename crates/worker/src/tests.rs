@@ -52,6 +52,7 @@ fn a_failed_pool_keeps_its_reported_hash() {
         repeat_time: false,
         failed_pools: &failed_pools,
         shoot: &shoot,
+        secret: None,
     };
     let hashes = worker.spec.hashes(&worker.reported, &input).unwrap();
     assert_eq!(hashes.keys().collect::<Vec<_>>(), ["gone", "good"]);

@@ -19,7 +19,8 @@ fn main() -> ExitCode {
                 "pools": [pool("w", "AutoRollingUpdate"), pool("i", "AutoInPlaceUpdate")],
             })
         },
-        secrets: 0,
+        given: Vec::new,
+        secrets: |_, _| Vec::new(),
         promises: mock_promises::promises![
             each_reconcile_reports_a_later_time_of_machine_deployments,
             each_zone_has_one_machine_deployment,

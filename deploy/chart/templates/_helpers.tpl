@@ -15,6 +15,38 @@
 mock-{{ include "mock.kind" . }}
 {{- end -}}
 
+{{/* "true" in the garden's runtime cluster, otherwise empty. gardener-operator sets the value to a string. */}}
+{{- define "mock.inGarden" -}}
+{{- $cluster := default dict (default dict .Values.gardener).runtimeCluster -}}
+{{- if eq (toString $cluster.enabled) "true" -}}true{{- end -}}
+{{- end -}}
+
+{{/* The priority class of extensions in the garden's runtime cluster, elsewhere empty. */}}
+{{- define "mock.gardenPriorityClass" -}}
+{{- if include "mock.inGarden" . }}{{ .Values.gardener.runtimeCluster.priorityClassName }}{{ end -}}
+{{- end -}}
+
+{{/* The served classes as a JSON list, empty for the controller's default. In the garden's runtime cluster the default is
+     `garden` alone: if that cluster is a seed as well, two installations would serve the same objects. */}}
+{{- define "mock.classes" -}}
+{{- $default := ternary (list "garden") list (eq (include "mock.inGarden" .) "true") -}}
+{{- toJson (default $default .Values.classes) -}}
+{{- end -}}
+
+{{/* The rules of the ClusterRole. A controller that serves class `garden` alone needs no Clusters, and there may be none. */}}
+{{- define "mock.rules" -}}
+{{- $kind := include "mock.kind" . -}}
+{{- if ne (include "mock.classes" .) `["garden"]` -}}
+{{- .Files.Get (printf "rbac/%s.yaml" $kind) | trim -}}
+{{- else -}}
+{{- $rules := .Files.Get (printf "rbac-in-garden/%s.yaml" $kind) -}}
+{{- if not $rules -}}
+{{- fail (printf "kind %q has no objects of class garden: install it on seeds, not in the garden's runtime cluster" $kind) -}}
+{{- end -}}
+{{- trim $rules -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The labels of the selector, which cannot change during the life of a release. */}}
 {{- define "mock.selector" -}}
 app.kubernetes.io/name: {{ include "mock.name" . }}

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use k8s_openapi::ByteString;
+use mock_core::kind::Class;
 use mock_fleet::kinds::Package;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -98,10 +99,13 @@ struct ControllerRegistration {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Resource {
     kind: String,
     #[serde(rename = "type")]
     provider: String,
+    #[serde(flatten)]
+    further: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -129,10 +133,14 @@ struct ExtensionDeployment {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ExtensionInstallation {
     policy: Policy,
     helm: Helm,
     values: Value,
+    /// For the garden's runtime cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime_cluster_values: Option<Value>,
 }
 
 impl OciRepository {
@@ -171,7 +179,7 @@ pub(super) fn registration(release: &Release<'_>, registry: Option<&str>, chart:
         metadata: release.metadata(),
         rest: Spec {
             spec: ControllerRegistration {
-                resources: release.resources(),
+                resources: release.resources().into_iter().map(Resource::on_seeds).collect(),
                 deployment: RegisteredDeployment {
                     policy: release.policy,
                     deployment_refs: vec![Reference { name: release.package.full_name() }],
@@ -187,8 +195,8 @@ pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &OciReposi
     let extension = Manifest {
         api_version: "operator.gardener.cloud/v1alpha1",
         kind: "Extension",
-        // No annotation: gardener-operator does not copy it to the registration.
-        metadata: json!({ "name": release.package.full_name() }),
+        // gardener-operator copies the annotation to the registration (`pkg/utils/gardener/operator/extension.go`).
+        metadata: release.metadata(),
         rest: Spec {
             spec: Extension {
                 resources: release.resources(),
@@ -197,6 +205,7 @@ pub(super) fn extension(release: &Release<'_>, registry: &str, chart: &OciReposi
                         policy: release.policy,
                         helm: Helm { raw_chart: None, oci_repository: Some(chart.clone()), values: None },
                         values: release.values(Some(registry)),
+                        runtime_cluster_values: release.package.is_in_garden().then(|| release.values(Some(registry))),
                     },
                 },
             },
@@ -211,6 +220,17 @@ pub(super) fn yaml(value: &impl Serialize) -> Result<String> {
     Ok(text.trim_end().to_owned() + "\n")
 }
 
+impl Resource {
+    /// The resource as gardener-apiserver accepts it, which knows no extension in the garden's runtime cluster
+    /// (`pkg/api/core/validation/controllerregistration.go`).
+    fn on_seeds(mut self) -> Self {
+        if let Some(Value::Array(clusters)) = self.further.get_mut("clusterCompatibility") {
+            clusters.retain(|cluster| cluster != Class::Garden.as_str());
+        }
+        self
+    }
+}
+
 impl Release<'_> {
     fn metadata(&self) -> Value {
         let (key, level) = POD_SECURITY;
@@ -220,7 +240,11 @@ impl Release<'_> {
     fn resources(&self) -> Vec<Resource> {
         self.types
             .iter()
-            .map(|provider| Resource { kind: self.package.kind().to_owned(), provider: provider.clone() })
+            .map(|provider| Resource {
+                kind: self.package.kind().to_owned(),
+                provider: provider.clone(),
+                further: self.package.registration(provider),
+            })
             .collect()
     }
 
@@ -328,11 +352,52 @@ mod tests {
         let same = [
             (registration.pointer("/metadata/name"), extension.pointer("/metadata/name")),
             (registration.pointer("/spec/resources"), extension.pointer("/spec/resources")),
+            (registration.pointer("/metadata/annotations"), extension.pointer("/metadata/annotations")),
             (registration.pointer("/spec/deployment/policy"), extension.pointer("/spec/deployment/extension/policy")),
             (deployment.pointer("/helm/values"), extension.pointer("/spec/deployment/extension/values")),
         ];
         for (one, other) in same {
             assert!(one.is_some() && one == other, "{one:?}\n{other:?}");
         }
+    }
+
+    #[test]
+    fn only_extensions_of_the_operator_are_compatible_with_the_garden() {
+        let values = Map::new();
+        let package = Package::find("extension").unwrap();
+        let release = Release { package, types: vec!["mock-after-worker".to_owned()], ..release(&values) };
+        let registration = registration(&release, None, &Chart::Raw(Vec::new())).unwrap();
+        let oci = OciRepository::of(package, "r", "1", None, None);
+        let extension = documents(&extension(&release, "r", &oci).unwrap()).remove(0);
+        let registration = documents(&registration).remove(1);
+        for (object, clusters) in
+            [(&registration, json!(["shoot", "seed"])), (&extension, json!(["shoot", "seed", "garden"]))]
+        {
+            assert_eq!(
+                object.pointer("/spec/resources/0"),
+                Some(&json!({
+                    "kind": "Extension",
+                    "type": "mock-after-worker",
+                    "reconcileTimeout": "3m0s",
+                    "lifecycle": {
+                        "reconcile": "AfterWorker",
+                        "delete": "BeforeKubeAPIServer",
+                        "migrate": "BeforeKubeAPIServer",
+                    },
+                    "workerlessSupported": true,
+                    "clusterCompatibility": clusters,
+                }))
+            );
+        }
+        let deployment = extension.pointer("/spec/deployment/extension").unwrap();
+        assert_eq!(deployment.get("runtimeClusterValues"), deployment.get("values"));
+    }
+
+    #[test]
+    fn kind_without_objects_in_the_garden_has_no_values_for_it() {
+        let values = Map::new();
+        let chart = OciRepository::of(Package::find("network").unwrap(), "r", "1", None, None);
+        let extension = documents(&extension(&release(&values), "r", &chart).unwrap()).remove(0);
+        assert_eq!(extension.pointer("/spec/deployment/extension/runtimeClusterValues"), None);
     }
 }

@@ -39,7 +39,9 @@ pub(super) fn status(plan: &ShootPlan, planned: &Planned, meta: &Meta, request: 
         },
         "observedGeneration": meta.generation,
     });
-    if let Some(secret) = secret(planned, meta, request) {
+    if planned.kind == kinds::OPERATING_SYSTEM_CONFIG.name
+        && let Some(secret) = secret(planned, meta, request)
+    {
         let field = |path| get(&secret, path);
         let reference = json!({"name": field("metadata.name"), "namespace": field("metadata.namespace")});
         set(&mut status, "cloudConfig.secretRef", reference);
@@ -60,10 +62,12 @@ pub(super) fn status(plan: &ShootPlan, planned: &Planned, meta: &Meta, request: 
     json!({"metadata": {"resourceVersion": meta.resource_version}, "status": status})
 }
 
-/// The Secret that gardenlet reads as soon as an OperatingSystemConfig of purpose `provision` is ready.
+/// The Secret that gardenlet reads as soon as the object is ready: of an OperatingSystemConfig of purpose `provision`, or
+/// of a BackupEntry.
 pub(super) fn secret(planned: &Planned, meta: &Meta, request: &Request<'_>) -> Option<Value> {
-    let is_read = text(&planned.object, "spec.purpose") == Some("provision") && request.phase != Phase::Migrate;
-    is_read.then(|| {
+    let is_read = text(&planned.object, "spec.purpose") == Some("provision");
+    let entry = planned.name.rsplit_once("--").filter(|_| planned.kind == kinds::BACKUP_ENTRY.name);
+    let secret = if is_read {
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -80,7 +84,16 @@ pub(super) fn secret(planned: &Planned, meta: &Meta, request: &Request<'_>) -> O
             },
             "data": {"cloud_config": "IyEvYmluL3NoCg=="},
         })
-    })
+    } else {
+        let (namespace, _) = entry?;
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "etcd-backup", "namespace": namespace},
+            "data": {"bucketName": "YnVja2V0"},
+        })
+    };
+    (request.phase != Phase::Migrate).then_some(secret)
 }
 
 /// The JSON patch of the metadata: removes the request, adds the finalizer for the first request, and removes the

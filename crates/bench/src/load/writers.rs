@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use extension_contract::json::{annotate, text};
 use extension_contract::{
-    DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION,
+    DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, OperationAnnotation, TIMESTAMP_ANNOTATION, kinds,
 };
 use mock_gardenlet::shoot::{Landscape, Planned, ShootPlan};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use super::client::{Body, Client, Meta, Place};
 use super::error::LoadError;
 use super::options::{Answer, Options, Phase};
 use super::ready::{Awaited, Rule};
+use super::resources::objects_of;
 
 /// What the writers do to each Shoot.
 #[derive(Clone, Copy)]
@@ -84,7 +85,10 @@ impl Writers {
     /// Writes the objects of a Shoot.
     pub(super) async fn objects(&self, index: usize, task: Task) -> Result<(), LoadError> {
         let plan = self.plan(index);
-        let mut objects = plan.objects();
+        let mut objects = self.planned(index);
+        if !matches!(task, Task::Phase(Phase::Create | Phase::Reconcile | Phase::Delete)) {
+            objects.retain(|planned| kinds::find(planned.kind).is_some_and(|kind| kind.migrates));
+        }
         let Task::Phase(phase) = task else {
             for object in &objects {
                 self.delete(object, &Place::of(&object.object)).await?;
@@ -103,6 +107,11 @@ impl Writers {
     /// The plan of a Shoot, counted from the first Shoot of the load.
     pub(super) fn plan(&self, index: usize) -> ShootPlan {
         self.landscape.plan(Some(self.options.first.saturating_add(index)))
+    }
+
+    /// The objects of a Shoot, counted from the first Shoot of the load.
+    pub(super) fn planned(&self, index: usize) -> Vec<Planned> {
+        objects_of(&self.landscape, self.options.first.saturating_add(index))
     }
 
     /// Sends gardenlet's request for one object, and the answer if the generator answers itself.
@@ -124,6 +133,9 @@ impl Writers {
         };
         let meta = match phase {
             Phase::Create => {
+                if let Some(secret) = &planned.secret {
+                    self.client.patch(&Place::of(secret), "", Body::Apply(secret)).await?;
+                }
                 let mut object = planned.object.clone();
                 request(&mut object, OperationAnnotation::Reconcile, &timestamp);
                 self.awaited.expect(&place, rule);

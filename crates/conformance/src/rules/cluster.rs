@@ -9,7 +9,7 @@ use crate::scene::Scene;
 rules! {
     section "cluster";
 
-    hibernated_shoot_is_served needs [] from "pkg/component/extensions/worker/worker.go":
+    hibernated_shoot_is_served needs [Cluster] from "pkg/component/extensions/worker/worker.go":
         "The controller serves the objects of a hibernated Shoot. gardenlet waits for them as for those of any Shoot.";
 
     object_of_a_failed_shoot_waits_until_the_shoot_recovers needs [FailedShoot]

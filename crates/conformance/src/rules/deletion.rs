@@ -37,6 +37,15 @@ rules! {
         from "pkg/gardenlet/controller/shoot/shoot/reconciler_force_delete.go":
         "The controller releases the objects of a force-deleted Shoot, even if the Shoot was Failed before. gardenlet \
          waits 5 min for each.";
+
+    force_deletion_of_the_shoot_releases_the_object needs [ForceDeletion] from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "The controller releases a deleted object of a force-deleted Shoot. The Shoot's owner has given up what the \
+         object stands for.";
+
+    force_deletion_of_the_object_releases_it needs [OwnForceDeletion]
+        from "extensions/pkg/controller/bastion/reconciler.go":
+        "The controller releases a deleted object with the annotation on the object itself. gardenlet copies it there \
+         when a Shoot is force-deleted, and looks again every 15 s.";
 }
 
 async fn confirmed_deletion_removes_the_object(scene: Scene) -> Result<(), Failed> {
@@ -95,5 +104,19 @@ async fn force_deletion_releases_the_object_of_a_failed_shoot(scene: Scene) -> R
     let object = scene.get("a").await?;
     scene.unchanged("a", &object, "the Shoot is Failed").await?;
     scene.force_delete_shoot().await?;
+    scene.until_gone("a").await
+}
+
+async fn force_deletion_of_the_shoot_releases_the_object(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.force_delete_shoot().await?;
+    scene.delete("a").await?;
+    scene.until_gone("a").await
+}
+
+async fn force_deletion_of_the_object_releases_it(scene: Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.force_delete("a").await?;
+    scene.delete("a").await?;
     scene.until_gone("a").await
 }

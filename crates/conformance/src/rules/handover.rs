@@ -21,7 +21,7 @@ rules! {
         "Migrate is reported even for an object that never had the controller's finalizer. gardenlet waits for the \
          report.";
 
-    migrate_takes_precedence_over_deletion needs [Migrate, FailedShoot]
+    migrate_takes_precedence_over_deletion needs [Migrate]
         from "pkg/api/core/v1beta1/helper/common.go, pkg/gardenlet/controller/shoot/shoot/reconciler_migrate.go":
         "An annotated object that is being deleted is migrated, not deleted. gardenlet deletes a ControlPlane right \
          after it has annotated it, and the resources must survive for the other seed.";
@@ -40,8 +40,8 @@ rules! {
          killed in between; gardenlet's DELETE waits for the finalizer.";
 
     wait_for_state_is_ignored_until_restore needs [Migrate] from "pkg/extensions/customresources.go":
-        "The controller does not write an object with wait-for-state. gardenlet writes the state into its status \
-         first, and requests a restore afterwards.";
+        "The controller serves an object with wait-for-state only once gardenlet requests a restore. gardenlet writes \
+         the state into its status before that.";
 
     restore_ends_as_restore_and_keeps_the_state needs [Migrate] from "pkg/extensions/customresources.go":
         "Restore ends as Restore/Succeeded, once, and status.state is what gardenlet wrote. Otherwise the state of the \
@@ -68,12 +68,10 @@ async fn migrate_takes_precedence_over_deletion(scene: Scene) -> Result<(), Fail
     scene.create_ready().await?;
     let finalizers = json!([scene.suite().subject().finalizer, "t.example.org/other"]);
     scene.patch("a", json!({ "metadata": { "finalizers": finalizers } })).await?;
-    // The Failed Shoot keeps the controller away until annotation and deletion are both there.
-    scene.fail_shoot().await?;
-    scene.barrier().await?;
-    scene.ask("a", "migrate").await?;
+    // wait-for-state keeps the controller away until the deletion is there.
+    scene.ask("a", "wait-for-state").await?;
     scene.delete("a").await?;
-    scene.write_cluster(json!({})).await?;
+    scene.ask("a", "migrate").await?;
     let object = scene.until_released("a").await?;
     ensure(last(&object) == "Migrate/Succeeded", last(&object))?;
     scene.drop_finalizers("a").await

@@ -20,8 +20,8 @@ rules! {
          well, two controllers would fight over one object.";
 
     class_in_the_spec_is_served needs [] from "extensions/pkg/predicate/default.go":
-        "An object that names the class is served; for class shoot, also an object without class. Otherwise gardenlet \
-         waits until its timeout.";
+        "An object that names a served class is served; for class shoot, also an object without class. Otherwise \
+         gardenlet waits until its timeout.";
 
     labels_and_annotations_of_others_survive needs [] from "extensions/pkg/controller/status.go":
         "The controller's writes keep labels and annotations that others write at the same time. A lost annotation may \
@@ -39,10 +39,16 @@ async fn foreign_type_is_never_written(scene: Scene) -> Result<(), Failed> {
 }
 
 async fn foreign_class_is_never_written(scene: Scene) -> Result<(), Failed> {
-    let own = scene.suite().subject().class;
-    let mut classes = [Class::Seed, Class::Garden].into_iter().filter(|class| *class != own);
-    let foreign = classes.next().ok_or("there is no other class")?;
-    left_alone(&scene, "a", json!({ "class": foreign.as_str() }), "the controller does not serve this class").await
+    let own = &scene.suite().subject().classes;
+    let foreign = Class::ALL.into_iter().filter(|class| !own.contains(class)).map(Class::as_str);
+    for class in foreign.chain(["Shoot", "of-another-gardener"]) {
+        let name = class.to_lowercase();
+        left_alone(&scene, &name, json!({ "class": class }), "the controller does not serve this class").await?;
+    }
+    if own.contains(&Class::Shoot) {
+        return Ok(());
+    }
+    left_alone(&scene, "a", json!({ "class": null }), "the controller does not serve class shoot").await
 }
 
 /// Fails if the controller writes an annotated object with this spec.
@@ -56,9 +62,12 @@ async fn left_alone(scene: &Scene, name: &str, spec: Value, why: &str) -> Result
 }
 
 async fn class_in_the_spec_is_served(scene: Scene) -> Result<(), Failed> {
-    let class = scene.suite().subject().class.as_str();
-    scene.create_object("a", &json!({ "spec": { "class": class } })).await?;
-    scene.until_ready("a").await.map(drop)
+    for class in scene.suite().subject().classes.clone() {
+        let name = class.as_str();
+        scene.create_object(name, &json!({ "spec": { "class": name } })).await?;
+        scene.until_ready(name).await?;
+    }
+    Ok(())
 }
 
 async fn labels_and_annotations_of_others_survive(scene: Scene) -> Result<(), Failed> {

@@ -2,9 +2,9 @@
 
 use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, readiness};
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::object::{annotation, asking_at, ensure, last, text};
+use crate::object::{annotation, asking_at, condition, ensure, last, text};
 use crate::rule::rules;
 use crate::scene::Scene;
 
@@ -35,7 +35,7 @@ rules! {
         "lastUpdateTime is never before the request, even if gardenlet's clock is ahead. Otherwise gardenlet waits \
          until the controller's clock has caught up.";
 
-    stale_last_error_is_cleared_by_a_reconcile needs [Migrate]
+    stale_last_error_is_cleared_by_a_reconcile needs []
         from "pkg/utils/kubernetes/health/extensions.go, extensions/pkg/controller/status.go":
         "A success removes lastError. A merge patch must do so explicitly, or gardenlet reports the old error and \
          gives up.";
@@ -43,6 +43,11 @@ rules! {
     last_error_beside_succeeded_is_cleared needs [Retry] from "pkg/utils/kubernetes/health/extensions.go":
         "The controller removes a lastError that another writer left beside Succeeded. gardenlet treats the object as \
          failed while the error is there.";
+
+    condition_says_that_it_was_created needs [CreatedCondition]
+        from "extensions/pkg/controller/dnsrecord/reconciler.go":
+        "Every success sets the kind's condition to True. A deletion skips what was never created, which an operator \
+         sees by this condition.";
 
     spec_is_never_written needs [] from "pkg/gardenlet/controller/backupbucket/reconciler.go":
         "The controller does not write the spec. gardenlet owns the spec, and compares it to detect changes.";
@@ -97,6 +102,19 @@ async fn last_error_beside_succeeded_is_cleared(scene: Scene) -> Result<(), Fail
     scene.create_ready().await?;
     scene.patch_status("a", json!({ "lastError": { "description": "from another writer" } })).await?;
     scene.until_ready("a").await.map(drop)
+}
+
+async fn condition_says_that_it_was_created(scene: Scene) -> Result<(), Failed> {
+    let created = scene.suite().subject().kind.created.unwrap_or_default();
+    let is_true = |object: &Value| text(&condition(object, created), "/status") == "True";
+    let object = scene.create_ready().await?;
+    ensure(is_true(&object), format!("{created} is not True: {object:#}"))?;
+    let failed = json!({ "type": created, "status": "False", "reason": "R", "message": "m",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z" });
+    scene.patch_status("a", json!({ "conditions": [failed] })).await?;
+    scene.ask_next_second("a", "reconcile").await?;
+    let object = scene.until_ready("a").await?;
+    ensure(is_true(&object), format!("{created} is not True after a success: {object:#}"))
 }
 
 async fn spec_is_never_written(scene: Scene) -> Result<(), Failed> {

@@ -11,12 +11,12 @@ use crate::scene::Scene;
 rules! {
     section "restarts";
 
-    killed_controller_loses_no_request needs [Restart, Migrate]
+    killed_controller_loses_no_request needs [Restart]
         from "extensions/pkg/predicate/default.go, extensions/pkg/controller/infrastructure/reconciler.go":
         "A controller that is killed in the middle of an operation finishes it after its next start. gardenlet does \
          not notice the restart, and waits.";
 
-    two_controllers_at_once_do_no_harm needs [Restart, Migrate] from "pkg/extensions/customresources.go":
+    two_controllers_at_once_do_no_harm needs [Restart] from "pkg/extensions/customresources.go":
         "Two controllers that serve the same objects end with the same result. A rolling update runs two for a while.";
 
     request_from_before_the_start_is_served needs [Restart] from "extensions/pkg/predicate/default.go":
@@ -29,7 +29,7 @@ const KILLS: usize = 6;
 
 async fn killed_controller_loses_no_request(scene: Scene) -> Result<(), Failed> {
     let mut controller = scene.start_controller()?;
-    for operation in ["reconcile", "reconcile", "migrate", "restore"] {
+    for operation in operations(&scene) {
         let (is_done, names) = (done(operation), names());
         for name in &names {
             scene.ask_own(name, operation).await?;
@@ -60,7 +60,7 @@ async fn killed_controller_loses_no_request(scene: Scene) -> Result<(), Failed> 
 
 async fn two_controllers_at_once_do_no_harm(scene: Scene) -> Result<(), Failed> {
     let _controllers = [scene.start_controller()?, scene.start_controller()?];
-    for operation in ["reconcile", "reconcile", "migrate", "restore"] {
+    for operation in operations(&scene) {
         let is_done = done(operation);
         for name in names() {
             scene.ask_own(&name, operation).await?;
@@ -84,11 +84,17 @@ async fn request_from_before_the_start_is_served(scene: Scene) -> Result<(), Fai
     Ok(())
 }
 
+/// The requests that an object of the kind gets during its life.
+fn operations(scene: &Scene) -> &'static [&'static str] {
+    let migrates = scene.suite().subject().kind.migrates;
+    if migrates { &["reconcile", "reconcile", "migrate", "restore"] } else { &["reconcile", "reconcile"] }
+}
+
 fn names() -> Vec<String> {
     (0..OBJECTS).map(|index| format!("o{index}")).collect()
 }
 
-fn done(operation: &'static str) -> impl Fn(&Scene, &Value) -> bool {
+fn done(operation: &str) -> impl Fn(&Scene, &Value) -> bool + use<'_> {
     move |scene, object| match operation {
         "migrate" => {
             readiness::check_migrated(object).is_ok()

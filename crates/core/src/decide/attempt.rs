@@ -54,7 +54,7 @@ impl Scripting<'_> {
             Some(Ok(script)) => script,
         };
         let before = self.record.as_ref();
-        let unfinished = before.filter(|before| before.operation == operation && before.phase != Phase::Served);
+        let unfinished = before.filter(|before| before.operation == operation && before.phase != Phase::Done);
         let attempt = unfinished.map_or(1, |before| before.attempt.saturating_add(1));
         let drawn_seed = unfinished.map_or(self.drawn_seed, |before| before.seed);
         let seed = script.seed.unwrap_or(drawn_seed);
@@ -109,13 +109,13 @@ pub(super) fn answers(record: &Record, meta: &ObjectMeta, asked: bool) -> bool {
     }
     // The fault itself has removed the timestamp.
     let asked_again = asked
-        && record.phase == Phase::Served
+        && record.phase == Phase::Done
         && matches!(record.operation, OperationType::Create | OperationType::Reconcile);
     if record.fault() == Some(Fault::StripTimestamp) && now.timestamp.is_none() && !asked_again {
         return now.generation == record.request.generation;
     }
-    if record.phase == Phase::Served {
-        // Without a timestamp, a new annotation looks like the one that was served.
+    if record.phase == Phase::Done {
+        // Without a timestamp, a new annotation looks like the one that is done.
         let ambiguous = now.timestamp.is_none() && asked;
         let is_request = record.operation != OperationType::Delete && record.fault() != Some(Fault::KeepOperation);
         if ambiguous && is_request {
@@ -147,7 +147,7 @@ pub(super) fn ended(record: Record, is_first: bool, now: Timestamp) -> Report {
             let due = Some(later(now, retry_after.0));
             (Record { phase: Phase::Failed, due, ..record }, Some(failed))
         }
-        _ => (Record { phase: Phase::Served, due: None, ..record }, None),
+        _ => (Record { phase: Phase::Done, due: None, ..record }, None),
     };
     // The start of an attempt that takes time has reported the early fields. A second report would have another time,
     // which gardenlet could take for the answer to its next request.

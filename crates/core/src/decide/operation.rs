@@ -29,11 +29,11 @@ impl Situation<'_> {
     /// The next step of an operation, if the object needs one.
     pub(super) fn operate(&self, operation: OperationType, change: Change) -> Step {
         match self.current(operation) {
-            None => self.unserved(operation, change),
+            None => self.without_attempt(operation, change),
             Some(record) => match record.phase {
                 Phase::Running => self.running(record, change),
                 Phase::Failed => self.failed(record, change),
-                Phase::Served => self.served(record, operation, change),
+                Phase::Done => self.done(record, operation, change),
             },
         }
     }
@@ -53,15 +53,25 @@ impl Situation<'_> {
         let record = self.scripting.record.as_ref()?;
         let is_it = match record.phase {
             Phase::Running | Phase::Failed => record.operation == operation,
-            Phase::Served => match (operation, self.asked) {
+            Phase::Done => match (operation, self.asked) {
                 (OperationType::Delete, _) => record.operation == OperationType::Delete,
                 (_, Some(OperationAnnotation::Restore)) => record.operation == OperationType::Restore,
                 (_, Some(_)) => matches!(record.operation, OperationType::Create | OperationType::Reconcile),
                 (_, None) => record.operation != OperationType::Delete,
             },
         };
-        (is_it && self.agrees(record) && attempt::answers(record, self.object.meta, self.asked.is_some()))
-            .then_some(record)
+        let answers =
+            self.is_running_deletion(record) || attempt::answers(record, self.object.meta, self.asked.is_some());
+        (is_it && self.agrees(record) && answers).then_some(record)
+    }
+
+    /// Whether the record is of a deletion that a newer timestamp does not start anew. gardenlet confirms the deletion of
+    /// an object that it watches every 5 s, each time with a new timestamp
+    /// (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
+    fn is_running_deletion(&self, record: &Record) -> bool {
+        record.operation == OperationType::Delete
+            && self.object.meta.deletion_timestamp.is_some()
+            && (record.phase == Phase::Running || self.reader == Reader::Watches)
     }
 
     /// Whether the last operation is the recorded one.
@@ -69,18 +79,19 @@ impl Situation<'_> {
         let state = match record.phase {
             Phase::Running => State::Processing,
             Phase::Failed => State::Error,
-            Phase::Served => State::Succeeded,
+            Phase::Done => State::Succeeded,
         };
         self.last.is_some_and(|last| last.operation == record.operation && last.state == state)
     }
 
-    fn unserved(&self, operation: OperationType, change: Change) -> Step {
+    fn without_attempt(&self, operation: OperationType, change: Change) -> Step {
         let wanted = match operation {
             OperationType::Delete => {
                 let started = self.last.is_some_and(|last| last.operation == OperationType::Delete);
-                !started || self.scripting.script.is_none() || self.object.timestamp_is_news()
+                let is_asked_again = self.reader == Reader::Polls && self.object.timestamp_is_news();
+                !started || self.scripting.script.is_none() || is_asked_again
             }
-            _ => self.asked.is_some() || self.object.wants_service(),
+            _ => self.asked.is_some() || self.object.needs_reconcile(),
         };
         if wanted {
             return self.delete_is_imminent().map_or_else(|| self.start(operation, change), Step::RetryAt);
@@ -100,8 +111,8 @@ impl Situation<'_> {
     }
 
     /// Deadline for the DELETE that gardenlet sends right after confirming it (`pkg/extensions/customresources.go`).
-    /// Serving the confirmation's timestamp would be useless, and would often conflict with the DELETE. No object waits
-    /// longer than twice [`DELETE_FOLLOWS`], whatever the clocks say.
+    /// A reconcile for the confirmation's timestamp would be useless, and would often conflict with the DELETE. No
+    /// object waits longer than twice [`DELETE_FOLLOWS`], whatever the clocks say.
     fn delete_is_imminent(&self) -> Option<Timestamp> {
         let ObjectView { meta, .. } = self.object;
         let confirmed = annotation(meta, DELETION_CONFIRMATION_ANNOTATION) == Some("true");
@@ -159,11 +170,11 @@ impl Situation<'_> {
         self.wait(record, Reason::Done)
     }
 
-    fn served(&self, record: &Record, operation: OperationType, change: Change) -> Step {
+    fn done(&self, record: &Record, operation: OperationType, change: Change) -> Step {
         if let Some(metadata) = self.rest_of(attempt::late(record, change)) {
             return Step::write(record.operation, vec![metadata]);
         }
-        if record.fault().is_none() && self.object.wants_service() {
+        if record.fault().is_none() && self.object.needs_reconcile() {
             return self.start(operation, change);
         }
         self.wait(record, Reason::Done)
@@ -204,7 +215,9 @@ impl Situation<'_> {
         // A process that died half-way has written Processing already. Then the result alone is a change that a watching
         // reader notices.
         let resumed = !change.drop_operation && self.last.is_some_and(|last| last.state == State::Processing);
-        let first = self.reader == Reader::Watches && !resumed;
+        // A gardenlet that meets a migration in progress takes it for done
+        // (`pkg/gardenlet/controller/backupentry/reconciler.go`).
+        let first = self.reader == Reader::Watches && !resumed && operation != OperationType::Migrate;
         let processing = first.then(|| Report::plain(State::Processing));
         let status = processing.into_iter().chain([report]).map(|report| Write::Status(Box::new(report))).collect();
         Step::write(operation, self.in_order(operation, status, metadata))

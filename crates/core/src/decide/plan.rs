@@ -33,7 +33,7 @@ pub enum Reason {
     Migrated,
     /// The object is being deleted without our finalizer.
     Released,
-    /// All requests are served.
+    /// No request is open.
     Done,
     /// A script lets the operation hang.
     Hangs,

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use extension_contract::{
-    Class, OPERATION_ANNOTATION, Reader, Status, TIMESTAMP_ANNOTATION, annotation, requested_at, whole_seconds,
+    Class, Kind, OPERATION_ANNOTATION, Reader, Status, TIMESTAMP_ANNOTATION, annotation, kinds, requested_at,
+    whole_seconds,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::SignedDuration;
@@ -87,6 +88,18 @@ impl Model {
         reader: Reader,
         now: Timestamp,
     ) -> Step {
+        self.next_of(&Kind { reader, ..kinds::NETWORK }, ahead, script, cluster, now)
+    }
+
+    /// The next step of an object of this kind.
+    fn next_of(
+        &self,
+        kind: &Kind,
+        ahead: &Ahead,
+        script: Option<&Parsed>,
+        cluster: ClusterView<'_>,
+        now: Timestamp,
+    ) -> Step {
         let key = Key { namespace: None, name: "a".to_owned() };
         let last = self.status.as_ref().and_then(|status| status.last_operation.as_ref());
         let version = self.meta.resource_version.as_deref().unwrap();
@@ -96,7 +109,7 @@ impl Model {
             record.earlier(ahead.lead(&key, &written.to_string(), written, now))
         });
         let types = ["mock".to_owned()];
-        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, reader };
+        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, kind };
         let scripting = Scripting {
             script: script.cloned(),
             subject: script::Subject {
@@ -136,7 +149,15 @@ impl Model {
     fn apply_first(&mut self, step: &Step, now: Timestamp, most: usize) {
         let Step::Write(plan) = step else { return };
         let status = self.status.as_ref();
-        let target = Target { kind: "Test", finalizer: FINALIZER, meta: &self.meta, status, early: &[] };
+        let target = Target {
+            kind: "Test",
+            finalizer: FINALIZER,
+            meta: &self.meta,
+            status,
+            early: &[],
+            created: None,
+            leftovers: Vec::new(),
+        };
         let composed = compose(plan, &target, Ok(Outcome::default()), now);
         for request in composed.requests.iter().take(most) {
             self.receive(request);
@@ -150,7 +171,7 @@ impl Model {
         match request {
             Request::Status(fields) => json_patch::merge(&mut document, &status_body(fields, version)),
             Request::Metadata(patch) => json_patch::patch(&mut document, &patch.body(version)).unwrap(),
-            Request::Secret(secret) => panic!("{secret:?}"),
+            Request::Secret(_) | Request::DeleteSecret(_) => panic!("{request:?}"),
         }
         self.meta = serde_json::from_value(document["metadata"].take()).unwrap();
         self.status = serde_json::from_value(document["status"].take()).unwrap();
@@ -249,8 +270,11 @@ fn a_watching_reader_sees_the_annotation_go_then_processing_then_success() {
     let expected = writes(OperationType::Create, &[Write::Metadata(DROP_ADD), processing(), succeeded()]);
     assert_eq!(next(&create), expected);
     let migrate = Model::new(Some("migrate"), status("Create", "Succeeded")).held();
-    let expected = writes(OperationType::Migrate, &[processing(), succeeded(), Write::Metadata(DROP_REMOVE)]);
+    let expected = writes(OperationType::Migrate, &[succeeded(), Write::Metadata(DROP_REMOVE)]);
     assert_eq!(next(&migrate), expected);
+    let restore = Model::new(Some("restore"), Value::Null);
+    let expected = writes(OperationType::Restore, &[processing(), succeeded(), Write::Metadata(DROP_ADD)]);
+    assert_eq!(next(&restore), expected);
     let half = Model::new(None, status("Create", "Processing")).held();
     assert_eq!(next(&half), writes(OperationType::Create, &[succeeded()]));
 }
@@ -289,7 +313,7 @@ fn a_failed_or_force_deleted_shoot_decides_before_the_object() {
 fn objects_of_other_types_and_classes_are_not_ours() {
     let types = ["mock".to_owned()];
     let ours = |provider: &str, class: Option<&str>| {
-        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, reader: Reader::Polls };
+        let served = Served { types: &types, classes: &[Class::Shoot], finalizer: FINALIZER, kind: &kinds::NETWORK };
         served.includes(&Base { provider: provider.into(), class: class.map(Into::into), script: None })
     };
     assert!(ours("mock", None) && ours("mock", Some("")) && ours("mock", Some("shoot")));
@@ -374,5 +398,6 @@ proptest! {
     }
 }
 
+mod by_kind;
 mod confirmed;
 mod scripted;

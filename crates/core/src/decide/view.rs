@@ -1,12 +1,15 @@
 //! What a decision looks at: the object, its Cluster, and what this process serves.
 
 use extension_contract::{
-    Class, OPERATION_ANNOTATION, OperationAnnotation, Reader, State, Status, annotation, requested_at, whole_seconds,
+    Class, FORCE_DELETION_ANNOTATION, Force, Kind, OPERATION_ANNOTATION, OperationAnnotation, State, Status,
+    annotation, requested_at, whole_seconds,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::kind::Base;
+use crate::script::record::is_of;
 use crate::script::source::Parsed;
 
 /// The parts of an extension object that a decision uses.
@@ -27,7 +30,7 @@ pub struct ObjectView<'a> {
 pub enum ClusterView<'a> {
     /// The object belongs to no Cluster.
     Unneeded,
-    /// The Cluster does not exist (yet), or is unreadable.
+    /// The Cluster does not exist (yet), or is unreadable; or the namespace that says whether there is one is unknown.
     Missing,
     /// The Cluster exists.
     Known(&'a ShootFacts),
@@ -57,8 +60,8 @@ pub struct Served<'a> {
     pub classes: &'a [Class],
     /// Our finalizer.
     pub finalizer: &'a str,
-    /// How gardenlet learns of the result; decides the order of writes.
-    pub reader: Reader,
+    /// The kind of the objects.
+    pub kind: &'a Kind,
 }
 
 impl Served<'_> {
@@ -70,11 +73,39 @@ impl Served<'_> {
     }
 }
 
+impl ClusterView<'_> {
+    /// Whether extensions leave the objects of the Shoot alone, because it is Failed.
+    pub(super) fn is_of_failed_shoot(self) -> bool {
+        matches!(self, Self::Known(ShootFacts { failed: true, .. }))
+    }
+}
+
 impl ObjectView<'_> {
-    /// The operation that the annotation requests.
+    /// The operation that the annotation requests. `kind`: migrate and restore are no requests for every kind.
     #[must_use]
-    pub fn asked(&self) -> Option<OperationAnnotation> {
-        OperationAnnotation::parse(annotation(self.meta, OPERATION_ANNOTATION)?)
+    pub fn asked(&self, kind: &Kind) -> Option<OperationAnnotation> {
+        let asked = OperationAnnotation::parse(annotation(self.meta, OPERATION_ANNOTATION)?)?;
+        let moves = matches!(asked, OperationAnnotation::Migrate | OperationAnnotation::Restore);
+        (kind.migrates || !moves).then_some(asked)
+    }
+
+    /// Whether the object is to be released at once when it is deleted.
+    #[must_use]
+    pub fn is_forced(&self, kind: &Kind, cluster: ClusterView<'_>) -> bool {
+        match kind.force {
+            Force::Never => false,
+            Force::OfShoot => matches!(cluster, ClusterView::Known(ShootFacts { force_deleted: true, .. })),
+            // Only this spelling counts (`extensions/pkg/controller/bastion/reconciler.go`).
+            Force::OfObject => annotation(self.meta, FORCE_DELETION_ANNOTATION) == Some("true"),
+        }
+    }
+
+    /// Whether the object stands for nothing: its condition says that the creation has failed.
+    #[must_use]
+    pub fn was_never_created(&self, kind: &Kind) -> bool {
+        let conditions = self.status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let is_false = |condition: &Value| condition.get("status").and_then(Value::as_str) == Some("False");
+        kind.created.is_some_and(|created| conditions.iter().any(|one| is_of(one, created) && is_false(one)))
     }
 
     /// Whether the object has this finalizer.
@@ -99,7 +130,7 @@ impl ObjectView<'_> {
     /// its cache still showed one, and does not annotate every kind on every deploy
     /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
     #[must_use]
-    pub fn wants_service(&self) -> bool {
+    pub fn needs_reconcile(&self) -> bool {
         let Some(Status { observed_generation, last_operation: Some(last), last_error, .. }) = self.status else {
             return true;
         };

@@ -26,7 +26,7 @@ const TIMESTAMP: &str = "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]
 #[must_use]
 pub fn policy_and_binding<K: MockKind>(name: &str, types: &[String]) -> Option<[Value; 2]> {
     // A JSON list of strings is a CEL list of strings.
-    let spec = spec::<K>(&json!(types).to_string())?;
+    let spec = spec::<K>(&json!(types).to_string(), &json!(class_list(K::KIND.usual_classes())).to_string())?;
     let metadata = json!({ "name": name });
     Some([
         json!({ "apiVersion": API_VERSION, "kind": "MutatingAdmissionPolicy", "metadata": metadata, "spec": spec }),
@@ -39,13 +39,14 @@ pub fn policy_and_binding<K: MockKind>(name: &str, types: &[String]) -> Option<[
     ])
 }
 
-/// The `spec` of the policy. `types` is a CEL expression: the list of the served values of `spec.type`.
+/// The `spec` of the policy. `types` and `classes` are CEL expressions: the lists of the served values of `spec.type` and
+/// of `spec.class`, the latter from [`class_list`].
 ///
 /// Returns `None` for a kind with [`Reader::Watches`]. On an object without `lastOperation`, these readers recognise
 /// their own request by the annotation, and would request again and again without it
 /// (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
 #[must_use]
-pub fn spec<K: MockKind>(types: &str) -> Option<Value> {
+pub fn spec<K: MockKind>(types: &str, classes: &str) -> Option<Value> {
     if K::KIND.reader == Reader::Watches {
         return None;
     }
@@ -58,14 +59,14 @@ pub fn spec<K: MockKind>(types: &str) -> Option<Value> {
             "operations": ["CREATE", "UPDATE"],
             "resources": [K::KIND.plural],
         }] },
-        "matchConditions": conditions(types, K::CLASSES),
+        "matchConditions": conditions(types, classes),
         "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": mutation(K::FINALIZER) } }],
     }))
 }
 
 /// The API server evaluates all conditions, even if one is false. None of them may fail on an object that lacks a
 /// field.
-fn conditions(types: &str, classes: &[Class]) -> Value {
+fn conditions(types: &str, classes: &str) -> Value {
     let condition = |name: &str, expression: String| json!({ "name": name, "expression": expression });
     let annotation = |key| format!("object.metadata.?annotations[?'{key}'].orValue('')");
     let last = |field| format!("oldObject.?status.?lastOperation.?{field}");
@@ -75,12 +76,12 @@ fn conditions(types: &str, classes: &[Class]) -> Value {
     json!([
         condition("asked-to-reconcile", format!("{operation} == '{reconcile}'")),
         condition("of-a-served-type", format!("object.?spec.?type.orValue('') in {types}")),
-        condition("of-class-shoot", format!("object.?spec.?class.orValue('') in [{}]", class_list(classes))),
+        condition("of-a-served-class", format!("object.?spec.?class.orValue('') in {classes}")),
         condition("not-being-deleted", "!has(object.metadata.deletionTimestamp)".to_owned()),
         // `reconcile` is no request for an object that is, or is being, handed over: the annotation stays.
         condition("not-migrated", format!("oldObject == null || {last_type}.orValue('') != '{migrate}'")),
-        // Within the second of the last success, only the annotation distinguishes a new request from a served one. A
-        // time at least one second later is later in the whole seconds of a status as well.
+        // Within the second of the last success, only the annotation distinguishes a new request from one that is
+        // done. A time at least one second later is later in the whole seconds of a status as well.
         condition(
             "told-by-its-timestamp",
             format!(
@@ -92,11 +93,11 @@ fn conditions(types: &str, classes: &[Class]) -> Value {
     ])
 }
 
-/// The values of `spec.class` as elements of a CEL list. An absent class counts as `shoot`.
-fn class_list(classes: &[Class]) -> String {
+/// The values of `spec.class` that mean these classes. An absent class counts as `shoot`.
+#[must_use]
+pub fn class_list(classes: &[Class]) -> Vec<&'static str> {
     let absent = classes.contains(&Class::Shoot).then_some("");
-    let classes = absent.into_iter().chain(classes.iter().map(|class| class.as_str()));
-    classes.map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", ")
+    absent.into_iter().chain(classes.iter().map(|class| class.as_str())).collect()
 }
 
 /// A JSON patch cannot append to an absent list.
@@ -145,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_kind_whose_readers_need_the_annotation_has_no_policy() {
-        assert!(spec::<Polled>("[]").is_some());
-        assert!(spec::<Watched>("[]").is_none() && policy_and_binding::<Watched>("a", &[]).is_none());
+        assert!(spec::<Polled>("[]", "[]").is_some());
+        assert!(spec::<Watched>("[]", "[]").is_none() && policy_and_binding::<Watched>("a", &[]).is_none());
     }
 
     #[test]

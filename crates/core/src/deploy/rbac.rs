@@ -3,12 +3,13 @@
 use extension_contract::GROUP;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-use crate::kind::{MockKind, ShootView};
+use crate::context::has_cluster;
+use crate::kind::{Class, HasCluster, MockKind, ShootView};
 use crate::process::{heartbeat, lease};
 
-/// The rules of the ClusterRole of one kind's controller.
+/// The rules of the ClusterRole of one kind's controller that serves objects of these classes.
 #[must_use]
-pub fn rules<K: MockKind>() -> Vec<PolicyRule> {
+pub fn rules<K: MockKind>(classes: &[Class]) -> Vec<PolicyRule> {
     let plural = K::KIND.plural;
     let mut rules = vec![
         // `get` reads the object again after a conflict.
@@ -17,13 +18,26 @@ pub fn rules<K: MockKind>() -> Vec<PolicyRule> {
         // Events about scripts; `patch` counts a repeated one.
         rule("events.k8s.io", "events", &["create", "patch"]),
     ];
-    if K::WATCHES_CLUSTERS {
+    let has_cluster = has_cluster::<K>(classes);
+    if has_cluster != HasCluster::Never {
         let verbs: &[&str] = if K::Shoot::READ { &["get", "list", "watch"] } else { &["list", "watch"] };
         rules.push(rule(GROUP, "clusters", verbs));
     }
-    if K::SECRET_PREFIX.is_some() {
-        // Server-side apply needs `create` if the Secret does not exist yet. See `secrets` for the limits.
-        rules.push(rule("", "secrets", &["create", "patch"]));
+    if has_cluster == HasCluster::InShootNamespaces {
+        rules.push(rule("", "namespaces", &["list", "watch"]));
+    }
+    let writes = !K::SECRET_PREFIXES.is_empty();
+    // See `secrets` for the limits.
+    let secrets = [
+        ("get", K::READS_SECRETS),
+        // Server-side apply needs `create` if the Secret does not exist yet.
+        ("create", writes),
+        ("patch", writes),
+        ("delete", K::DELETES_SECRETS),
+    ];
+    let verbs: Vec<_> = secrets.into_iter().filter_map(|(verb, is_used)| is_used.then_some(verb)).collect();
+    if !verbs.is_empty() {
+        rules.push(rule("", "secrets", &verbs));
     }
     rules
 }

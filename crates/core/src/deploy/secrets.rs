@@ -34,20 +34,29 @@ pub fn policy_and_binding<K: MockKind>(name: &str, user: &str) -> Option<[Value;
 /// Returns `None` for a kind that writes no Secrets.
 #[must_use]
 pub fn spec<K: MockKind>(user: &str) -> Option<Value> {
-    let prefix = K::SECRET_PREFIX?;
+    let (prefixes, listed) = (json!(K::SECRET_PREFIXES), K::SECRET_PREFIXES.join(" or "));
+    if listed.is_empty() {
+        return None;
+    }
+    let mut operations = vec!["CREATE", "UPDATE"];
+    operations.extend(K::DELETES_SECRETS.then_some("DELETE"));
     Some(json!({
         "failurePolicy": "Fail",
         "matchConstraints": { "resourceRules": [{
             "apiGroups": [""],
             "apiVersions": ["v1"],
-            "operations": ["CREATE", "UPDATE"],
+            "operations": operations,
             "resources": ["secrets"],
         }] },
         "matchConditions": [{ "name": "by-this-controller", "expression": format!("request.userInfo.username == {user}") }],
-        // The type: Kubernetes would put a token into a Secret of type kubernetes.io/service-account-token.
+        // The type: Kubernetes would put a token into a Secret of type kubernetes.io/service-account-token. In a deletion
+        // there is no new object.
         "validations": [{
-            "expression": format!("object.metadata.name.startsWith('{prefix}') && object.type == 'Opaque'"),
-            "message": format!("this controller may write only Secrets of type Opaque whose names begin with {prefix}"),
+            "expression": format!(
+                "{prefixes}.exists(prefix, (object == null ? oldObject : object).metadata.name.startsWith(prefix)) && \
+                 (object == null || object.type == 'Opaque')"
+            ),
+            "message": format!("this controller may write only Secrets of type Opaque whose names begin with {listed}"),
             "reason": "Forbidden",
         }],
     }))

@@ -1,4 +1,4 @@
-//! Metrics of a process, served at `/metrics`. Labels never contain names of objects.
+//! Metrics of a process, published at `/metrics`. Labels never contain names of objects.
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::events::Events;
-use crate::kind::{Kind, NoOptions, NoReport, NoShoot};
+use crate::kind::{Force, HasCluster, Kind, NoOptions, NoReport, NoShoot};
 use crate::process::metrics::Metrics;
 use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
 use crate::watch::memory::Memory;
+use crate::watch::namespaces::Namespaces;
 use crate::watch::queue::WorkQueue;
 use crate::watch::reach::Reach;
 
@@ -27,9 +28,9 @@ impl MockKind for Test {
     type Reported = NoReport;
     type Shoot = NoShoot;
     type Options = NoOptions;
-    const KIND: &'static Kind = &kinds::NETWORK;
+    const KIND: &'static Kind =
+        &Kind { has_cluster: HasCluster::Never, skips_failed_shoots: false, force: Force::Never, ..kinds::NETWORK };
     const TYPES: &'static [&'static str] = &["mock"];
-    const WATCHES_CLUSTERS: bool = false;
 
     fn outcome(_: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
         Ok(Outcome::default())
@@ -63,11 +64,13 @@ fn context(answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + 'static
         client,
         server: String::new(),
         types: vec!["mock".to_owned()],
+        classes: Test::KIND.usual_classes().to_vec(),
         options: NoOptions {},
         concurrency: 1,
         name: "mock-test".to_owned(),
         script: None,
         clusters: Clusters::default(),
+        namespaces: Namespaces::default(),
         memory: Memory::default(),
         reach: Reach::default(),
         ahead: Ahead::default(),

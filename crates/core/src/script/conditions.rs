@@ -53,7 +53,15 @@ pub fn with_record(existing: &[Value], record: Option<Record>, now: Timestamp) -
     Some(list)
 }
 
-fn entry(existing: &[Value], type_: &str, status: &Value, reason: &str, message: &str, now: Timestamp) -> Value {
+/// A condition. It keeps the time of its last transition if the status is the same as before.
+pub(crate) fn entry(
+    existing: &[Value],
+    type_: &str,
+    status: &Value,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Value {
     let before = existing.iter().find(|condition| is_of(condition, type_));
     let since = before.filter(|before| before.get("status") == Some(status));
     let since = since.and_then(|before| before.get("lastTransitionTime")).cloned();

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use serde_json::Value;
+use serde_saphyr::{budget, options};
 
 use super::delay::{Delay, Distribution, Span};
 use super::language::{
@@ -14,8 +15,9 @@ use crate::invalid::Invalid;
 impl Script {
     /// Reads a script from YAML or JSON. The error names the rule, the field and what was expected.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        // `no`, `off` and `n` are words.
-        let options = serde_saphyr::options! { strict_booleans: true };
+        // `no`, `off` and `n` are words. By default, the parser refuses 33 lines of comments in a row.
+        let budget = budget! { max_buffered_comment_events: usize::MAX };
+        let options = options! { strict_booleans: true, budget: budget };
         let value: Value = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| Invalid { field: "script".to_owned(), problem: not_yaml(&error) })?;
         Self::from_value(&value)

@@ -51,8 +51,10 @@ pub enum Phase {
     Running,
     /// Failed. The next attempt starts when it is due.
     Failed,
-    /// The request is served, even if the object breaks the contract.
-    Served,
+    /// Ended with success, even if the object breaks the contract.
+    // The name that earlier builds wrote.
+    #[serde(alias = "Served")]
+    Done,
 }
 
 /// What distinguishes a request of gardenlet from the one before.
@@ -165,6 +167,6 @@ impl Record {
     }
 }
 
-pub(super) fn is_of(condition: &Value, type_: &str) -> bool {
+pub(crate) fn is_of(condition: &Value, type_: &str) -> bool {
     condition.get("type").and_then(Value::as_str) == Some(type_)
 }

@@ -157,6 +157,13 @@ fn a_mistake_is_an_error_with_rule_field_and_what_was_expected() {
 }
 
 #[test]
+fn any_number_of_comments_is_skipped() {
+    let comments = "# a comment\n".repeat(1000);
+    let head = "apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\n";
+    assert!(Script::parse(&format!("{comments}{head}rules:\n{comments}- succeed: {{}}\n{comments}")).is_ok());
+}
+
+#[test]
 fn a_document_that_is_no_script_is_an_error() {
     for (text, expected) in [
         ("", "script: invalid type: null, expected a map with apiVersion, kind and rules"),
@@ -305,7 +312,7 @@ fn a_condition_keeps_its_transition_time_until_its_status_changes() {
             codes: vec![],
         };
         let request = RequestId::default();
-        let record = json!({ "phase": "Served", "operation": "Create", "attempt": 1, "seed": 1, "start": one, "conditions": [due] });
+        let record = json!({ "phase": "Done", "operation": "Create", "attempt": 1, "seed": 1, "start": one, "conditions": [due] });
         Record { request, ..serde_json::from_value(record).unwrap() }
     };
     let first = with_record(&[], Some(record(ConditionStatus::False)), one).unwrap();
@@ -316,6 +323,11 @@ fn a_condition_keeps_its_transition_time_until_its_status_changes() {
     assert_eq!(same[0]["lastUpdateTime"], json!(two));
     assert_eq!(with_record(&changed, None, two), Some(vec![]));
     assert_eq!(with_record(&[json!({ "type": "Other" })], None, two), None);
+}
+
+#[test]
+fn an_attempt_that_an_earlier_build_recorded_is_done() {
+    assert_eq!(serde_json::from_value::<Phase>(json!("Served")).unwrap(), Phase::Done);
 }
 
 proptest! {

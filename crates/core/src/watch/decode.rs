@@ -1,10 +1,12 @@
 //! Cheap, partial decoding of watched objects. One malformed object does not block the others.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+pub(crate) mod metadata;
 
-use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, OPERATION_ANNOTATION, Status, TIMESTAMP_ANNOTATION};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use extension_contract::Status;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::DynamicResourceScope;
 use serde::de::DeserializeOwned;
@@ -12,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::metadata::{Annotations, Contract};
 use crate::invalid::Invalid;
 use crate::kind::{Base, MockKind, Object};
 
@@ -31,64 +34,16 @@ pub struct Undecodable {
     pub invalid: Invalid,
 }
 
-/// The metadata that is used: identity and age, version and generation, deletion, finalizers and gardenlet's
-/// annotations. The rest may be larger than the whole object: decoding managedFields took a quarter of the CPU time of
-/// a reconcile.
+/// The answer to a write: its metadata.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Kept {
-    #[serde(deserialize_with = "kept")]
+    #[serde(deserialize_with = "metadata::kept::<Contract, _>")]
     pub(crate) metadata: ObjectMeta,
-}
-
-pub(crate) fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        generation: Option<i64>,
-        creation_timestamp: Option<Time>,
-        deletion_timestamp: Option<Time>,
-        finalizers: Option<Vec<String>>,
-        annotations: Option<Annotations>,
-    }
-    #[derive(Deserialize)]
-    struct Annotations {
-        #[serde(rename = "gardener.cloud/operation")]
-        operation: Option<String>,
-        #[serde(rename = "gardener.cloud/timestamp")]
-        timestamp: Option<String>,
-        #[serde(rename = "confirmation.gardener.cloud/deletion")]
-        confirmation: Option<String>,
-    }
-    let metadata = Metadata::deserialize(deserializer)?;
-    let annotations = metadata.annotations.map(|Annotations { operation, timestamp, confirmation }| {
-        let all = [
-            (OPERATION_ANNOTATION, operation),
-            (TIMESTAMP_ANNOTATION, timestamp),
-            (DELETION_CONFIRMATION_ANNOTATION, confirmation),
-        ];
-        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<BTreeMap<_, _>>()
-    });
-    Ok(ObjectMeta {
-        name: metadata.name,
-        namespace: metadata.namespace,
-        uid: metadata.uid,
-        resource_version: metadata.resource_version,
-        generation: metadata.generation,
-        creation_timestamp: metadata.creation_timestamp,
-        deletion_timestamp: metadata.deletion_timestamp,
-        finalizers: metadata.finalizers,
-        annotations,
-        ..ObjectMeta::default()
-    })
 }
 
 impl<'de, K: MockKind> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Parts { metadata, spec, status } = Parts::deserialize(deserializer)?;
+        let Parts { metadata, spec, status, kind: PhantomData::<K> } = Parts::deserialize(deserializer)?;
         Ok(Self(match Content::decode(spec.as_deref(), status.as_deref()) {
             Ok(content) => Ok(content.with(metadata)),
             Err(invalid) => Err(Undecodable { metadata, invalid }),
@@ -98,7 +53,7 @@ impl<'de, K: MockKind> Deserialize<'de> for Guarded<K> {
 
 impl<'de, K: MockKind> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Parts { metadata, spec, status } = Parts::deserialize(deserializer)?;
+        let Parts { metadata, spec, status, kind: PhantomData::<K> } = Parts::deserialize(deserializer)?;
         let content = Content::decode(spec.as_deref(), status.as_deref()).map_err(serde::de::Error::custom)?;
         Ok(content.with(metadata))
     }
@@ -106,13 +61,20 @@ impl<'de, K: MockKind> Deserialize<'de> for Object<K> {
 
 /// An object whose spec and status are not decoded yet.
 #[derive(Deserialize)]
-struct Parts {
-    #[serde(deserialize_with = "kept")]
+#[serde(bound = "")]
+struct Parts<K: MockKind> {
+    #[serde(deserialize_with = "metadata::kept::<K, _>")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Option<Box<RawValue>>,
     #[serde(default)]
     status: Option<Box<RawValue>>,
+    #[serde(skip)]
+    kind: PhantomData<K>,
+}
+
+impl<K: MockKind> Annotations for K {
+    const OF_KIND: &'static [&'static str] = K::ANNOTATIONS;
 }
 
 struct Content<K: MockKind> {

@@ -14,9 +14,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 // gardenlet waits three minutes for most kinds. Whatever the API server refused, an object is served within 10 s after the
 // cause is gone.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
-/// All objects together are retried ten times a second, after a hundred retries at once, as by client-go
-/// (`k8s.io/client-go/util/workqueue/default_rate_limiters.go`): an API server that refuses every write of thousands of
-/// objects has no use for more.
+/// After a hundred failures without a retry that succeeds, all objects together are retried ten times a second, as by
+/// client-go (`k8s.io/client-go/util/workqueue/default_rate_limiters.go`): an API server that refuses every write of
+/// thousands of objects has no use for more.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const RETRIES_AT_ONCE: u32 = 100;
 
@@ -29,8 +29,10 @@ struct Inner {
     entries: HashMap<Key, Entry>,
     by_cluster: HashMap<String, HashSet<Key>>,
     listing: HashSet<Key>,
-    /// When the latest retry would begin if all of them had been evenly spread.
+    /// When the latest retry would begin if all of them since the latest success had been evenly spread.
     retries_until: Option<Instant>,
+    /// Until when objects wait for each other.
+    crowded_until: Option<Instant>,
     /// When a success has ended all backoffs.
     relieved: Option<Instant>,
 }
@@ -159,11 +161,14 @@ impl Memory {
         let mut inner = self.lock();
         let Some(entry) = inner.entries.get_mut(key) else { return Vec::new() };
         entry.retry_at = None;
-        let has_failed = std::mem::take(&mut entry.failures) > 0;
-        let is_crowded = inner.retries_until.is_some_and(|until| until > now);
+        if std::mem::take(&mut entry.failures) == 0 {
+            return Vec::new();
+        }
+        inner.retries_until = None;
+        let is_crowded = inner.crowded_until.is_some_and(|until| until > now);
         // Otherwise an object that fails now and then would defeat the backoff of those that always fail.
         let is_early = inner.relieved.is_some_and(|at| now.duration_since(at) < LONGEST_BACKOFF);
-        if !has_failed || !is_crowded || is_early {
+        if !is_crowded || is_early {
             return Vec::new();
         }
         inner.relieved = Some(now);
@@ -178,11 +183,12 @@ impl Inner {
         let slot = self.retries_until.map_or(earliest, |until| until.max(earliest));
         let slot = slot.checked_add(RETRY_INTERVAL).unwrap_or(slot);
         self.retries_until = Some(slot);
+        self.crowded_until = self.crowded_until.max(Some(slot));
         slot
     }
 
     fn release(&mut self) -> Vec<Key> {
-        self.retries_until = None;
+        (self.retries_until, self.crowded_until) = (None, None);
         let waiting = self.entries.iter_mut().filter_map(|(key, entry)| entry.retry_at.take().map(|_| key.clone()));
         waiting.collect()
     }
@@ -350,7 +356,10 @@ mod tests {
         for key in &keys {
             memory.failed(key, None);
         }
-        assert_eq!(memory.succeeded(&keys[5]), [], "one success in 8 s is enough");
+        assert_eq!(memory.succeeded(&keys[5]), [], "it ends all backoffs at most once in 8 s");
+        assert_eq!(memory.failed(&keys[5], None), FIRST_BACKOFF);
+        memory.lock().relieved = Instant::now().checked_sub(LONGEST_BACKOFF);
+        assert_eq!(memory.succeeded(&keys[5]).len(), 999, "those that waited for each other still do");
     }
 
     #[test]

@@ -6,16 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::created::with_created;
 use super::patch::{MetadataPatch, Request, put_report};
 use crate::decide::OPERATION_RETRY;
-use crate::decide::plan::{Bookkeeping, Fields, Plan, Report, Write};
+use crate::decide::plan::{Bookkeeping, Fields, Finalizer, Plan, Report, Write};
 use crate::invalid::Invalid;
-use crate::kind::Outcome;
+use crate::kind::{Leftover, Outcome};
 use crate::script::conditions;
 use crate::script::record::{Phase, Record};
 
 /// The object that a plan is for, as far as requests depend on it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// The kind, for descriptions.
     pub kind: &'a str,
@@ -27,6 +28,10 @@ pub struct Target<'a> {
     pub status: Option<&'a Status>,
     /// Fields of the outcome that are reported while an operation is under way.
     pub early: &'a [&'a str],
+    /// The kind's condition that says whether a provider has created what the object stands for.
+    pub created: Option<&'a str>,
+    /// Secrets that are deleted before the object.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Requests, and what to report once they have succeeded.
@@ -94,6 +99,9 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
         match write {
             Write::Metadata(change) => {
                 composed.is_answer |= change.drop_operation;
+                if plan.operation == OperationType::Delete && change.finalizer == Finalizer::Remove {
+                    composed.requests.extend(target.leftovers.iter().cloned().map(Request::DeleteSecret));
+                }
                 let patch = MetadataPatch::new(target.meta, *change, target.finalizer);
                 composed.requests.push(Request::Metadata(patch));
             }
@@ -114,6 +122,11 @@ pub fn compose(plan: &Plan, target: &Target<'_>, outcome: Result<Outcome, Invali
                 };
                 composed.requests.extend(outcome.secrets.into_iter().map(|secret| Request::Secret(Box::new(secret))));
                 let mut fields = outcome.status;
+                if let Some(created) = target.created
+                    && let Some(conditions) = with_created(existing, created, plan.operation, &report, now)
+                {
+                    fields.insert("conditions".to_owned(), Value::Array(conditions));
+                }
                 composed.note(&report);
                 put_report(&mut fields, target.meta, plan.operation, &report, &describe(target, plan, &report), time);
                 match report.bookkeeping {

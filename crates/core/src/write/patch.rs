@@ -3,12 +3,12 @@
 use extension_contract::{LastOperation, OPERATION_ANNOTATION, OperationType, State, TIMESTAMP_ANNOTATION, annotation};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, TestOperation};
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::decide::plan::{Change, Finalizer, LastError, Report};
+use crate::kind::{Leftover, Wanted};
 use crate::script::Fault;
 
 /// One request that writes. Its body is complete once the version of the object is known, which the answer to the
@@ -16,7 +16,9 @@ use crate::script::Fault;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Server-side apply of a Secret.
-    Secret(Box<Secret>),
+    Secret(Box<Wanted>),
+    /// Deletion of a Secret. It need not exist.
+    DeleteSecret(Leftover),
     /// Merge patch of the status. The API server refuses it if the object has another version than the one that was
     /// decided on: otherwise a late writer would replace a newer status.
     Status(Map<String, Value>),

@@ -65,14 +65,17 @@ impl Garden {
         let bed = TestBed::start(assets, Options { audit: false, janitor: false, ..Options::default() }).await?;
         let apiserver = GardenerApiserver::start(&bed, gardener_apiserver, &FLAGS).await?;
         let client = bed.client();
-        let namespace = namespace(GARDEN);
-        let created = manifests::create(&client, &namespace, Mode::Apply).await;
-        created.map_err(|error| LandscapeError::Unanswered(source(error)))?;
+        let created = vec![namespace(GARDEN), issuer()];
+        for object in &created {
+            // The test bed has created the namespace.
+            let answer = manifests::apply(&client, object, Mode::Apply).await;
+            answer.map_err(|error| LandscapeError::Unanswered(source(error)))?;
+        }
         let manager = match controller_manager {
             Some(program) => Some(GardenerControllerManager::start(&bed, program).await?),
             None => None,
         };
-        Ok(Self { bed, client, _gardener_apiserver: apiserver, _controller_manager: manager, created: vec![namespace] })
+        Ok(Self { bed, client, _gardener_apiserver: apiserver, _controller_manager: manager, created })
     }
 
     /// Kills the servers. Returns when they are gone.
@@ -121,7 +124,8 @@ impl Garden {
         let seed = text(&admitted, "spec.seedName").unwrap_or_default();
         let seed = self.read(&format!("/apis/{GARDEN_API_VERSION}/seeds/{seed}")).await?;
         let project = project.unwrap_or_else(|| Landscape::project_of(&namespace).to_owned());
-        Ok(Landscape::new(admitted, cloudprofile, seed).in_project(project))
+        let others = manifests.others.iter().map(|other| &other.object);
+        Ok(Landscape::new(admitted, cloudprofile, seed).in_project(project).registering(others))
     }
 
     /// Creates an object of the manifests.
@@ -267,6 +271,18 @@ fn needed_before(shoot: &str, has_project: bool, others: &[&Manifest]) -> Vec<Va
 fn namespace(name: &str) -> Value {
     let labels = json!({"gardener.cloud/role": "project", "project.gardener.cloud/name": Landscape::project_of(name)});
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+/// What makes a garden support the managed issuer of ServiceAccount tokens, which Shoots of Gardener's own examples ask
+/// for (`plugin/pkg/shoot/validator/admission.go`).
+fn issuer() -> Value {
+    let labels = json!({"gardener.cloud/role": "shoot-service-account-issuer"});
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "placeholder-issuer", "namespace": GARDEN, "labels": labels},
+        "stringData": {"hostname": "issuer.example"},
+    })
 }
 
 /// Names credentials for a Shoot that names none: gardener-apiserver requires some, the provider here needs none.

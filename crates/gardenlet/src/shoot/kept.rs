@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use extension_contract::json::{get, remove};
+use extension_contract::json::{get, remove, text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,11 +22,12 @@ const KEPT: &str = include_str!("admitted.json");
 /// The file of the kept answers, in the folder of this package.
 pub const KEPT_FILE: &str = "src/shoot/admitted.json";
 
-/// All examples have the same `CloudProfile` and Seed.
+/// All examples have the same `CloudProfile`.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     cloudprofile: Value,
-    seed: Value,
+    /// By their names.
+    seeds: BTreeMap<String, Value>,
     /// By the name of the example's file.
     shoots: BTreeMap<String, KeptShoot>,
 }
@@ -43,7 +44,7 @@ impl Manifests {
     /// of the Shoot may differ: it must be one that gardener-apiserver does not interpret.
     #[must_use]
     pub fn kept(&self, opaque: &str) -> Option<Landscape> {
-        let kept: Kept = serde_json::from_str(KEPT).ok()?;
+        let mut kept: Kept = serde_json::from_str(KEPT).ok()?;
         let given = self.hash(opaque);
         let mut shoot = kept.shoots.into_values().find(|kept| kept.given == given)?.shoot;
         let own = |object| get(object, "metadata.annotations")?.get(opaque).cloned();
@@ -51,7 +52,9 @@ impl Manifests {
             annotations.remove(opaque);
             annotations.extend(own(&self.shoot.object).map(|own| (opaque.to_owned(), own)));
         }
-        Some(Landscape::new(shoot, kept.cloudprofile, kept.seed))
+        let seed = kept.seeds.remove(text(&shoot, "spec.seedName")?)?;
+        let others = self.others.iter().map(|other| &other.object);
+        Some(Landscape::new(shoot, kept.cloudprofile, seed).registering(others))
     }
 
     fn hash(&self, opaque: &str) -> String {
@@ -79,15 +82,17 @@ impl Landscape {
 /// [`Manifests::kept`].
 #[must_use]
 pub fn render(examples: &[(Manifests, Landscape)], opaque: &str) -> String {
-    let (mut cloudprofile, mut seed, mut shoots) = (Value::Null, Value::Null, BTreeMap::new());
+    let (mut cloudprofile, mut seeds, mut shoots) = (Value::Null, BTreeMap::new(), BTreeMap::new());
     for (manifests, admitted) in examples {
         let name = manifests.shoot.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut shoot = admitted.shoot.clone();
         // gardener-apiserver draws it at random.
         remove(&mut shoot, "spec.maintenance.timeWindow");
         shoots.insert(name, KeptShoot { given: manifests.hash(opaque), shoot });
-        (cloudprofile, seed) = (admitted.cloudprofile.clone(), admitted.seed.clone());
+        cloudprofile = admitted.cloudprofile.clone();
+        let name = text(&admitted.seed, "metadata.name").unwrap_or_default().to_owned();
+        seeds.insert(name, admitted.seed.clone());
     }
     // Serialising values to a string cannot fail.
-    serde_json::to_string_pretty(&Kept { cloudprofile, seed, shoots }).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&Kept { cloudprofile, seeds, shoots }).unwrap_or_default() + "\n"
 }

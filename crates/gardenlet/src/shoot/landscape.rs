@@ -1,10 +1,14 @@
 //! A Shoot, its `CloudProfile` and its Seed, as gardener-apiserver has admitted them.
 
+use std::collections::BTreeSet;
+
 use extension_contract::GARDENER_VERSION;
 use extension_contract::json::{remove, set, text};
 use serde_json::{Value, json};
 
 use super::plan::{ShootPlan, identify, is_workerless};
+use super::registrations::Registrations;
+use super::seed::SeedPlan;
 
 const PROJECT_NAMESPACE_PREFIX: &str = "garden-";
 
@@ -14,7 +18,9 @@ pub struct Landscape {
     pub(super) shoot: Value,
     pub(super) cloudprofile: Value,
     pub(super) seed: Value,
-    project: String,
+    pub(super) project: String,
+    pub(super) registrations: Registrations,
+    pub(super) kinds: Option<BTreeSet<&'static str>>,
 }
 
 impl Landscape {
@@ -30,7 +36,20 @@ impl Landscape {
         let gardener = json!({"id": "gardener-testbed", "name": "gardenlet", "version": GARDENER_VERSION});
         set(&mut shoot, "status.gardener", gardener);
         let project = Self::project_of(text(&shoot, "metadata.namespace").unwrap_or_default()).to_owned();
-        Self { shoot, cloudprofile, seed, project }
+        Self { shoot, cloudprofile, seed, project, registrations: Registrations::ours(), kinds: None }
+    }
+
+    /// Adds the `ControllerRegistration`s among manifests.
+    pub(super) fn registering<'a>(self, manifests: impl IntoIterator<Item = &'a Value>) -> Self {
+        Self { registrations: self.registrations.with(manifests), ..self }
+    }
+
+    /// Restricts the plans to objects of these kinds. A plan has a Bastion or a SelfHostedShootExposure only if this
+    /// method names the kind: gardenlet creates a Bastion if a user asks for SSH access, and an exposure for a
+    /// self-hosted Shoot.
+    #[must_use]
+    pub fn of_kinds(self, kinds: BTreeSet<&'static str>) -> Self {
+        Self { kinds: Some(kinds), ..self }
     }
 
     /// Sets the name of the Shoot's project, if it does not follow from the namespace.
@@ -43,7 +62,7 @@ impl Landscape {
         namespace.strip_prefix(PROJECT_NAMESPACE_PREFIX).unwrap_or(namespace)
     }
 
-    /// Returns whether the Shoot has no workers. gardenlet then creates no extension object of the plan's kinds.
+    /// Returns whether the Shoot has no workers.
     #[must_use]
     pub fn is_workerless(&self) -> bool {
         is_workerless(&self.shoot)
@@ -62,10 +81,20 @@ impl Landscape {
     pub fn plan(&self, index: Option<usize>) -> ShootPlan {
         let mut shoot = self.shoot.clone();
         if let Some(index) = index {
-            let name = format!("{}-{index}", text(&shoot, "metadata.name").unwrap_or_default());
-            set(&mut shoot, "metadata.name", name);
+            let name = text(&shoot, "metadata.name").unwrap_or_default().to_owned();
+            let domain = text(&shoot, "spec.dns.domain").and_then(|domain| domain.strip_prefix(&name));
+            if let Some(parent) = domain.map(str::to_owned) {
+                set(&mut shoot, "spec.dns.domain", format!("{name}-{index}{parent}"));
+            }
+            set(&mut shoot, "metadata.name", format!("{name}-{index}"));
         }
         identify(&mut shoot, &self.project);
-        ShootPlan::new(shoot, self.cloudprofile.clone(), self.seed.clone())
+        ShootPlan::new(shoot, self)
+    }
+
+    /// Returns the plan of the Seed. An index makes it one of many similar Seeds.
+    #[must_use]
+    pub fn seed(&self, index: Option<usize>) -> SeedPlan {
+        SeedPlan::new(self, index)
     }
 }

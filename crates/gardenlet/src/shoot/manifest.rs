@@ -35,8 +35,8 @@ pub(super) struct Manifest {
 
 impl Manifests {
     /// Reads the manifests. Without a given file, `CloudProfile` and Seed are in the Shoot's file, or in
-    /// `20-cloudprofile.yaml` and `40-seed.yaml` in its folder, or in those of the folder `fallback`. Each file may also
-    /// contain objects of other kinds.
+    /// `20-cloudprofile.yaml` and `40-seed.yaml` in its folder, or in those of the folder `fallback`. If the Shoot names a
+    /// Seed, any file there with `-seed` in its name may contain it. Each file may also contain objects of other kinds.
     ///
     /// # Errors
     /// A file is not readable, not YAML, or does not contain what it should.
@@ -65,7 +65,10 @@ impl Manifests {
             }
             let beside = shoot.with_file_name(default);
             let fallback = fallback.map(|folder| folder.join(default)).filter(|_| !beside.exists());
-            let file = given.map(Path::to_owned).or(fallback).unwrap_or(beside);
+            let default = fallback.unwrap_or(beside);
+            let named = text(&manifest.object, "spec.seedName").filter(|_| kind == "Seed");
+            let named = || named.and_then(|name| file_of_seed(&default, name));
+            let file = given.map(Path::to_owned).or_else(named).unwrap_or_else(|| default.clone());
             if !read.contains(&same(&file)) {
                 let mut objects = objects(&file, kind)?;
                 if !objects.iter().any(|object| object.is_a(kinds)) {
@@ -112,6 +115,20 @@ impl Manifest {
     pub(super) fn name(&self) -> &str {
         text(&self.object, "metadata.name").unwrap_or("without a name")
     }
+}
+
+/// The file with the Seed of this name, among those beside the default file that have `-seed` in their name.
+fn file_of_seed(default: &Path, name: &str) -> Option<PathBuf> {
+    let files = fs::read_dir(default.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let is_seed = |file: &PathBuf| {
+        file.file_stem().is_some_and(|stem| stem.to_string_lossy().contains("-seed"))
+            && file.extension().is_some_and(|extension| extension == "yaml")
+            && objects(file, "Seed")
+                .is_ok_and(|objects| objects.iter().any(|object| object.is_a(&["Seed"]) && object.name() == name))
+    };
+    let mut files: Vec<_> = files.filter(is_seed).collect();
+    files.sort();
+    files.into_iter().next()
 }
 
 /// Identifies a file that has several paths.

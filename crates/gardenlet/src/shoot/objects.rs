@@ -1,12 +1,13 @@
 //! The extension objects of a Shoot, as gardenlet's components build them.
 
-use extension_contract::json::{get, list, set, text, without_nulls};
-use extension_contract::kinds;
+use extension_contract::json::{get, list, set, text};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::hash::sha256_hex;
-use super::plan::{CLOUDPROVIDER, Planned, ShootPlan, api_version};
+use super::parts::{Lifecycle, Part};
+use super::plan::{Asks, CLOUDPROVIDER, Planned, ShootPlan};
+use super::{additions, backup, dns};
 use crate::networks;
 
 /// The key of the user data in the Secret of an OperatingSystemConfig
@@ -17,8 +18,8 @@ pub(crate) const CLOUD_CONFIG: &str = "cloud_config";
 const SSH_PUBLIC_KEY: &str = "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTUgbW9jaw==";
 
 impl ShootPlan {
-    /// The extension objects, in gardenlet's order and with its names. A Shoot without workers has none. They contain
-    /// what gardenlet has learned so far from the statuses of the Infrastructure and of the `OperatingSystemConfig`s.
+    /// The extension objects, in an order that gardenlet's flow permits, and with its names. They contain what gardenlet
+    /// has learned so far from the statuses of other objects.
     #[must_use]
     pub fn objects(&self) -> Vec<Planned> {
         plan(self)
@@ -26,47 +27,54 @@ impl ShootPlan {
 }
 
 fn plan(plan: &ShootPlan) -> Vec<Planned> {
+    let mut objects = Vec::new();
+    if !plan.is_workerless() {
+        objects.push(single(plan, Part::Infrastructure, infrastructure(plan)).asking(Asks::OnRequest));
+    }
+    objects.extend(backup::entry(plan));
+    objects.extend(dns::of_the_api_server(plan));
+    objects.extend(additions::extensions(plan, Lifecycle::BeforeKubeAPIServer));
     if plan.is_workerless() {
-        return Vec::new();
+        objects.extend(additions::extensions(plan, Lifecycle::AfterKubeAPIServer));
+    } else {
+        objects.push(single(plan, Part::ControlPlane, control_plane(plan)));
+        objects.extend(additions::container_runtimes(plan));
+        objects.extend(additions::extensions(plan, Lifecycle::AfterKubeAPIServer));
+        let workers = list(&plan.shoot, "spec.provider.workers");
+        objects.extend(workers.iter().flat_map(|worker| operating_system_configs(plan, worker)));
+        objects.push(single(plan, Part::Network, network(plan)));
+        objects.push(single(plan, Part::Worker, worker_spec(plan, workers)));
+        objects.extend(additions::extensions(plan, Lifecycle::AfterWorker));
+        objects.extend(dns::of_the_ingress(plan));
+        objects.extend(additions::bastion(plan));
+        objects.extend(additions::exposure(plan));
     }
-    let workers = list(&plan.shoot, "spec.provider.workers");
-    let name = plan.name();
-    let single = |stage, kind, spec| planned(plan, stage, kind, name.to_owned(), spec);
-    let mut objects = vec![
-        single(0, kinds::INFRASTRUCTURE.name, infrastructure(plan)),
-        single(1, kinds::CONTROL_PLANE.name, control_plane(plan)),
-    ];
-    for worker in workers {
-        objects.extend([("-init", "provision"), ("-original", "reconcile")].map(|(suffix, purpose)| {
-            let name = key(plan, worker) + suffix;
-            let mut osc = planned(
-                plan,
-                2,
-                kinds::OPERATING_SYSTEM_CONFIG.name,
-                name,
-                operating_system_config(plan, worker, purpose),
-            );
-            let labels = json!({
-                "worker.gardener.cloud/pool": text(worker, "name"),
-                "provider.extensions.gardener.cloud/mutated-by-controlplane-webhook": "true",
-            });
-            set(&mut osc.object, "metadata.labels", labels);
-            osc
-        }));
-    }
-    objects.push(single(3, kinds::NETWORK.name, network(plan)));
-    objects.push(single(4, kinds::WORKER.name, worker_spec(plan, workers)));
+    objects.retain(|planned| plan.kinds.as_ref().is_none_or(|kinds| kinds.contains(planned.kind)));
     objects
 }
 
-fn planned(plan: &ShootPlan, stage: u8, kind: &'static str, name: String, spec: Value) -> Planned {
-    let object = json!({
-        "apiVersion": api_version(),
-        "kind": kind,
-        "metadata": {"name": name, "namespace": plan.namespace},
-        "spec": without_nulls(spec),
-    });
-    Planned { stage, kind, name, object, operation_always: kind != kinds::INFRASTRUCTURE.name }
+/// An object with the Shoot's name.
+fn single(plan: &ShootPlan, part: Part, spec: Value) -> Planned {
+    planned(plan, part, plan.name().to_owned(), spec)
+}
+
+/// An object in the Shoot's namespace.
+pub(super) fn planned(plan: &ShootPlan, part: Part, name: String, spec: Value) -> Planned {
+    Planned::new(part, part.kind(), name, Some(&plan.namespace), spec)
+}
+
+fn operating_system_configs(plan: &ShootPlan, worker: &Value) -> [Planned; 2] {
+    [("-init", "provision"), ("-original", "reconcile")].map(|(suffix, purpose)| {
+        let name = key(plan, worker) + suffix;
+        let spec = operating_system_config(plan, worker, purpose);
+        let mut osc = planned(plan, Part::OperatingSystemConfigs, name, spec);
+        let labels = json!({
+            "worker.gardener.cloud/pool": text(worker, "name"),
+            "provider.extensions.gardener.cloud/mutated-by-controlplane-webhook": "true",
+        });
+        set(&mut osc.object, "metadata.labels", labels);
+        osc
+    })
 }
 
 fn secret_ref(plan: &ShootPlan) -> Value {
@@ -110,7 +118,13 @@ fn network(plan: &ShootPlan) -> Value {
 /// (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
 fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> Value {
     let is_reconcile = purpose == "reconcile";
-    let unit = if is_reconcile { "kubelet.service" } else { "gardener-node-init.service" };
+    // A sample of each: of kubelet (`…/original/components/kubelet/component.go`) or of the first start
+    // (`…/nodeinit/nodeinit.go`).
+    let (unit, path, permissions) = if is_reconcile {
+        ("kubelet.service", "/var/lib/kubelet/ca.crt", 0o644)
+    } else {
+        ("gardener-node-init.service", "/var/lib/gardener-node-agent/init.sh", 0o755)
+    };
     let mut spec = json!({
         // The type is the machine image's name, not the provider's type.
         "type": get(worker, "machine.image.name"),
@@ -123,8 +137,8 @@ fn operating_system_config(plan: &ShootPlan, worker: &Value, purpose: &str) -> V
             "content": "[Unit]\nDescription=Unit of a mock\n[Install]\nWantedBy=multi-user.target\n[Service]\nExecStart=/bin/true\n",
         }],
         "files": [{
-            "path": format!("/var/lib/mock/{purpose}.sh"),
-            "permissions": 0o755,
+            "path": path,
+            "permissions": permissions,
             "content": {"inline": {"encoding": "b64", "data": "IyEvYmluL3NoCg=="}},
         }],
         "criConfig": {"name": get(worker, "cri.name")},

@@ -1,31 +1,108 @@
 //! The plan of one Shoot: what gardenlet knows about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use extension_contract::json::{get, list, set, text};
+use extension_contract::json::{get, list, set, text, without_nulls};
+use extension_contract::kinds::Kind;
 use extension_contract::{GROUP, VERSION, whole_seconds};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::hash::sha256_hex;
+use super::landscape::Landscape;
+use super::parts::Part;
+use super::registrations::Registrations;
 
 /// The Secret with the copy of the Shoot's credentials.
 pub(super) const CLOUDPROVIDER: &str = "cloudprovider";
 
-/// One extension object of a [`ShootPlan`].
+/// The namespace of Gardener's own objects in a seed.
+pub(super) const GARDEN: &str = "garden";
+
+/// The data of all Secrets with credentials. No provider here needs some.
+pub(super) fn credentials() -> Value {
+    json!({"user": "bm9ib2R5"})
+}
+
+/// One extension object of a [`ShootPlan`] or a [`SeedPlan`](super::SeedPlan).
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// gardenlet writes all objects of a stage at once. The next stage starts when they are ready.
-    pub stage: u8,
+    /// The part of the Shoot or Seed that the object belongs to.
+    pub part: Part,
     /// The object's kind.
     pub kind: &'static str,
     /// The object's name.
     pub name: String,
-    /// The object, without annotations.
+    /// The object, without gardenlet's requests.
     pub object: Value,
-    /// Whether every reconciliation of the Shoot also requests one of this object. It does not for Infrastructure
+    /// When gardenlet requests a reconciliation of the object.
+    pub asks: Asks,
+    /// The Secret in `spec.secretRef` that gardenlet writes before the object, and again before it deletes the object.
+    pub secret: Option<Value>,
+    /// The part that the object is deleted with. It differs for Extensions.
+    pub(crate) deleted_with: Part,
+    /// The part that the object is migrated with. It differs for Extensions.
+    pub(crate) leaves_with: Part,
+    /// How long gardenlet waits until the object is ready.
+    pub(crate) timeout: Duration,
+}
+
+impl Planned {
+    pub(super) fn new(part: Part, kind: &'static Kind, name: String, namespace: Option<&str>, spec: Value) -> Self {
+        let mut metadata = json!({"name": name});
+        if let Some(namespace) = namespace {
+            set(&mut metadata, "namespace", namespace);
+        }
+        let object = json!({
+            "apiVersion": api_version(),
+            "kind": kind.name,
+            "metadata": metadata,
+            "spec": without_nulls(spec),
+        });
+        Self {
+            part,
+            kind: kind.name,
+            name,
+            object,
+            asks: Asks::Always,
+            secret: None,
+            deleted_with: part,
+            leaves_with: part,
+            timeout: kind.timeout,
+        }
+    }
+
+    pub(super) fn asking(self, asks: Asks) -> Self {
+        Self { asks, ..self }
+    }
+
+    /// Sets the Secret that `spec.secretRef` refers to.
+    pub(super) fn with_secret(mut self, name: &str, namespace: &str, data: &Value) -> Self {
+        let metadata = json!({"name": name, "namespace": namespace});
+        set(&mut self.object, "spec.secretRef", metadata.clone());
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data});
+        Self { secret: Some(secret), ..self }
+    }
+}
+
+/// When gardenlet requests a reconciliation of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// In each reconciliation of the Shoot.
+    Always,
+    /// If the Shoot's owner requests it, or if the last operation has failed or is outdated
     /// (`pkg/component/extensions/infrastructure/infrastructure.go`).
-    pub operation_always: bool,
+    OnRequest,
+    /// As [`OnRequest`](Self::OnRequest), and if the object is new or its record changes
+    /// (`pkg/component/extensions/dnsrecord/dnsrecord.go`).
+    OnRequestOrChange,
+    /// If the object is new, its record changes, or the last operation has failed or is outdated.
+    OnChange,
+    /// As gardenlet's own controllers for kinds that it watches
+    /// (`pkg/gardenlet/controller/{backupbucket,backupentry,bastion}/reconciler.go`).
+    InRounds,
 }
 
 /// The state that the garden keeps while a Shoot moves to another seed: `status.state` and `status.resources` of the
@@ -71,6 +148,12 @@ pub struct ShootPlan {
     pub cloudprofile: Value,
     /// The complete Seed.
     pub seed: Value,
+    pub(super) project: String,
+    pub(super) registrations: Registrations,
+    /// The kinds of the objects in the plan; `None` means those that every Shoot has.
+    pub(super) kinds: Option<BTreeSet<&'static str>>,
+    /// What gardenlet knows of the Seed's bucket.
+    pub(crate) bucket: Bucket,
     /// `status.providerStatus` of the Infrastructure, for ControlPlane and Worker.
     pub(crate) infrastructure_status: Option<Value>,
     /// The Secret in the status of each OperatingSystemConfig, by the object's name.
@@ -80,12 +163,16 @@ pub struct ShootPlan {
 }
 
 impl ShootPlan {
-    pub(super) fn new(shoot: Value, cloudprofile: Value, seed: Value) -> Self {
+    pub(super) fn new(shoot: Value, landscape: &Landscape) -> Self {
         Self {
             namespace: text(&shoot, "status.technicalID").unwrap_or_default().to_owned(),
             shoot,
-            cloudprofile,
-            seed,
+            cloudprofile: landscape.cloudprofile.clone(),
+            seed: landscape.seed.clone(),
+            project: landscape.project.clone(),
+            registrations: landscape.registrations.clone(),
+            kinds: landscape.kinds.clone(),
+            bucket: Bucket::default(),
             infrastructure_status: None,
             user_data_secrets: BTreeMap::new(),
             state: ShootState::default(),
@@ -98,7 +185,8 @@ impl ShootPlan {
         text(&self.shoot, "metadata.name").unwrap_or_default()
     }
 
-    /// Returns whether the Shoot has no workers, and therefore no [`objects`](Self::objects).
+    /// Returns whether the Shoot has no workers. It then has [`objects`](Self::objects) only of DNS, of backups and of
+    /// Extensions.
     #[must_use]
     pub fn is_workerless(&self) -> bool {
         is_workerless(&self.shoot)
@@ -150,19 +238,23 @@ impl ShootPlan {
         })
     }
 
-    /// The Secrets that the extension objects refer to: a copy of the credentials. A Shoot without workers has none.
+    /// The Secret that most extension objects refer to: a copy of the credentials. A Shoot without workers has none.
     #[must_use]
-    pub fn secrets(&self) -> Vec<Value> {
-        if self.is_workerless() {
-            return Vec::new();
-        }
-        vec![json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": CLOUDPROVIDER, "namespace": self.namespace},
-            "type": "Opaque",
-            "data": {"user": "bm9ib2R5"},
-        })]
+    pub fn cloudprovider(&self) -> Option<Value> {
+        (!self.is_workerless()).then(|| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": CLOUDPROVIDER, "namespace": self.namespace},
+                "type": "Opaque",
+                "data": credentials(),
+            })
+        })
+    }
+
+    /// Returns whether the objects of a kind are part of the plan. `on_demand` means that not every Shoot has some.
+    pub(super) fn has(&self, kind: &Kind, on_demand: bool) -> bool {
+        self.kinds.as_ref().map_or(!on_demand, |kinds| kinds.contains(kind.name))
     }
 
     /// Writes an operation and its progress into the Shoot's status, which extensions see through the Cluster.
@@ -179,18 +271,32 @@ impl ShootPlan {
     }
 }
 
+/// What gardenlet knows of the Seed's BackupBucket when it writes a BackupEntry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bucket {
+    /// `status.providerStatus`.
+    pub(crate) provider_status: Option<Value>,
+    /// The data of the Secret in `status.generatedSecretRef`. gardenlet then uses it instead of the Seed's credentials.
+    pub(crate) generated: Option<Value>,
+}
+
 /// Sets the identifiers that depend on the names of project and Shoot. The technical ID is the name of the control
 /// plane's namespace in the seed (`pkg/utils/gardener/shoot.go`). The uid is a hash of it, so that every run has the
 /// same uid.
 pub(super) fn identify(shoot: &mut Value, project: &str) {
     let technical_id = format!("shoot--{project}--{}", text(shoot, "metadata.name").unwrap_or_default());
-    let hash = sha256_hex(&technical_id);
-    let digits = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
-    // The digits 4 and 8 mark version 4 and variant 1 of a UUID.
-    let uid = format!("{}-{}-4{}-8{}-{}", digits(0, 8), digits(8, 12), digits(12, 15), digits(15, 18), digits(18, 30));
+    let uid = uid_of(&technical_id);
     set(shoot, "metadata.uid", uid.clone());
     set(shoot, "status.uid", uid);
     set(shoot, "status.technicalID", technical_id);
+}
+
+/// A UUID that follows from a text.
+pub(super) fn uid_of(text: &str) -> String {
+    let hash = sha256_hex(text);
+    let digits = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
+    // The digits 4 and 8 mark version 4 and variant 1 of a UUID.
+    format!("{}-{}-4{}-8{}-{}", digits(0, 8), digits(8, 12), digits(12, 15), digits(15, 18), digits(18, 30))
 }
 
 /// API version of the extension objects.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::error::LandscapeError;
 use super::landscape::Landscape;
 use super::manifest::{GARDEN_API_VERSION, Manifests};
-use super::plan::ShootPlan;
+use super::plan::{Asks, ShootPlan};
 
 /// An annotation of Shoots in these tests.
 const OPAQUE: &str = "example.org/opaque";
@@ -34,8 +34,8 @@ fn changed(from: &str, to: &str) -> Result<Manifests, LandscapeError> {
     Manifests::read(&shoot, None, None, Some(&examples()))
 }
 
-fn names(plan: &ShootPlan) -> Vec<(u8, String)> {
-    plan.objects().iter().map(|planned| (planned.stage, format!("{} {}", planned.kind, planned.name))).collect()
+fn names(plan: &ShootPlan) -> Vec<String> {
+    plan.objects().iter().map(|planned| format!("{} {}", planned.kind, planned.name)).collect()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_example_has_all_defaults() {
     assert_eq!(text(&plan.shoot, "status.uid").map(str::len), Some(36));
     assert_eq!(text(&plan.cluster(), "spec.shoot.status.technicalID"), Some("shoot--dev--shoot"));
     assert_eq!(text(&plan.cluster(), "spec.seed.apiVersion"), Some(GARDEN_API_VERSION));
-    assert_eq!(text(&plan.secrets()[0], "metadata.name"), Some("cloudprovider"));
+    assert_eq!(text(&plan.cloudprovider().unwrap(), "metadata.name"), Some("cloudprovider"));
 }
 
 #[test]
@@ -62,6 +62,8 @@ fn an_index_is_appended_to_the_name() {
     let (first, second) = (landscape.plan(Some(1)), landscape.plan(Some(2)));
     assert_eq!((first.name(), first.namespace.as_str()), ("shoot-1", "shoot--dev--shoot-1"));
     assert_ne!(get(&first.shoot, "status.uid"), get(&second.shoot, "status.uid"));
+    let domain = example("58-shoot-extensions.yaml").plan(Some(1)).shoot;
+    assert_eq!(text(&domain, "spec.dns.domain"), Some("full-1.dev.shoots.mock-backup.example"));
 }
 
 #[test]
@@ -71,7 +73,96 @@ fn a_hibernated_shoot_has_objects_and_a_workerless_shoot_has_none() {
     let workerless = example("57-shoot-workerless.yaml");
     assert!(workerless.is_workerless());
     let plan = workerless.plan(None);
-    assert!(plan.objects().is_empty() && plan.secrets().is_empty());
+    assert!(plan.objects().is_empty() && plan.cloudprovider().is_none());
+}
+
+#[test]
+fn shoot_has_records_backups_runtimes_and_extensions_with_gardenlets_names() {
+    let landscape = example("58-shoot-extensions.yaml");
+    let plan = landscape.plan(None);
+    let uid = text(&plan.shoot, "status.uid").unwrap();
+    let additions: Vec<_> =
+        names(&plan).into_iter().filter(|name| !name.starts_with("OperatingSystemConfig")).collect();
+    assert_eq!(
+        additions,
+        [
+            "Infrastructure full",
+            &format!("BackupEntry shoot--dev--full--{uid}"),
+            "DNSRecord full-internal",
+            "DNSRecord full-external",
+            "Extension mock-before-kube-apiserver",
+            "ControlPlane full",
+            "ContainerRuntime mock-pool",
+            "Extension mock",
+            "Network full",
+            "Worker full",
+            "Extension mock-after-worker",
+            "DNSRecord full-ingress",
+        ]
+    );
+    let objects = plan.objects();
+    let spec = |name: &str| {
+        let planned = objects.iter().find(|planned| planned.name == name).unwrap();
+        (planned.object["spec"].clone(), planned.secret.clone())
+    };
+    let (internal, secret) = spec("full-internal");
+    let expected = json!({
+        "type": "mock",
+        "name": "api.full.dev.internal.mock-backup.example",
+        "recordType": "A",
+        "values": ["203.0.113.10"],
+        "ttl": 120,
+        "secretRef": {"name": "dnsrecord-full-internal", "namespace": "shoot--dev--full"},
+    });
+    assert_eq!(internal, expected);
+    assert_eq!(secret.unwrap()["metadata"], expected["secretRef"]);
+    let (ingress, _) = spec("full-ingress");
+    assert_eq!(ingress["name"], "*.ingress.full.dev.shoots.mock-backup.example");
+    assert_eq!(ingress["secretRef"]["name"], "dnsrecord-full-external");
+    let (entry, _) = spec(&format!("shoot--dev--full--{uid}"));
+    let bucket = landscape.seed(None).objects().remove(0);
+    assert_eq!(entry["bucketName"], bucket.name);
+    assert_eq!(entry["secretRef"], json!({"name": format!("entry-shoot--dev--full--{uid}"), "namespace": "garden"}));
+    assert_eq!(bucket.object["spec"]["secretRef"]["name"], format!("bucket-{}", bucket.name));
+    let (runtime, _) = spec("mock-pool");
+    assert_eq!(runtime["binaryPath"], "/var/bin/containerruntimes");
+    assert_eq!(spec("mock").0, json!({"type": "mock"}), "no class");
+    let seed: Vec<_> = landscape.seed(None).objects().into_iter().map(|planned| planned.object).collect();
+    assert_eq!(text(&seed[1], "metadata.name"), Some("seed-ingress"));
+    assert_eq!(get(&seed[1], "spec.ttl"), None);
+    assert_eq!(text(&seed[2], "spec.class"), Some("seed"));
+}
+
+#[test]
+fn workerless_shoot_has_records_backups_and_extensions_but_none_after_workers() {
+    let mut landscape = example("58-shoot-extensions.yaml");
+    set(&mut landscape.shoot, "spec.provider.workers", json!([]));
+    let names: Vec<_> =
+        names(&landscape.plan(None)).into_iter().filter(|name| !name.starts_with("BackupEntry")).collect();
+    let expected = [
+        "DNSRecord full-internal",
+        "DNSRecord full-external",
+        "Extension mock-before-kube-apiserver",
+        "Extension mock",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn chosen_kinds_restrict_the_plan_and_add_what_not_every_shoot_has() {
+    let landscape = example("58-shoot-extensions.yaml");
+    let chosen = |kinds: &[&'static str]| landscape.clone().of_kinds(kinds.iter().copied().collect());
+    assert_eq!(names(&chosen(&["Network", "Bastion"]).plan(None)), ["Network full", "Bastion full-ssh"]);
+    assert_eq!(names(&chosen(&["SelfHostedShootExposure"]).plan(None)), ["SelfHostedShootExposure full"]);
+    let seed = chosen(&["DNSRecord"]).seed(None).objects();
+    assert_eq!(seed.len(), 1, "{seed:?}");
+}
+
+#[test]
+fn seed_is_the_one_that_the_shoot_names() {
+    assert_eq!(text(&example("55-shoot.yaml").seed, "metadata.name"), Some("mock"));
+    assert_eq!(text(&example("58-shoot-extensions.yaml").seed, "metadata.name"), Some("mock-backup"));
+    assert_eq!(text(&example("67-shoot-no-bucket.yaml").seed, "metadata.name"), Some("mock-no-bucket"));
 }
 
 #[test]
@@ -98,18 +189,17 @@ fn each_pool_has_two_operating_system_configs_and_an_entry_in_the_worker() {
     set(&mut landscape.shoot, "spec.provider.workers", json!([arm, kept, pool]));
     let mut plan = landscape.plan(None);
     let names = names(&plan);
-    let stages: Vec<u8> = names.iter().map(|(stage, _)| *stage).collect();
-    assert_eq!(stages, [0, 1, 2, 2, 2, 2, 2, 2, 3, 4]);
+    assert_eq!(names.len(), 10);
     assert_eq!(
-        names[4].1, "OperatingSystemConfig gardener-node-agent-kept-init",
+        names[4], "OperatingSystemConfig gardener-node-agent-kept-init",
         "a pool that is updated in place has no hash in its key"
     );
-    assert_eq!(names[5].1, "OperatingSystemConfig gardener-node-agent-kept-original");
-    let key = names[2].1.strip_prefix("OperatingSystemConfig ").unwrap().strip_suffix("-init").unwrap().to_owned();
+    assert_eq!(names[5], "OperatingSystemConfig gardener-node-agent-kept-original");
+    let key = names[2].strip_prefix("OperatingSystemConfig ").unwrap().strip_suffix("-init").unwrap().to_owned();
     assert_eq!(key.strip_prefix("gardener-node-agent-arm-").map(str::len), Some(16));
 
     let objects = plan.objects();
-    assert!(objects.iter().all(|planned| planned.operation_always == (planned.kind != "Infrastructure")));
+    assert!(objects.iter().all(|planned| (planned.asks == Asks::Always) == (planned.kind != "Infrastructure")));
     assert_eq!(get(&objects[4].object, "spec.inPlaceUpdates"), None, "only the purpose reconcile has in-place updates");
     let updates = json!({"operatingSystemVersion": "1.0.0", "kubelet": "1.35.4"});
     assert_eq!(get(&objects[5].object, "spec.inPlaceUpdates"), Some(&updates));

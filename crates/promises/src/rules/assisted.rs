@@ -1,7 +1,7 @@
 //! The admission-assisted mode: the kind's policy takes up some requests and ignores all others.
 
 use extension_conformance::{annotation, asking, asking_at, ensure, finalizers, merged};
-use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
+use extension_contract::{Class, OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use http::Request;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
@@ -37,12 +37,9 @@ async fn new_object_is_taken_up_only_for_reconcile(scene: MockScene) -> Result<(
     ] {
         ensure_taken_up(&scene, &would_create(&scene, &patch).await?, expected, &patch)?;
     }
-    for (spec, expected) in [
-        (json!({ "class": "shoot" }), true),
-        (json!({ "class": "seed" }), false),
-        (json!({ "class": "garden" }), false),
-        (json!({ "type": "aws" }), false),
-    ] {
+    let served = &scene.suite().subject().classes;
+    let classes = Class::ALL.map(|class| (json!({ "class": class.as_str() }), served.contains(&class)));
+    for (spec, expected) in classes.into_iter().chain([(json!({ "type": "aws" }), false)]) {
         let patch = merged(asking("reconcile"), &json!({ "spec": spec }));
         ensure_taken_up(&scene, &would_create(&scene, &patch).await?, expected, &patch)?;
     }
@@ -149,9 +146,9 @@ async fn conditions_of_the_policy_never_fail(scene: MockScene) -> Result<(), Fai
     )
 }
 
-/// Creates an object `a` that no controller serves, because its Shoot is Failed.
+/// Creates an object `a` that no controller serves, because its Cluster is missing.
 async fn rest(scene: &MockScene, finalizers: &Value) -> Result<(), Failed> {
-    scene.fail_shoot().await?;
+    scene.delete_cluster().await?;
     scene.barrier().await?;
     scene.create_object("a", &json!({ "metadata": { "finalizers": finalizers } })).await.map(drop)
 }

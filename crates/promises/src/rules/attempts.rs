@@ -1,10 +1,10 @@
 //! Attempts of scripts: how the controller counts them, what ends them, and what survives a restart.
 
-use extension_conformance::{asking, ensure, last, merged, text};
+use extension_conformance::{asking, condition, ensure, last, merged, text};
 use extension_contract::readiness;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::Failed;
-use mock_core::script::Phase;
+use mock_core::script::{MOCK_SCRIPT, Phase};
 use serde_json::{Value, json};
 
 use crate::promise::Promise;
@@ -15,9 +15,12 @@ use crate::script::{record, script};
 pub(crate) const PROMISES: &[Promise] = promises![
     killed_controller_finishes_the_attempt_it_began,
     attempts_are_counted_over_requests_until_success_clears_the_error,
-    failed_shoot_pauses_attempts_and_recovery_continues_the_count,
-    pending_attempt_ends_with_a_new_request_migration_or_deletion,
-    force_deletion_ignores_scripts,
+    failed_shoot_pauses_attempts_and_recovery_continues_the_count needs [FailedShoot],
+    pending_attempt_ends_with_a_new_request_or_deletion,
+    pending_attempt_ends_with_a_migration needs [Migrate],
+    running_deletion_is_not_restarted_by_further_confirmations,
+    force_deletion_of_the_shoot_ignores_scripts needs [ForceDeletion],
+    force_deletion_of_the_object_ignores_scripts needs [OwnForceDeletion],
     health_conditions_come_on_time_and_keep_those_of_others,
     attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour,
 ];
@@ -44,7 +47,7 @@ async fn killed_controller_finishes_the_attempt_it_began(scene: MockScene) -> Re
     let (Some(begun), Some(again), Some(ended)) = (begun, again, ended) else {
         return Err("the status lacks the bookkeeping".into());
     };
-    ensure(begun.attempt == 1 && ended.phase == Phase::Served, "the restart has begun another attempt")?;
+    ensure(begun.attempt == 1 && ended.phase == Phase::Done, "the restart has begun another attempt")?;
     ensure((again.start, &again.rule) == (ended.start, &ended.rule), "the restart has drawn another time")
 }
 
@@ -85,32 +88,78 @@ async fn failed_shoot_pauses_attempts_and_recovery_continues_the_count(scene: Mo
     ensure(record(&object).is_some_and(|record| record.attempt == 2), "the count does not continue")
 }
 
-async fn pending_attempt_ends_with_a_new_request_migration_or_deletion(scene: MockScene) -> Result<(), Failed> {
-    let rules =
-        json!([{ "match": { "operations": ["Create"], "attempts": { "to": 1 } }, "succeed": { "after": "1h" } }]);
-    let pending = |object: &Value| last(object) == "Create/Processing" && scene.holds(object);
-    for name in ["asked", "changed", "migrated", "deleted"] {
-        scene.create_scripted(name, &rules).await?;
-        scene.until(name, "the pending attempt", pending).await?;
+async fn pending_attempt_ends_with_a_new_request_or_deletion(scene: MockScene) -> Result<(), Failed> {
+    for name in ["asked", "changed", "deleted"] {
+        pending(&scene, name).await?;
     }
     scene.ask("asked", "reconcile").await?;
     scene.until_ready("asked").await?;
     scene.patch("changed", json!({ "spec": { "providerConfig": { "seed": 8 } } })).await?;
     scene.until_ready("changed").await?;
-    scene.ask("migrated", "migrate").await?;
-    scene.until("migrated", "the migration", |object| readiness::check_migrated(object).is_ok()).await?;
     scene.delete("deleted").await?;
     scene.until_gone("deleted").await
 }
 
-async fn force_deletion_ignores_scripts(scene: MockScene) -> Result<(), Failed> {
+async fn pending_attempt_ends_with_a_migration(scene: MockScene) -> Result<(), Failed> {
+    pending(&scene, "a").await?;
+    scene.ask("a", "migrate").await?;
+    scene.until("a", "the migration", |object| readiness::check_migrated(object).is_ok()).await.map(drop)
+}
+
+/// Creates an object whose first attempt would take an hour, and waits until it has begun.
+async fn pending(scene: &MockScene, name: &str) -> Result<(), Failed> {
+    let rules =
+        json!([{ "match": { "operations": ["Create"], "attempts": { "to": 1 } }, "succeed": { "after": "1h" } }]);
+    scene.create_scripted(name, &rules).await?;
+    let has_begun = |object: &Value| last(object) == "Create/Processing" && scene.holds(object);
+    scene.until(name, "the pending attempt", has_begun).await.map(drop)
+}
+
+/// gardenlet confirms the deletion of an object that it watches every 5 s, each time with a new timestamp, and deletes it
+/// again (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
+async fn running_deletion_is_not_restarted_by_further_confirmations(scene: MockScene) -> Result<(), Failed> {
+    let script = json!([{ "match": { "operations": ["Delete"] }, "succeed": { "after": "1h" } }]);
+    scene.create_scripted("a", &script).await?;
+    scene.until_ready("a").await?;
+    scene.delete("a").await?;
+    let begun = scene.until("a", "the deletion", |object| last(object) == "Delete/Processing").await?;
+    let begun = record(&begun).ok_or("the status lacks the bookkeeping")?;
+    // Each one is newer than the last operation, as that of gardenlet is.
+    let mut object = json!(null);
+    for later in [5, 10, 15] {
+        let asked = scene.confirm("a", Timestamp::now() + SignedDuration::from_secs(later)).await?;
+        scene.delete_confirmed("a").await?;
+        scene.barrier().await?;
+        object = scene.get("a").await?;
+        let running = record(&object).ok_or("the status lacks the bookkeeping")?;
+        ensure((running.start, running.due) == (begun.start, begun.due), format!("started anew after {asked:#}"))?;
+    }
+    scene.end_attempt(&object, &begun).await?;
+    scene.until_gone("a").await
+}
+
+async fn force_deletion_of_the_shoot_ignores_scripts(scene: MockScene) -> Result<(), Failed> {
+    hanging_deletion(&scene).await?;
+    scene.force_delete_shoot().await?;
+    scene.until_gone("a").await
+}
+
+async fn force_deletion_of_the_object_ignores_scripts(scene: MockScene) -> Result<(), Failed> {
+    hanging_deletion(&scene).await?;
+    scene.force_delete_shoot().await?;
+    let object = scene.get("a").await?;
+    scene.unchanged("a", &object, "the annotation of the Shoot is not for this kind").await?;
+    scene.force_delete("a").await?;
+    scene.until_gone("a").await
+}
+
+/// Deletes an object `a` whose deletion never ends.
+async fn hanging_deletion(scene: &MockScene) -> Result<(), Failed> {
     scene.create_scripted("a", &json!([{ "match": { "operations": ["Delete"] }, "hang": {} }])).await?;
     scene.until_ready("a").await?;
     scene.delete("a").await?;
     let object = scene.until("a", "the hang", |object| last(object) == "Delete/Processing").await?;
-    scene.unchanged("a", &object, "it hangs").await?;
-    scene.force_delete_shoot().await?;
-    scene.until_gone("a").await
+    scene.unchanged("a", &object, "it hangs").await
 }
 
 async fn health_conditions_come_on_time_and_keep_those_of_others(scene: MockScene) -> Result<(), Failed> {
@@ -137,8 +186,10 @@ async fn health_conditions_come_on_time_and_keep_those_of_others(scene: MockScen
     ensure(readiness::check(&object, None).is_ok(), "a health condition must not change readiness")?;
     scene.unchanged("a", &object, "the condition is written once").await?;
     scene.patch("a", json!({ "spec": { "providerConfig": null } })).await?;
-    let is_cleared = |object: &Value| object.pointer("/status/conditions") == Some(&json!([theirs]));
-    scene.until("a", "the end of the condition", is_cleared).await.map(drop)
+    let is_cleared =
+        |object: &Value| condition(object, "EveryNodeReady").is_null() && condition(object, MOCK_SCRIPT).is_null();
+    let object = scene.until("a", "the end of the condition", is_cleared).await?;
+    ensure(condition(&object, "Theirs") == theirs, "the condition of another writer was changed")
 }
 
 async fn attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour(scene: MockScene) -> Result<(), Failed> {
@@ -149,7 +200,7 @@ async fn attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour(scene: MockScen
     let ahead = record(&running).ok_or("there is no record")?.earlier(-hour);
     let mut status = running.pointer("/status").cloned().unwrap_or_default();
     let conditions = status.pointer_mut("/conditions").and_then(Value::as_array_mut).ok_or("no conditions")?;
-    for condition in conditions.iter_mut().filter(|condition| text(condition, "/type") == "MockScript") {
+    for condition in conditions.iter_mut().filter(|condition| text(condition, "/type") == MOCK_SCRIPT) {
         *condition = merged(condition.clone(), &json!({ "message": serde_json::to_string(&ahead)? }));
     }
     scene.patch_status("a", status).await?;
@@ -165,10 +216,4 @@ async fn attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour(scene: MockScen
     scene.patch("b", json!({ "metadata": { "annotations": annotations } })).await?;
     scene.until_ready("a").await?;
     scene.until_ready("b").await.map(drop)
-}
-
-/// The condition of that type. Null if the status has none.
-fn condition(object: &Value, type_: &str) -> Value {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().find(|it| text(it, "/type") == type_).cloned().unwrap_or_default()
 }

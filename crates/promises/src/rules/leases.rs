@@ -16,7 +16,7 @@ use mock_core::process::{heartbeat, lease};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::answers::{until_metric, until_status};
+use crate::answers::{until_metric, until_metrics, until_status};
 use crate::link::Link;
 use crate::promise::Promise;
 use crate::promises;
@@ -88,11 +88,20 @@ async fn standby_is_ready_and_writes_nothing(scene: MockScene) -> Result<(), Fai
     hold(&scene, "another-process", 3600).await?;
     let address = port::free_address()?;
     let (kubeconfig, admin) = (own_kubeconfig(&scene, None)?, address.to_string());
-    let flags = ["--leader-elect", "--heartbeat", "--admin-address", &admin, "--namespace", scene.namespace()];
+    let namespaced = scene.suite().subject().kind.namespaced;
+    let only = if namespaced { &["--namespace", scene.namespace()][..] } else { &[] };
+    let flags = [&["--leader-elect", "--heartbeat", "--admin-address", &admin], only].concat();
     let _controller = start(&scene, &kubeconfig, &flags)?;
     until_status(address, "/readyz", 200).await?;
     scene.ask_own("a", "reconcile").await?;
-    until_metric(address, "mock_queue_length 1").await?;
+    if namespaced {
+        until_metric(address, "mock_queue_length 1").await?;
+    } else {
+        // The objects of other tests are in the queue as well.
+        let is_queued =
+            |metrics: &str| metrics.contains("mock_queue_length ") && !metrics.contains("mock_queue_length 0");
+        until_metrics(address, "an object in the queue", is_queued).await?;
+    }
     until_metric(address, "mock_leader 0").await?;
     ensure(scene.writes("a")? == 0, "a standby has written")?;
     ensure(leases(&scene).get_opt(heartbeat::NAME).await?.is_none(), "a standby renews the heartbeat")?;

@@ -1,25 +1,54 @@
 //! The controller's requests, compared with its rights.
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use extension_conformance::ensure;
+use extension_conformance::{asking, ensure, merged};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use libtest_mimic::Failed;
+use serde_json::json;
 
 use crate::promise::Promise;
+use crate::promises;
 use crate::scene::MockScene;
+use crate::script::script;
+
+pub(crate) const PROMISES: &[Promise] =
+    promises![object_in_the_garden_is_served_without_rights_to_clusters needs [GardenClass]];
 
 /// For a suite that makes every request that the controller can make.
 pub(crate) const EXACT: Promise = Promise {
     name: "rbac_allows_exactly_the_requests_that_were_made",
+    needs: &[],
     holds: |scene| Box::pin(async move { check(&scene, true) }),
 };
 
 /// For a suite that makes some of the requests.
 pub(crate) const ENOUGH: Promise = Promise {
     name: "rbac_allows_every_request_that_was_made",
+    needs: &[],
     holds: |scene| Box::pin(async move { check(&scene, false) }),
 };
+
+/// That the controller needs the rights it has in the garden's runtime cluster follows from [`EXACT`]: they are those on a
+/// seed without Clusters and namespaces.
+async fn object_in_the_garden_is_served_without_rights_to_clusters(scene: MockScene) -> Result<(), Failed> {
+    let user = &scene.mock().user_in_garden;
+    let kubeconfig = serde_json::from_slice(&fs::read(scene.suite().bed().kubeconfig_for(user)?)?)?;
+    let kubeconfig = scene.mock().write_file(user, &kubeconfig)?;
+    let arguments = ["--kubeconfig", &kubeconfig, "--type", scene.namespace(), "--class", "garden"];
+    let _controller = scene.start_bare(&arguments)?;
+    let rules = json!([{ "succeed": { "after": "10ms" } }]);
+    let spec = json!({ "type": scene.namespace(), "class": "garden", "providerConfig": script(&rules) });
+    scene.create_object("a", &merged(asking("reconcile"), &json!({ "spec": spec }))).await?;
+    scene.until_ready("a").await?;
+    scene.ask("a", "reconcile").await?;
+    scene.until_ready("a").await?;
+    scene.delete("a").await?;
+    scene.until_gone("a").await?;
+    let refused = scene.audit()?.requests(|request| request.user == *user && request.code == 403)?;
+    ensure(refused.is_empty(), format!("requested, but not allowed: {refused:?}"))
+}
 
 /// Resource, verb, and the object's name. `None` if the rule does not name objects.
 type Permission = (String, String, Option<String>);

@@ -1,10 +1,10 @@
-//! Requests and the times of their answers.
+//! Requests, the times of their answers, and the classes of objects whose requests are served.
 
-use extension_conformance::{annotation, asking_at, ensure, text};
+use extension_conformance::{annotation, asking, asking_at, ensure, merged, text};
 use extension_contract::{TIMESTAMP_ANNOTATION, readiness};
 use k8s_openapi::jiff::SignedDuration;
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::promise::Promise;
 use crate::promises;
@@ -12,8 +12,9 @@ use crate::scene::MockScene;
 use crate::script::record;
 
 pub(crate) const PROMISES: &[Promise] = promises![
-    no_event_shows_readiness_before_the_request_is_served,
+    no_event_shows_readiness_before_the_request_is_served needs [PolledReader],
     timestamp_ahead_of_the_clock_is_answered_in_its_second,
+    class_flag_limits_the_controller_to_objects_of_the_garden needs [GardenClass],
 ];
 
 async fn no_event_shows_readiness_before_the_request_is_served(scene: MockScene) -> Result<(), Failed> {
@@ -45,4 +46,22 @@ async fn timestamp_ahead_of_the_clock_is_answered_in_its_second(scene: MockScene
     let object = scene.until_ready("a").await?;
     let time = text(&object, "/status/lastOperation/lastUpdateTime");
     ensure(time == "2099-01-02T03:04:05Z", format!("lastUpdateTime is {time}"))
+}
+
+/// As gardener-operator installs it in the garden's runtime cluster.
+async fn class_flag_limits_the_controller_to_objects_of_the_garden(scene: MockScene) -> Result<(), Failed> {
+    let own = scene.namespace();
+    let place = scene.outside_of_shoots().await?;
+    let of_class = |class: Value| merged(asking("reconcile"), &json!({ "spec": { "type": own, "class": class } }));
+    let mut others = Vec::new();
+    for (name, class) in [("none", Value::Null), ("shoot", json!("shoot")), ("seed", json!("seed"))] {
+        others.push((name, place.create_object(name, &of_class(class)).await?));
+    }
+    let _controller = scene.start_own(&["--class", "garden"])?;
+    place.create_object("a", &of_class(json!("garden"))).await?;
+    place.until_ready("a").await?;
+    for (name, before) in others {
+        ensure(before == place.get(name).await?, format!("{name}: an object of another class was written"))?;
+    }
+    Ok(())
 }

@@ -23,8 +23,10 @@ use crate::script::{record, script};
 
 pub(crate) const PROMISES: &[Promise] = promises![
     error_code_shows_on_the_object_and_decides_the_state_of_the_shoot,
-    annotation_overrides_provider_config_and_that_overrides_the_file,
+    provider_config_overrides_the_file,
+    annotation_of_the_shoot_overrides_provider_config needs [Cluster],
     bad_script_shows_in_status_and_event_until_it_is_corrected,
+    bad_script_of_the_shoot_is_named_by_its_annotation needs [Cluster],
     rules_without_match_cost_no_further_request,
     delay_shows_as_processing_with_progress_rule_and_seed,
     hang_lasts_and_is_written_once,
@@ -66,7 +68,7 @@ async fn error_code_shows_on_the_object_and_decides_the_state_of_the_shoot(scene
     Ok(())
 }
 
-async fn annotation_overrides_provider_config_and_that_overrides_the_file(scene: MockScene) -> Result<(), Failed> {
+async fn provider_config_overrides_the_file(scene: MockScene) -> Result<(), Failed> {
     let own = scene.namespace();
     let says = |place: &str| json!([{ "fail": { "message": place, "retryAfter": "1h" } }]);
     let file = scene.mock().write_file("placed.yaml", &script(&says("file")))?;
@@ -82,6 +84,13 @@ async fn annotation_overrides_provider_config_and_that_overrides_the_file(scene:
         let said = text(&object, ERROR);
         ensure(said == place, format!("{name}: {said} applies instead of {place}"))?;
     }
+    Ok(())
+}
+
+async fn annotation_of_the_shoot_overrides_provider_config(scene: MockScene) -> Result<(), Failed> {
+    let says = |place: &str| json!([{ "fail": { "message": place, "retryAfter": "1h" } }]);
+    scene.create_scripted("ours", &says("providerConfig")).await?;
+    until_error(&scene, "ours").await?;
     annotate_shoot(&scene, &script(&says("annotation")).to_string()).await?;
     // The script applies from the first request after the controller's watch has seen it.
     let mut said = String::new();
@@ -103,6 +112,18 @@ async fn bad_script_shows_in_status_and_event_until_it_is_corrected(scene: MockS
     let object = until_error(&scene, "b").await?;
     let description = text(&object, ERROR);
     ensure(description.starts_with("spec.providerConfig, rule 1, succeed.after: \"soon\""), description)?;
+    ensure(object.pointer(CODES) == Some(&json!(["ERR_CONFIGURATION_PROBLEM"])), "wrong code")?;
+    let event = until_event(&scene, "b", "ScriptInvalid", |_| true).await?;
+    ensure(event.type_.as_deref() == Some("Warning"), "no Warning")?;
+    ensure(event.note.is_some_and(|note| note.contains("succeed.after")), "the Event does not name the field")?;
+    // The same Event counts a repetition.
+    scene.ask("b", "reconcile").await?;
+    until_event(&scene, "b", "ScriptInvalid", |event| event.series.is_some()).await?;
+    scene.patch("b", json!({ "spec": { "providerConfig": null } })).await?;
+    scene.until_ready("b").await.map(drop)
+}
+
+async fn bad_script_of_the_shoot_is_named_by_its_annotation(scene: MockScene) -> Result<(), Failed> {
     let rules = json!([{ "succeed": {} }, { "name": "quota", "fail": { "message": "m", "codes": ["ERR_QUOTA"] } }]);
     annotate_shoot(&scene, &script(&rules).to_string()).await?;
     // The controller's watch of Clusters must have seen the annotation.
@@ -113,13 +134,8 @@ async fn bad_script_shows_in_status_and_event_until_it_is_corrected(scene: MockS
     for part in [SCRIPT_ANNOTATION, "rule 2 (quota), fail.codes[0]", "ERR_QUOTA", "expected one of"] {
         ensure(description.contains(part), format!("{part} is missing in {description}"))?;
     }
-    ensure(object.pointer(CODES) == Some(&json!(["ERR_CONFIGURATION_PROBLEM"])), "wrong code")?;
-    let event = until_event(&scene, "a", "ScriptInvalid", |_| true).await?;
-    ensure(event.type_.as_deref() == Some("Warning"), "no Warning")?;
-    ensure(event.note.is_some_and(|note| note.contains("rule 2 (quota)")), "the Event does not name the rule")?;
-    // The same Event counts a repetition.
-    scene.ask("a", "reconcile").await?;
-    until_event(&scene, "a", "ScriptInvalid", |event| event.series.is_some()).await?;
+    let names_the_rule = |event: &Event| event.note.as_ref().is_some_and(|note| note.contains("rule 2 (quota)"));
+    until_event(&scene, "a", "ScriptInvalid", names_the_rule).await?;
     scene.write_cluster(json!({})).await?;
     scene.until_ready("a").await.map(drop)
 }
@@ -129,7 +145,7 @@ async fn rules_without_match_cost_no_further_request(scene: MockScene) -> Result
     scene.create_scripted("a", &rules).await?;
     scene.until_ready("a").await?;
     scene.has_cost("a", 0, scene.fewest_writes()).await?;
-    ensure(events(&scene).await?.is_empty(), "there are Events")
+    ensure(events(&scene, "a").await?.is_empty(), "there are Events")
 }
 
 async fn delay_shows_as_processing_with_progress_rule_and_seed(scene: MockScene) -> Result<(), Failed> {
@@ -148,8 +164,8 @@ async fn delay_shows_as_processing_with_progress_rule_and_seed(scene: MockScene)
     let event = until_event(&scene, "a", "ScriptRule1", |_| true).await?;
     ensure(event.note.is_some_and(|note| note.contains(label)), "the Event lacks rule, attempt and seed")?;
     scene.unchanged("a", &object, "it is done").await?;
-    // One more write for Processing, and one for the progress.
-    scene.has_cost("a", 0, 2 + scene.fewest_writes()).await
+    // The status is written for Processing, the progress and the result.
+    scene.has_cost("a", 0, 3 + scene.metadata_writes() + scene.secrets("a").len()).await
 }
 
 async fn hang_lasts_and_is_written_once(scene: MockScene) -> Result<(), Failed> {
@@ -206,9 +222,12 @@ async fn until_error(scene: &MockScene, name: &str) -> Result<Value, Failed> {
     scene.until(name, "the error", |object| last(object) == "Create/Error").await
 }
 
-async fn events(scene: &MockScene) -> Result<Vec<Event>, Failed> {
-    let events = Api::<Event>::namespaced(scene.client(), scene.namespace());
-    Ok(events.list(&ListParams::default()).await?.items)
+/// The Events of an object. Those of cluster-scoped objects are in the namespace `default`.
+async fn events(scene: &MockScene, name: &str) -> Result<Vec<Event>, Failed> {
+    let namespace = if scene.suite().subject().kind.namespaced { scene.namespace() } else { "default" };
+    let events = Api::<Event>::namespaced(scene.client(), namespace).list(&ListParams::default()).await?.items;
+    let name = Some(scene.full_name(name));
+    Ok(events.into_iter().filter(|event| event.regarding.as_ref().is_some_and(|it| it.name == name)).collect())
 }
 
 /// Waits for an Event of an object.
@@ -219,12 +238,8 @@ async fn until_event(
     holds: impl Fn(&Event) -> bool,
 ) -> Result<Event, Failed> {
     eventually(LIMIT, || async {
-        let is_it = |event: &Event| {
-            event.reason.as_deref() == Some(reason)
-                && event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
-                && holds(event)
-        };
-        let found = events(scene).await?.into_iter().find(is_it);
+        let is_it = |event: &Event| event.reason.as_deref() == Some(reason) && holds(event);
+        let found = events(scene, name).await?.into_iter().find(is_it);
         found.ok_or_else(|| format!("gave up waiting for the Event {reason} of {name}").into())
     })
     .await

@@ -15,10 +15,14 @@ use crate::scene::MockScene;
 pub async fn only_secrets_of_the_kind_may_be_written(scene: MockScene) -> Result<(), Failed> {
     let kubeconfig: Kubeconfig = serde_json::from_value(scene.mock().kubeconfig()?)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    let attacker: Api<Secret> = Api::namespaced(Client::try_from(config)?, scene.namespace());
-    let admin: Api<Secret> = Api::namespaced(scene.client(), scene.namespace());
+    let own = scene.secrets("a").into_iter().next().ok_or("the kind writes no Secret")?;
+    let attacker: Api<Secret> = Api::namespaced(Client::try_from(config)?, &own.namespace);
+    let admin: Api<Secret> = Api::namespaced(scene.client(), &own.namespace);
+    // Its name is allowed, but its type is not.
+    let (of_account, new_of_account) = (format!("{}-token", own.name), format!("{}-new", own.name));
+    let own = own.name;
     let token = json!({ "kubernetes.io/service-account.name": "default" });
-    for (name, kind) in [("victim", "Opaque"), ("osc-result-token", "kubernetes.io/service-account-token")] {
+    for (name, kind) in [("victim", "Opaque"), (of_account.as_str(), "kubernetes.io/service-account-token")] {
         let secret = json!({ "metadata": { "name": name, "annotations": token }, "type": kind });
         admin.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     }
@@ -32,7 +36,7 @@ pub async fn only_secrets_of_the_kind_may_be_written(scene: MockScene) -> Result
         ("victim", Patch::Merge(json!({}))),
         ("victim", Patch::Strategic(json!({ "stringData": { "a": "b" } }))),
         ("victim", Patch::Merge(json!({ "metadata": { "annotations": { "a": "b" } } }))),
-        ("osc-result-token", Patch::Merge(json!({}))),
+        (&of_account, Patch::Merge(json!({}))),
     ] {
         for dry_run in [true, false] {
             let params = PatchParams { dry_run, ..by(matches!(patch, Patch::Apply(_))) };
@@ -41,15 +45,14 @@ pub async fn only_secrets_of_the_kind_may_be_written(scene: MockScene) -> Result
     }
     for secret in [
         json!({ "metadata": { "name": "new" } }),
-        json!({ "metadata": { "generateName": "osc-" } }),
-        json!({ "metadata": { "name": "osc-result-new", "annotations": token },
+        json!({ "metadata": { "generateName": "new-" } }),
+        json!({ "metadata": { "name": new_of_account, "annotations": token },
             "type": "kubernetes.io/service-account-token" }),
     ] {
         refused(attacker.create(&PostParams::default(), &serde_json::from_value(secret)?).await)?;
     }
 
-    let own = apply("osc-result-own");
-    let applied = attacker.patch("osc-result-own", &by(true), &Patch::Apply(own)).await?;
+    let applied = attacker.patch(&own, &by(true), &Patch::Apply(apply(&own))).await?;
     ensure(applied.type_.as_deref() == Some("Opaque"), "the controller's own Secret was changed")
 }
 

@@ -57,7 +57,7 @@ impl Fault {
         Self { is_quick: true, ..self }
     }
 
-    /// Objects are served all the time.
+    /// Objects are served all the time, or two processes renew and watch a Lease.
     const fn busy(self) -> Self {
         Self { rate: 5.0, ..self }
     }
@@ -67,7 +67,7 @@ impl Fault {
         Self { rate: 20.0, ..self }
     }
 
-    /// Objects are changed as fast as this machine can.
+    /// Objects are served or changed as fast as this machine can.
     const fn storming(self) -> Self {
         Self { rate: 200.0, ..self }
     }
@@ -120,13 +120,15 @@ pub(crate) const FAULTS: &[Fault] = &[
     .of("operatingsystemconfig"),
     fault("leader_half_open", "the leader keeps the Lease and serves", 60, |world| {
         Box::pin(replicas::leader_half_open(world))
-    }),
+    })
+    .busy(),
     fault("leader_killed", FOLLOWS, 45, |world| Box::pin(replicas::leader_killed(world))),
     fault("leader_suspended", FOLLOWS, 45, |world| Box::pin(replicas::leader_suspended(world))),
     fault("leader_cut_off", FOLLOWS, 45, |world| Box::pin(replicas::leader_cut_off(world))),
     fault("api_server_killed_for_20_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 20))),
     fault("api_server_killed_for_3_s", SERVES, 20, |world| Box::pin(servers::killed(world, API_SERVER, 3))).quick(),
-    fault("api_server_killed_while_300_objects_wait", SERVES, 30, |world| Box::pin(servers::killed_under_load(world))),
+    fault("api_server_killed_while_300_objects_wait", SERVES, 30, |world| Box::pin(servers::killed_under_load(world)))
+        .storming(),
     fault("writes_refused_while_300_objects_wait", SERVES, 30, |world| Box::pin(answers::writes_refused(world)))
         .retrying(),
     fault("etcd_killed_for_10_s", SERVES, 20, |world| Box::pin(servers::killed(world, ETCD, 10))),
@@ -203,7 +205,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("two_replicas_without_election", "objects are served once", 20, |world| {
         Box::pin(replicas::two_without_election(world))
     })
-    .busy()
+    .storming()
     .of("worker"),
     fault("status_times_an_hour_ahead", "no wait is longer than its delay", 60, |world| {
         Box::pin(clocks::times_an_hour_ahead(world))

@@ -49,14 +49,15 @@ impl World {
         let subject = Subject {
             kind: kinds::find(package.kind()).ok_or("an unknown kind")?,
             type_: (*package.types.first().ok_or("the kind serves no type")?).to_owned(),
-            class: Class::Shoot,
+            classes: vec![Class::Shoot],
             spec: spec(kind),
+            given: Vec::new(),
             finalizer: kinds::find(package.kind()).and_then(|kind| kind.finalizer).ok_or("no finalizer")?.to_owned(),
             features: Feature::ALL.to_vec(),
         };
         // The faults start their controllers themselves.
         let launcher = CommandLine { program: program(package)?, arguments: Vec::new(), type_: String::new() };
-        let suite = Arc::new(Suite::new(bed, subject, Arc::new(launcher)));
+        let suite = Arc::new(Suite::new(bed, subject, Arc::new(launcher)).await?);
         let scene = Scene::create(suite, fault).await?;
         Ok(Self { scene, link, http, package, started: AtomicUsize::new(0) })
     }

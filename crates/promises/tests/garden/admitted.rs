@@ -165,6 +165,14 @@ fn manifests_that_were_read_from_a_cluster_are_taken_as_new_objects() {
 }
 
 #[test]
+fn shoot_may_ask_for_the_managed_issuer_of_the_garden() {
+    let managed = "metadata: {annotations: {authentication.gardener.cloud/issuer: managed},";
+    let manifests = shoot("managed", "cloudProfile: {name: managed}", WORKER).replacen("metadata: {", managed, 1)
+        + &cloudprofile("managed", &[VERSIONS, IMAGES, MACHINES]);
+    plan(&manifests).unwrap();
+}
+
+#[test]
 fn refusal_names_the_file_the_object_and_the_reason_of_gardener_apiserver() {
     let filled = cloudprofile("refused", &[VERSIONS, IMAGES, MACHINES]);
     let spec = |from: &str, to: &str| WORKER.replacen(from, to, 1);

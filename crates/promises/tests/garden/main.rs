@@ -14,8 +14,7 @@ mod world;
 
 use std::path::PathBuf;
 
-use extension_contract::kinds;
-use gardener_testbed::assets::{self, Assets};
+use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{BedError, Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
 use gardener_testbed::manifests::Mode;
@@ -23,18 +22,12 @@ use gardener_testbed::workspace::root;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use mock_gardenlet::installation::Installation;
 use serde_json::{Value, json};
 
-use self::world::{RUNTIME, World, example, files, in_the_garden, name, new, objects, progress};
+use self::world::{RUNTIME, World, example, files, in_the_garden, is_of_a_further_kind, name, new, objects, progress};
 
-const INFRASTRUCTURE: &str = kinds::INFRASTRUCTURE.name;
-const CONTROL_PLANE: &str = kinds::CONTROL_PLANE.name;
-const OPERATING_SYSTEM_CONFIG: &str = kinds::OPERATING_SYSTEM_CONFIG.name;
-const NETWORK: &str = kinds::NETWORK.name;
-const WORKER: &str = kinds::WORKER.name;
-
-const SHOOTS: [&str; 3] = ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml"];
+const SHOOTS: [&str; 4] =
+    ["55-shoot.yaml", "56-shoot-hibernated.yaml", "57-shoot-workerless.yaml", "58-shoot-extensions.yaml"];
 
 /// The files of the registrations in `deploy`, each with the kind that it registers.
 fn registrations() -> impl Iterator<Item = (PathBuf, String)> {
@@ -46,16 +39,16 @@ fn registrations() -> impl Iterator<Item = (PathBuf, String)> {
 }
 
 /// The message for the example Shoots with workers if no extension is registered for this kind
-/// (`plugin/pkg/global/extensionvalidation/admission.go`). Returns `None` if these Shoots have no object of the kind.
+/// (`plugin/pkg/global/extensionvalidation/admission.go`). Returns `None` if Gardener permits these Shoots without it.
 fn not_registered(kind: &str) -> Option<&'static str> {
     match kind {
-        INFRASTRUCTURE | CONTROL_PLANE | WORKER => {
+        "Infrastructure" | "ControlPlane" | "Worker" => {
             Some(r#"given Shoot uses non-registered provider type: spec.provider.type ("mock")"#)
         }
-        OPERATING_SYSTEM_CONFIG => Some(
+        "OperatingSystemConfig" => Some(
             r#"given Shoot uses non-registered operating system type: spec.provider.workers[0].machine.image.name ("mockos")"#,
         ),
-        NETWORK => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
+        "Network" => Some(r#"given Shoot uses non-registered networking type: spec.networking.type ("mock")"#),
         _ => None,
     }
 }
@@ -133,15 +126,14 @@ fn upgrade_changes_the_tag_and_keeps_patched_replicas() {
 #[test]
 fn registrations_are_defaulted_to_primary_and_on_demand() {
     in_the_garden(async |world| {
-        for file in
-            files("deploy/controllerregistrations").into_iter().chain([root().join("example/35-dnsrecord.yaml")])
-        {
+        for file in files("deploy/controllerregistrations") {
             let objects = objects(&file);
             let [deployment, registration] = objects.as_slice() else { panic!("{}", file.display()) };
             let deployment = world.accepted(deployment).await;
             let registration = world.accepted(registration).await;
+            let resources = registration["spec"]["resources"].as_array().map_or(0, Vec::len);
             let expected = json!({
-                "resources": [{"primary": true}],
+                "resources": vec![json!({"primary": true}); resources],
                 "deployment": {"policy": "OnDemand", "deploymentRefs": [{"name": deployment["metadata"]["name"]}]},
             });
             assert_holds(&registration["spec"], &expected, name(&registration));
@@ -165,33 +157,56 @@ fn unknown_field_is_refused() {
 
 #[test]
 fn seed_is_refused_before_its_registrations() {
+    const DNS: (&str, &str) =
+        ("dnsrecord", r#"given Seed uses non-registered extension type: spec.dns.provider.type ("mock")"#);
+    const PROVIDER: (&str, &str) =
+        ("controlplane", r#"given Seed uses non-registered provider type: spec.provider.type ("mock")"#);
+    const BUCKET: (&str, &str) =
+        ("backupbucket", r#"given Seed uses non-registered backup provider type: spec.backup.provider ("mock")"#);
     in_the_garden(async |world| {
         world.prepare().await;
-        let seed = new(example("40-seed.yaml", "Seed"));
-        for (registration, message) in [
-            (
-                "example/35-dnsrecord.yaml",
-                r#"given Seed uses non-registered extension type: spec.dns.provider.type ("mock")"#,
-            ),
-            (
-                "deploy/controllerregistrations/mock-controlplane.yaml",
-                r#"given Seed uses non-registered provider type: spec.provider.type ("mock")"#,
-            ),
-        ] {
-            for object in objects(&root().join(registration)) {
-                world.delete(&object).await;
+        for (file, registrations) in
+            [("40-seed.yaml", &[DNS, PROVIDER][..]), ("45-seed-with-backup.yaml", &[DNS, PROVIDER, BUCKET])]
+        {
+            let seed = new(example(file, "Seed"));
+            for secret in objects(&root().join("example").join(file)) {
+                if secret["kind"] == "Secret" {
+                    world.accepted(&secret).await;
+                }
             }
-            world.refused_for(&seed, message).await;
-            world.prepare().await;
+            for (package, message) in registrations {
+                for object in objects(&root().join(format!("deploy/controllerregistrations/mock-{package}.yaml"))) {
+                    world.delete(&object).await;
+                }
+                world.refused(&seed, message).await;
+                world.prepare().await;
+            }
+            world.acceptable(&seed).await;
         }
     });
+}
+
+/// The same for what only the Shoot with extensions has.
+fn not_registered_of_extensions(kind: &str) -> Option<&'static str> {
+    match kind {
+        "ContainerRuntime" => Some(
+            r#"given Shoot uses non-registered container runtime type: spec.provider.workers[0].cri.containerRuntimes[0].type ("mock")"#,
+        ),
+        "Extension" => Some("given Shoot uses non-registered extension type: spec.extensions[0].type (\"mock\")"),
+        _ => None,
+    }
 }
 
 #[test]
 fn shoots_with_workers_need_every_registration() {
     in_the_garden(async |world| {
         world.prepare().await;
-        let [shoot, hibernated, workerless] = SHOOTS.map(|file| new(example(file, "Shoot")));
+        for file in ["40-seed.yaml", "45-seed-with-backup.yaml"] {
+            for object in objects(&root().join("example").join(file)) {
+                world.accepted(&object).await;
+            }
+        }
+        let [shoot, hibernated, workerless, full] = SHOOTS.map(|file| new(example(file, "Shoot")));
         for (file, kind) in registrations() {
             for object in objects(&file) {
                 world.delete(&object).await;
@@ -202,12 +217,17 @@ fn shoots_with_workers_need_every_registration() {
                     None => drop(world.acceptable(shoot).await),
                 }
             }
+            match not_registered(&kind).or(not_registered_of_extensions(&kind)) {
+                Some(message) => world.refused(&full, message).await,
+                None => drop(world.acceptable(&full).await),
+            }
             world.acceptable(&workerless).await;
 
             for object in objects(&file) {
                 world.accepted(&object).await;
             }
             world.acceptable(&shoot).await;
+            world.acceptable(&full).await;
         }
     });
 }
@@ -218,13 +238,19 @@ fn second_primary_registration_of_a_type_is_refused() {
         world.prepare().await;
         for (file, _) in registrations() {
             let mut second = new(objects(&file).pop().unwrap());
+            // Of the existing types of a kind, the plugin knows only the last
+            // (`plugin/pkg/controllerregistration/resources/admission.go`).
+            let last = second["spec"]["resources"].as_array().unwrap().last().cloned();
+            second["spec"]["resources"] = json!([last]);
             let resource = &second["spec"]["resources"][0];
             let (kind, extension_type) = (resource["kind"].as_str().unwrap(), resource["type"].as_str().unwrap());
             let message = format!(
                 "another ControllerRegistration resource already exists that controls resource {kind}/{extension_type} primarily"
             );
             world.refused(&second, &message).await;
-            second["spec"]["resources"][0]["primary"] = json!(false);
+            for resource in second["spec"]["resources"].as_array_mut().unwrap() {
+                resource["primary"] = json!(false);
+            }
             world.acceptable(&second).await;
         }
     });
@@ -232,7 +258,10 @@ fn second_primary_registration_of_a_type_is_refused() {
 
 #[test]
 fn combined_file_holds_the_same_registrations() {
-    let mut combined = objects(&root().join("deploy/controllerregistrations.yaml"));
+    let combined = objects(&root().join("deploy/controllerregistrations.yaml"));
+    // A ControllerDeployment, and the ControllerRegistration that refers to it.
+    let known = combined.chunks(2).filter(|objects| !is_of_a_further_kind(objects));
+    let mut combined: Vec<_> = known.flatten().cloned().collect();
     let mut single: Vec<_> = files("deploy/controllerregistrations").iter().flat_map(|file| objects(file)).collect();
     for objects in [&mut combined, &mut single] {
         objects.sort_by_key(|object| (object["kind"].to_string(), name(object).to_owned()));
@@ -269,19 +298,5 @@ fn charts_in_registries_are_accepted_with_their_secrets() {
             let accepted = world.acceptable(&deployment).await;
             assert_eq!(accepted["helm"]["ociRepository"], repository);
         }
-    });
-}
-
-/// gardenlet takes an installation for healthy if its objects are. A `ConfigMap` always is.
-#[test]
-fn chart_of_the_kind_without_controller_renders_one_config_map() {
-    let helm = assets::helm(&progress).unwrap_or_else(|error| panic!("{error}"));
-    in_the_garden(async |world| {
-        let file = root().join("example/35-dnsrecord.yaml");
-        let seed = example("40-seed.yaml", "Seed");
-        let installation = Installation::render(&file, &seed, &helm, world.bed.dir()).unwrap();
-        let [config_map] = installation.objects.as_slice() else { panic!("{installation:?}") };
-        assert_eq!(config_map["kind"], "ConfigMap");
-        installation.apply(&world.bed.client()).await.unwrap();
     });
 }

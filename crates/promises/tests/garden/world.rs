@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use extension_contract::kinds;
 use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::gardener_apiserver::GardenerApiserver;
@@ -131,8 +132,17 @@ pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let files = folder.map(|entry| entry.unwrap().path());
     let mut files: Vec<_> =
         files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")).collect();
+    files.retain(|file| !is_of_a_further_kind(&objects(file)));
     files.sort();
     files
+}
+
+/// Whether objects register a kind that this version of Gardener does not know: gardener-apiserver refuses them
+/// (`pkg/api/core/validation/controllerregistration.go`).
+pub(crate) fn is_of_a_further_kind(objects: &[Value]) -> bool {
+    let registration = objects.iter().find(|object| object["kind"] == "ControllerRegistration");
+    let kind = registration.and_then(|registration| registration["spec"]["resources"][0]["kind"].as_str());
+    kind.is_some_and(|kind| kinds::find(kind).is_none())
 }
 
 fn file_name(file: &Path) -> &str {

@@ -1,6 +1,6 @@
 //! Installs the custom resource definitions of a folder in a test bed's API server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use extension_contract::json::text;
@@ -30,7 +30,11 @@ pub(super) struct Manifest {
 
 /// Reads the custom resource definitions in a folder's `*.yaml` files.
 pub(super) fn read(folder: &Path) -> Result<Vec<Manifest>, BedError> {
-    let files = assets::manifests(folder).map_err(BedError::failed(format_args!("read {}", folder.display())))?;
+    read_files(assets::manifests(folder).map_err(BedError::failed(format_args!("read {}", folder.display())))?)
+}
+
+/// Reads the custom resource definitions in these files.
+pub(super) fn read_files(files: Vec<PathBuf>) -> Result<Vec<Manifest>, BedError> {
     let mut manifests = Vec::new();
     for file in files {
         let using = || format!("use {} as a CustomResourceDefinition", file.display());

@@ -65,7 +65,7 @@ fn scripted_object_shows_attempt_rule_and_time_left() {
     assert_eq!(scripted(&record("Running", due), now), "attempt 2, rule 1 (quota), 12.3 s left");
     assert_eq!(scripted(&record("Failed", due), now), "attempt 2, rule 1 (quota), again in 12.3 s");
     assert_eq!(scripted(&record("Running", None), now), "attempt 2, rule 1 (quota), for ever");
-    assert_eq!(scripted(&record("Served", None), now), "attempt 2, rule 1 (quota)");
+    assert_eq!(scripted(&record("Done", None), now), "attempt 2, rule 1 (quota)");
 
     let mut board = Board::new(1);
     let report = report(Phase::Create, "ns", "Worker", Progress::State("Create Error 50%".to_owned()));

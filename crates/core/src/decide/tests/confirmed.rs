@@ -44,26 +44,26 @@ fn any_other_request_is_served_immediately() {
         object.meta.annotations.as_mut().unwrap().insert(key.into(), value.into());
         object
     };
-    let served = || writes(Reconcile, &[succeeded()]);
+    let reconciled = || writes(Reconcile, &[succeeded()]);
     for (situation, object, expected) in [
-        ("not confirmed", confirmed().confirmed("yes"), served()),
+        ("not confirmed", confirmed().confirmed("yes"), reconciled()),
         (
             "annotated",
             annotate(OPERATION_ANNOTATION, "reconcile"),
             writes(Reconcile, &[succeeded(), Write::Metadata(DROP)]),
         ),
-        ("of a new generation", with(|object| object.meta.generation = Some(2)), served()),
+        ("of a new generation", with(|object| object.meta.generation = Some(2)), reconciled()),
         (
             "beside an error",
             with(|object| object.status.as_mut().unwrap().last_error = Some(json!({ "description": "old" }))),
-            served(),
+            reconciled(),
         ),
         (
             "unfinished",
             with(|object| object.status = serde_json::from_value(status("Create", "Processing")).unwrap()),
             writes(Create, &[succeeded()]),
         ),
-        ("never served", with(|object| object.status = None), writes(Create, &[succeeded()])),
+        ("never reconciled", with(|object| object.status = None), writes(Create, &[succeeded()])),
         ("answered", confirmed().asked_at(NOW), Step::Leave(Reason::Done)),
         ("deleted", confirmed().deleted(), writes(Delete, &[Write::Metadata(REMOVE)])),
     ] {

@@ -170,7 +170,7 @@ fn attempts_are_counted_across_new_requests() {
     assert_eq!((play.record().attempt, play.record().phase), (2, Phase::Running));
     play.now += SignedDuration::from_secs(100);
     play.ask("reconcile").until(1000);
-    assert_eq!((play.record().attempt, play.record().phase), (3, Phase::Served));
+    assert_eq!((play.record().attempt, play.record().phase), (3, Phase::Done));
     assert_eq!(play.log.last().unwrap(), "200 Create Succeeded 100% held");
 }
 
@@ -238,68 +238,11 @@ fn migrate_and_restore_stay_requested_until_they_succeed() {
 }
 
 #[test]
-fn a_fault_breaks_the_contract_once_and_is_then_left() {
-    for (fault, expected) in [
-        (Fault::OldObservedGeneration, "0 Create Succeeded 100% held"),
-        (Fault::StaleLastError, "0 Create Succeeded 100% error held"),
-        (Fault::KeepOperation, "0 Create Succeeded 100% annotated held"),
-        (Fault::StripTimestamp, "0 Create Succeeded 100% held"),
-        (Fault::RepeatTime, "0 Create Succeeded 100% held"),
-        (Fault::KeepFinalizer, "0 Create Succeeded 100% held"),
-    ] {
-        let mut play = Play::new(create(), &format!("- misbehave: {{fault: {fault:?}}}"));
-        assert_eq!(play.until(10_000).log, [expected], "{fault:?}");
-        let observed = play.object.status.as_ref().unwrap().observed_generation;
-        assert_eq!(observed, Some(i64::from(fault != Fault::OldObservedGeneration)));
-        let stripped = annotation(&play.object.meta, TIMESTAMP_ANNOTATION).is_none();
-        assert_eq!(stripped, fault == Fault::StripTimestamp);
-    }
-    // The timestamp goes before the success is visible: otherwise gardenlet would go on.
-    let mut play = Play::new(create(), "- misbehave: {fault: StripTimestamp, after: 1s}");
-    play.until(0);
-    assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
-    assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "1 Create Succeeded 100% held"]);
-    // Without an annotation that hides it, the success must not show for a moment either.
-    let bare = Model::new(None, Value::Null).held().asked_at(NOW);
-    let mut play = Play::new(bare, "- misbehave: {fault: StripTimestamp}");
-    assert_eq!(play.until(100).log, ["0 Create Processing 1% held", "0 Create Succeeded 100% held"]);
-    assert_eq!(annotation(&play.object.meta, TIMESTAMP_ANNOTATION), None);
-    let mut play = Play::new(create(), "- misbehave: {fault: AnswerLate, after: 1s}");
-    assert_eq!(play.until(10_000).log, ["0 Create Processing 1% held", "190 Create Succeeded 100% held"]);
-    let gone = Model::new(None, status("Create", "Succeeded")).held().deleted();
-    let mut play = Play::new(gone, "- misbehave: {fault: KeepFinalizer}");
-    assert_eq!(play.until(10_000).log, ["0 Delete Succeeded 100% held"]);
-    let away = Model::new(Some("migrate"), status("Create", "Succeeded")).held().asked_at(NOW);
-    let mut play = Play::new(away, "- misbehave: {fault: KeepFinalizer}");
-    assert_eq!(play.until(10_000).log, ["0 Migrate Succeeded 100% held"]);
-}
-
-#[test]
 fn an_unusable_script_is_an_error_until_it_is_corrected() {
     let mut play = Play::new(create(), "- {}");
     assert_eq!(play.until(3).log, ["0 Create Error 50% error held"]);
     play.script = None;
     assert_eq!(play.until(1000).log.last().unwrap(), "9 Create Succeeded 100% held");
-}
-
-#[test]
-fn a_removed_script_removes_its_conditions_and_keeps_those_of_others() {
-    let mut play = Play::new(create(), "
-- succeed: {}
-  conditions: [{type: EveryNodeReady, status: \"False\", reason: Gone, codes: [ERR_INFRA_RESOURCES_DEPLETED], after: 30s}]");
-    let theirs = json!({ "type": "Theirs", "status": "True" });
-    play.object.status = Some(Status { conditions: Some(vec![theirs.clone()]), ..Status::default() });
-    play.until(1000);
-    let types = |play: &Play| -> Vec<String> {
-        play.object.conditions().iter().map(|condition| condition["type"].as_str().unwrap().to_owned()).collect()
-    };
-    assert_eq!(types(&play), ["Theirs", "EveryNodeReady", "MockScript"]);
-    assert_eq!(play.log, ["0 Create Succeeded 100% held", "30 Create Succeeded 100% held"]);
-    assert_eq!(play.object.conditions()[1]["codes"], json!(["ERR_INFRA_RESOURCES_DEPLETED"]));
-    play.script = None;
-    play.now += SignedDuration::from_secs(1);
-    play.ask("reconcile").until(1000);
-    assert_eq!(play.object.conditions(), [theirs]);
 }
 
 #[test]
@@ -309,10 +252,6 @@ fn a_script_without_seed_records_the_drawn_seed() {
     play.script = Some(Script::parse(head).map(Arc::new));
     assert_eq!(play.until(3).record().seed, 77);
     assert_eq!(play.until(1000).record().seed, 77);
-}
-
-fn annotate(play: &mut Play, operation: &str) {
-    play.object.meta.annotations.get_or_insert_default().insert(OPERATION_ANNOTATION.into(), operation.into());
 }
 
 fn migrating() -> Model {
@@ -339,8 +278,8 @@ fn a_confirmed_deletion_starts_no_attempt_before_the_delete() {
     play.until(1000);
     play.now = time(NOW) + SignedDuration::from_secs(10);
     play.object = play.object.clone().asked_at(&play.now.to_string()).confirmed("true");
-    let served = play.log.clone();
-    assert_eq!(play.until(10).log, served);
+    let at_rest = play.log.clone();
+    assert_eq!(play.until(10).log, at_rest);
     play.object = play.object.clone().deleted();
     play.until(1000);
     let record = play.record();
@@ -359,43 +298,12 @@ fn without_a_script_a_failed_deletion_is_released_immediately() {
     assert!(!play.object.held_by_us(), "{:?}", play.log);
 }
 
-#[test]
-fn health_conditions_of_an_earlier_attempt_remain_until_they_are_replaced() {
-    let mut play = Play::new(
-        create(),
-        "
-- match: {attempts: {to: 1}}
-  fail: {message: m, retryAfter: 5s}
-  conditions: [{type: EveryNodeReady, status: \"False\", reason: First}]
-- hang: {}
-  conditions: [{type: EveryNodeReady, status: Unknown, reason: Second, after: 10s}]",
-    );
-    play.until(7);
-    let reason = |play: &Play| {
-        let conditions = play.object.conditions();
-        let condition = conditions.iter().find(|condition| condition["type"] == "EveryNodeReady");
-        condition.map(|condition| condition["reason"].clone())
-    };
-    assert_eq!(reason(&play), Some("First".into()), "{:?}", play.log);
-    play.until(1000);
-    assert_eq!(reason(&play), Some("Second".into()), "{:?}", play.log);
-}
-
-#[test]
-fn after_a_stripped_timestamp_a_request_without_one_is_served() {
-    let mut play = Play::new(create(), "- misbehave: {fault: StripTimestamp}");
-    play.until(0);
-    play.script = None;
-    play.now += SignedDuration::from_secs(100);
-    annotate(&mut play, "reconcile");
-    play.until(1000);
-    assert!(play.log.last().unwrap().contains("Reconcile"), "{:?}", play.log);
-}
-
 impl Model {
     fn held_by_us(&self) -> bool {
         self.meta.finalizers.iter().flatten().any(|name| name == FINALIZER)
     }
 }
 
+mod conditions;
+mod faults;
 mod properties;

@@ -33,7 +33,9 @@ fn status<B>(response: &Response<B>) -> Option<String> {
         return None;
     }
     let header = |name| response.headers().get(name)?.to_str().ok();
-    if header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json")) {
+    let is = |kind| header(CONTENT_TYPE).is_some_and(|given| given.starts_with(kind));
+    // A page for people is from a proxy, whose pause is that of a maintenance.
+    if is("application/json") || is("text/html") {
         return None;
     }
     // A date is allowed too, but neither Kubernetes nor its usual proxies send one.
@@ -67,6 +69,7 @@ mod tests {
             (429, "application/json", "7"),
             (200, "text/plain", "7"),
             (503, "text/plain", "soon"),
+            (503, "text/html; charset=utf-8", "3600"),
             (500, "text/plain", "7"),
         ] {
             assert_eq!(status(&refusal(code, kind, retry_after)), None);

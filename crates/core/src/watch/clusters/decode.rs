@@ -13,7 +13,8 @@ use crate::invalid::Invalid;
 use crate::kind::{ShootView, Undecoded};
 use crate::script::SCRIPT_ANNOTATION;
 use crate::script::source::of_annotation;
-use crate::watch::decode::{decode, kept};
+use crate::watch::decode::decode;
+use crate::watch::decode::metadata::{self, Contract};
 
 /// A Cluster as the watch decodes it.
 ///
@@ -22,7 +23,7 @@ use crate::watch::decode::{decode, kept};
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = "WholeCluster")]
 pub(crate) struct Cluster {
-    #[serde(deserialize_with = "kept")]
+    #[serde(deserialize_with = "metadata::kept::<Contract, _>")]
     pub(super) metadata: ObjectMeta,
     pub(super) spec: ClusterSpec,
 }

@@ -4,7 +4,8 @@ use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
-use crate::decide::plan::{Change, Finalizer, Step};
+use crate::decide::plan::{Change, Step};
+use crate::kind::{SecretKey, Wanted};
 use crate::script::record::RequestId;
 
 const FINALIZER: &str = "extensions.gardener.cloud/test";
@@ -20,10 +21,27 @@ fn meta() -> ObjectMeta {
 }
 
 fn compose_for(plan: &Plan, outcome: Result<Outcome, Invalid>) -> Composed {
+    compose_with(plan, outcome, None)
+}
+
+/// `created`: the kind's condition.
+fn compose_with(plan: &Plan, outcome: Result<Outcome, Invalid>, created: Option<&str>) -> Composed {
     let meta = meta();
     let status = serde_json::from_value(json!({ "conditions": [{ "type": "Theirs", "status": "True" }] })).unwrap();
-    let target = Target { kind: "Test", finalizer: FINALIZER, meta: &meta, status: Some(&status), early: &["early"] };
+    let target = Target {
+        kind: "Test",
+        finalizer: FINALIZER,
+        meta: &meta,
+        status: Some(&status),
+        early: &["early"],
+        created,
+        leftovers: vec![leftover()],
+    };
     compose(plan, &target, outcome, now())
+}
+
+fn leftover() -> Leftover {
+    Leftover { key: SecretKey { namespace: "garden".to_owned(), name: "left".to_owned() }, unless_other: None }
 }
 
 fn plan(report: Report) -> Plan {
@@ -35,7 +53,8 @@ fn plan(report: Report) -> Plan {
 }
 
 fn outcome() -> Outcome {
-    let mut outcome = Outcome { secrets: vec![Secret::default()], ..Outcome::default() };
+    let mut outcome =
+        Outcome { secrets: vec![Wanted { secret: Secret::default(), needs_namespace: false }], ..Outcome::default() };
     outcome.report("zone", "z");
     outcome
 }
@@ -46,7 +65,7 @@ fn invalid() -> Invalid {
 
 fn scripted() -> Report {
     let record = Record {
-        phase: Phase::Served,
+        phase: Phase::Done,
         operation: OperationType::Create,
         request: RequestId::default(),
         attempt: 2,
@@ -95,6 +114,27 @@ fn a_success_sends_secrets_then_the_status_with_the_outcome_then_the_metadata() 
     ]);
     assert_eq!(json!(patch.body(Some("8"))), expected);
     assert_eq!((composed.ended, composed.is_answer, composed.refusal), (Some(State::Succeeded), true, None));
+}
+
+#[test]
+fn the_condition_of_a_kind_stands_beside_those_of_others() {
+    let composed = compose_with(&plan(Report::plain(State::Succeeded)), Ok(outcome()), Some("Created"));
+    let conditions = &status(&composed)["conditions"];
+    assert_eq!(conditions[0], json!({ "type": "Theirs", "status": "True" }));
+    assert_eq!((&conditions[1]["type"], &conditions[1]["status"]), (&json!("Created"), &json!("True")));
+    assert_eq!(conditions.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn secrets_are_deleted_before_the_object_is_released_and_only_by_a_deletion() {
+    let Step::Write(release) = Step::release() else { panic!() };
+    let composed = compose_for(&release, Ok(Outcome::default()));
+    assert!(
+        matches!(&composed.requests[..], [Request::DeleteSecret(left), Request::Metadata(_)] if *left == leftover())
+    );
+    let migrated = Write::Metadata(Change::new(true, Finalizer::Remove));
+    let Step::Write(migrate) = Step::write(OperationType::Migrate, vec![migrated]) else { panic!() };
+    assert!(matches!(&compose_for(&migrate, Ok(Outcome::default())).requests[..], [Request::Metadata(_)]));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use extension_conformance::LIMIT;
+use extension_contract::watched;
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -10,33 +10,52 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::scene::MockScene;
+use crate::eventually::LIMIT;
+use crate::object::text;
+use crate::scene::Scene;
 
 /// The versions of one object since the start of the watch, in order.
-pub(crate) struct Versions(Pin<Box<dyn Stream<Item = Value> + Send>>);
+pub struct Versions(Pin<Box<dyn Stream<Item = Value> + Send>>);
 
 impl Versions {
     /// Returns the next version.
-    pub(crate) async fn next(&mut self) -> Result<Value, Failed> {
+    pub async fn next(&mut self) -> Result<Value, Failed> {
         let next = timeout(LIMIT, self.0.next()).await.map_err(|_| "the object was not written again")?;
         Ok(next.ok_or("the watch has ended")?)
     }
 
     /// Returns the next version that meets a condition. `what` completes the sentence "gave up waiting
     /// for ...".
-    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
         let mut last = Value::Null;
         while !holds(&last) {
             last = self.next().await.map_err(|_| format!("gave up waiting for {what}:\n{last:#}"))?;
         }
         Ok(last)
     }
+
+    /// Returns the first version after `before` that wakes a reader that watches. All versions in between do not.
+    pub async fn until_woken(&mut self, what: &str, before: &Value) -> Result<Value, Failed> {
+        let version = text(before, "/metadata/resourceVersion").to_owned();
+        let mut before = self.until(what, |object| text(object, "/metadata/resourceVersion") == version).await?;
+        loop {
+            let unnoticed = |why: Failed| {
+                let why = why.message().unwrap_or_default();
+                format!("no event of {what} wakes gardenlet: {why}\n{before:#}")
+            };
+            let now = self.next().await.map_err(unnoticed)?;
+            if watched::wakes(Some(&before), &now) {
+                return Ok(now);
+            }
+            before = now;
+        }
+    }
 }
 
-impl MockScene {
+impl Scene {
     /// Follows an object, which need not exist yet. Returns all versions that are written from now on.
-    pub(crate) async fn follow(&self, name: &str) -> Result<Versions, Failed> {
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    pub async fn follow(&self, name: &str) -> Result<Versions, Failed> {
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.full_name(name)));
         let mut events = Box::pin(watcher(self.api(), config).default_backoff());
         while !matches!(events.next().await.ok_or("the watch has ended")??, Event::InitDone) {}
         let versions = events.filter_map(async |event| match event {

@@ -7,6 +7,8 @@
     reason = "tests may panic, but .clippy.toml allows it only in test functions, not in their helpers"
 )]
 
+mod pods;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,13 +21,10 @@ use gardener_testbed::assets::{self, Assets};
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::manifests::{self, Mode};
 use gardener_testbed::workspace::root;
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use mock_core::deploy::rbac;
 use mock_core::kind::NoOptions;
 use mock_core::process::args::Args;
-use mock_core::process::lease;
 use mock_gardenlet::installation::{Installation, gardener, template};
 use serde_json::{Value, json};
 
@@ -45,11 +44,32 @@ fn chart() -> PathBuf {
 
 /// The kinds that the chart can install.
 fn kinds() -> Vec<String> {
-    let files = std::fs::read_dir(chart().join("rbac")).unwrap().map(|file| file.unwrap().path());
+    kinds_in("rbac")
+}
+
+/// The kinds that the chart can install in the garden's runtime cluster.
+fn kinds_in_garden() -> Vec<String> {
+    kinds_in("rbac-in-garden")
+}
+
+/// The kinds that can have an admission policy.
+fn kinds_with_policy() -> Vec<String> {
+    kinds_in("admission")
+}
+
+fn kinds_in(folder: &str) -> Vec<String> {
+    let files = std::fs::read_dir(chart().join(folder)).unwrap().map(|file| file.unwrap().path());
     let mut kinds: Vec<_> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     kinds.sort();
-    assert!(kinds.len() >= 5, "{kinds:?}");
+    assert!(kinds.len() >= 4, "{folder}: {kinds:?}");
     kinds
+}
+
+/// The values that gardener-operator sets in the garden's runtime cluster
+/// (`pkg/operator/controller/extension/extension/runtime/runtime.go`).
+fn in_garden() -> Value {
+    let cluster = json!({ "enabled": "true", "priorityClassName": "gardener-garden-system-200" });
+    json!({ "gardener": { "runtimeCluster": cluster } })
 }
 
 /// Renders the chart with these values. Returns helm's message if helm refuses them.
@@ -146,6 +166,7 @@ fn unusual_values() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("no scheduling", json!({ "nodeSelector": null, "tolerations": null, "affinity": null })),
+        ("other classes", json!({ "classes": ["seed", "shoot"] })),
         ("another liveness probe", json!({ "livenessProbe": { "initialDelaySeconds": 30, "timeoutSeconds": 5 } })),
     ]
 }
@@ -159,13 +180,15 @@ async fn bed() -> TestBed {
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE, "labels": labels } });
-    let class = json!({
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": { "name": "gardener-system-900" },
-        "value": 999_998_900,
-    });
-    for object in [namespace, class] {
+    let class = |name: &str| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": { "name": name },
+            "value": 999_998_900,
+        })
+    };
+    for object in [namespace, class("gardener-system-900"), class("gardener-garden-system-200")] {
         manifests::apply(&bed.client(), &object, Mode::Apply).await.unwrap();
     }
     bed
@@ -194,7 +217,11 @@ fn helm_lint_accepts_the_chart_of_every_kind() {
 async fn api_server_accepts_every_object_of_every_kind_with_unusual_values() {
     let bed = bed().await;
     for kind in kinds() {
-        for (case, values) in unusual_values() {
+        let policy = json!({ "admissionPolicy": { "enabled": kinds_with_policy().contains(&kind) } });
+        let in_garden = kinds_in_garden().contains(&kind).then(|| ("the garden", in_garden()));
+        // Only names, permissions and policies differ between kinds.
+        let unusual = if kind == "network" { unusual_values() } else { vec![] };
+        for (case, values) in [("the policy", policy)].into_iter().chain(in_garden).chain(unusual) {
             let objects = render(&kind, &values).unwrap_or_else(|error| panic!("{kind}, {case}: {error}"));
             for object in &objects {
                 let accepted = manifests::apply(&bed.client(), object, Mode::DryRun).await;
@@ -215,6 +242,8 @@ fn arguments_are_flags_of_the_controller_with_the_given_values() {
         let args = parsed.unwrap_or_else(|error| panic!("{case}: {error}"));
         let types: Vec<String> = serde_json::from_value(values["types"].clone()).unwrap_or_default();
         assert_eq!(args.types, types, "{case}");
+        let classes: Vec<&str> = args.classes.iter().map(|class| class.as_str()).collect();
+        assert_eq!(json!(classes), values.get("classes").cloned().unwrap_or(json!([])), "{case}");
         let port = values["usablePorts"][0].as_u64().or(values["adminPort"].as_u64()).unwrap_or(8080);
         let address = args.admin_address.unwrap();
         assert_eq!(u64::from(address.port()), port, "{case}");
@@ -226,32 +255,6 @@ fn arguments_are_flags_of_the_controller_with_the_given_values() {
     }
 }
 
-#[test]
-fn script_is_mounted_unchanged_where_the_flag_points() {
-    let script = "a: |\n  {{ .Values }} \"'\n\t# ü\n\n";
-    let objects = render("network", &json!({ "script": script })).unwrap();
-    assert_eq!(object(&objects, "ConfigMap").unwrap()["data"]["script.yaml"], script);
-    let spec = &pod(&objects)["spec"];
-    let mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    assert!(arguments(&objects).contains(&format!("--script={mounted}/script.yaml")));
-    assert_eq!(spec["volumes"][0]["configMap"]["name"], object(&objects, "ConfigMap").unwrap()["metadata"]["name"]);
-    assert!(object(&render("network", &json!({})).unwrap(), "ConfigMap").is_none());
-}
-
-#[test]
-fn pods_are_scheduled_as_the_values_say() {
-    let values = json!({
-        "nodeSelector": { "kubernetes.io/arch": "amd64" },
-        "tolerations": [{ "key": "control-plane-only", "operator": "Exists" }],
-        "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } },
-    });
-    let (given, default) = (render("network", &values).unwrap(), render("network", &json!({})).unwrap());
-    for (field, value) in values.as_object().unwrap() {
-        assert_eq!(&pod(&given)["spec"][field], value);
-        assert_eq!(pod(&default)["spec"][field], Value::Null, "{field}");
-    }
-}
-
 /// A controller's installation does not depend on the files of other kinds.
 #[test]
 fn registration_of_every_kind_holds_what_its_chart_needs() {
@@ -259,46 +262,106 @@ fn registration_of_every_kind_holds_what_its_chart_needs() {
         let folder = tempfile::tempdir().unwrap();
         let file = root().join(format!("deploy/controllerregistrations/mock-{kind}.yaml"));
         let installation = Installation::render(&file, &seed(), &HELM, folder.path()).unwrap();
-        let rendered = render(&kind, &json!({ "admissionPolicy": { "enabled": true } })).unwrap();
-        let rules = |objects: &[Value]| object(objects, "ClusterRole").unwrap()["rules"].clone();
-        assert_eq!(rules(&installation.objects), rules(&rendered), "{kind}");
+        assert_eq!(rules(&installation.objects), rules(&render(&kind, &json!({})).unwrap()), "{kind}");
 
         let chart = folder.path().join(format!("{}.tgz", installation.namespace));
-        let mut helm = Command::new(&*HELM);
-        helm.args(["template", "mock", "--kube-version", KUBERNETES, "--set", &format!("kind={kind}")]);
-        let packed = template(helm.args(["--set", "admissionPolicy.enabled=true"]).arg(&chart)).unwrap();
-        let packed = manifests::parse(&packed, "the rendered chart").unwrap();
-        assert_eq!(object(&packed, POLICY).unwrap()["spec"], object(&rendered, POLICY).unwrap()["spec"], "{kind}");
-
-        for other in kinds().iter().filter(|other| **other != kind) {
+        let packed = |kind: &str, values: &[&str]| {
             let mut helm = Command::new(&*HELM);
-            let refused = template(helm.args(["template", "mock", "--set", &format!("kind={other}")]).arg(&chart));
-            let refused = refused.unwrap_err().to_string();
-            assert!(refused.contains(&format!("has no controller: set it to one of {kind}")), "{refused}");
+            helm.args(["template", "mock", "--kube-version", KUBERNETES, "--set", &format!("kind={kind}")]);
+            let rendered = template(helm.args(values).arg(&chart)).map_err(|error| error.to_string())?;
+            Ok::<_, String>(manifests::parse(&rendered, "the rendered chart").unwrap())
+        };
+        if kinds_with_policy().contains(&kind) {
+            let rendered = render(&kind, &json!({ "admissionPolicy": { "enabled": true } })).unwrap();
+            let packed = packed(&kind, &["--set", "admissionPolicy.enabled=true"]).unwrap();
+            assert_eq!(object(&packed, POLICY).unwrap()["spec"], object(&rendered, POLICY).unwrap()["spec"], "{kind}");
+        }
+        if kinds_in_garden().contains(&kind) {
+            let packed = packed(&kind, &["--set", "classes={garden}"]).unwrap();
+            assert_eq!(rules(&packed), rules(&render(&kind, &in_garden()).unwrap()), "{kind}");
+        }
+        let another = kinds().into_iter().find(|other| *other != kind).unwrap();
+        let refused = packed(&another, &[]).unwrap_err();
+        assert!(refused.contains(&format!("has no controller: set it to one of {kind}")), "{refused}");
+    }
+}
+
+fn rules(objects: &[Value]) -> Value {
+    object(objects, "ClusterRole").unwrap()["rules"].clone()
+}
+
+/// The classes that the controller gets as flags.
+fn classes(objects: &[Value]) -> Vec<String> {
+    let arguments = arguments(objects).into_iter();
+    arguments.filter_map(|argument| argument.strip_prefix("--class=").map(str::to_owned)).collect()
+}
+
+#[test]
+fn class_garden_is_served_in_the_runtime_cluster_alone_and_without_rights_to_clusters() {
+    let enabled = |enabled: Value| json!({ "gardener": { "runtimeCluster": { "enabled": enabled } } });
+    for kind in kinds_in_garden() {
+        for values in [enabled(json!("true")), enabled(json!(true)), json!({ "classes": ["garden"] })] {
+            let objects = render(&kind, &values).unwrap();
+            assert_eq!(classes(&objects), ["garden"], "{kind}: {values}");
+            let rules = rules(&objects).to_string();
+            assert!(!rules.contains("clusters") && !rules.contains("namespaces"), "{kind}: {rules}");
+        }
+        let on_seeds = render(&kind, &json!({})).unwrap();
+        for values in [enabled(json!("false")), enabled(json!(false)), json!({ "gardener": gardener(&seed()) })] {
+            let objects = render(&kind, &values).unwrap();
+            assert_eq!((classes(&objects), rules(&objects)), (vec![], rules(&on_seeds)), "{kind}: {values}");
+        }
+        let all = render(&kind, &json!({ "classes": ["seed", "shoot", "garden"] })).unwrap();
+        assert_eq!(classes(&all), ["seed", "shoot", "garden"], "{kind}");
+        assert_eq!(rules(&all), rules(&on_seeds), "{kind}");
+    }
+}
+
+#[test]
+fn kind_without_objects_in_the_garden_is_refused_there() {
+    for kind in kinds().into_iter().filter(|kind| !kinds_in_garden().contains(kind)) {
+        for values in [in_garden(), json!({ "classes": ["garden"] })] {
+            let error = render(&kind, &values).unwrap_err();
+            assert!(error.contains(&format!("kind \"{kind}\" has no objects of class garden")), "{error}");
         }
     }
 }
 
 #[test]
-fn several_replicas_have_a_leader_and_a_budget_unless_switched_off() {
-    for (values, elects, budget) in [
-        (json!({}), false, false),
-        (json!({ "replicas": 2 }), true, true),
-        (json!({ "leaderElection": { "enabled": true } }), true, false),
-        (json!({ "replicas": 2, "leaderElection": { "enabled": false } }), false, true),
+fn pods_in_the_runtime_cluster_have_the_priority_class_of_gardener_operator() {
+    let class = |values: Value| pod(&render("dnsrecord", &values).unwrap())["spec"]["priorityClassName"].clone();
+    assert_eq!(class(json!({})), "gardener-system-900");
+    assert_eq!(class(in_garden()), "gardener-garden-system-200");
+    let mut none = in_garden();
+    none["priorityClassName"] = json!("");
+    assert_eq!(class(none), Value::Null);
+}
+
+#[test]
+fn admission_policy_applies_to_the_served_classes_only() {
+    for (kind, values, listed) in [
+        ("network", json!({}), r#"["","shoot"]"#),
+        ("extension", json!({}), r#"["","shoot","seed"]"#),
+        ("extension", json!({ "classes": ["seed"] }), r#"["seed"]"#),
+        ("extension", json!({ "classes": ["garden", "shoot"] }), r#"["","garden","shoot"]"#),
+        ("dnsrecord", in_garden(), r#"["garden"]"#),
     ] {
-        let objects = render("network", &values).unwrap();
-        assert_eq!(arguments(&objects).contains(&"--leader-elect".to_owned()), elects, "{values}");
-        assert_eq!(object(&objects, "PodDisruptionBudget").is_some(), budget, "{values}");
-        let rules: Vec<PolicyRule> =
-            serde_json::from_value(object(&objects, "Role").unwrap()["rules"].clone()).unwrap();
-        let of_election = |rule: &PolicyRule| rule.resource_names == Some(vec![lease::name("mock-network")]);
-        let mut expected = rbac::lease_rules("mock-network");
-        expected.retain(|rule| elects || !of_election(rule));
-        assert_eq!(rules, expected, "{values}");
+        let mut enabled = values.clone();
+        enabled["admissionPolicy"] = json!({ "enabled": true });
+        let objects = render(kind, &enabled).unwrap();
+        let conditions = object(&objects, POLICY).unwrap()["spec"]["matchConditions"].clone();
+        let condition = conditions.as_array().unwrap().iter().find(|one| one["name"] == "of-a-served-class").unwrap();
+        let expected = format!("object.?spec.?class.orValue('') in {listed}");
+        assert_eq!(condition["expression"], expected, "{kind}: {values}");
     }
-    let nothing = json!({ "heartbeat": { "enabled": false } });
-    assert!(object(&render("network", &nothing).unwrap(), "Role").is_none(), "a Role without a Lease");
+}
+
+#[test]
+fn admission_policy_is_refused_for_a_kind_whose_annotation_gardenlet_needs() {
+    for kind in kinds().into_iter().filter(|kind| !kinds_with_policy().contains(kind)) {
+        let error = render(&kind, &json!({ "admissionPolicy": { "enabled": true } })).unwrap_err();
+        assert!(error.contains(&format!("gardenlet needs the annotation of kind \"{kind}\"")), "{error}");
+    }
 }
 
 #[test]
@@ -310,6 +373,9 @@ fn invalid_values_are_refused_by_name() {
         (json!({ "types": "mock" }), "/types"),
         (json!({ "types": ["a", "a"] }), "/types"),
         (json!({ "types": [""] }), "/types/0"),
+        (json!({ "classes": ["shoots"] }), "/classes/0"),
+        (json!({ "classes": ["seed", "seed"] }), "/classes"),
+        (json!({ "classes": null }), "missing property 'classes'"),
         (json!({ "concurrency": 0 }), "/concurrency"),
         (json!({ "image": { "tag": "a b" } }), "/image/tag"),
         (json!({ "image": { "name": "x" } }), "/image"),
@@ -332,8 +398,8 @@ fn invalid_values_are_refused_by_name() {
         let error = render("network", &values).expect_err(&values.to_string());
         assert!(error.contains(named), "{values}: {error}");
     }
-    let error = render("bastion", &json!({})).unwrap_err();
-    assert!(error.contains("\"bastion\"") && error.contains("network, operatingsystemconfig"), "{error}");
+    let error = render("bastille", &json!({})).unwrap_err();
+    assert!(error.contains("\"bastille\"") && error.contains(&kinds().join(", ")), "{error}");
 }
 
 /// What the policy allows is proven by the suite of the kind.
@@ -358,7 +424,7 @@ const BINDING: &str = "MutatingAdmissionPolicyBinding";
 
 #[test]
 fn admission_policy_is_rendered_only_if_enabled_and_a_controller_runs() {
-    for kind in kinds() {
+    for kind in kinds_with_policy() {
         for (values, expected) in [
             (json!({}), false),
             (json!({ "admissionPolicy": { "enabled": true } }), true),
@@ -382,7 +448,7 @@ fn admission_policy_without_support_is_refused() {
         render_for(version, "network", &values).unwrap_or_else(|error| panic!("{version}: {error}"));
     }
     assert!(render_for("v1.30.0", "network", &json!({})).is_ok());
-    for argument in ["--type=aws", "--namespace=a"] {
+    for argument in ["--type=aws", "--class=seed", "--namespace=a"] {
         let values = json!({ "admissionPolicy": { "enabled": true }, "extraArgs": [argument] });
         let error = render("network", &values).unwrap_err();
         assert!(error.contains(argument), "{error}");

@@ -1,0 +1,96 @@
+//! The commands of the steps: their output is shown at once, and sums up what came of them.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use mock_fleet::cargo;
+use mock_view::say;
+
+use super::steps::Outcome::{self, Failed, Passed};
+
+pub(super) fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
+    say!("$ cargo {}", arguments.join(" "));
+    let mut command = cargo::command();
+    let status = command.args(arguments).envs(variables.iter().copied()).status().context("cannot start cargo")?;
+    Ok(if status.success() { Passed(String::new()) } else { Failed(format!("cargo ended with {status}")) })
+}
+
+/// The command in a network that has nothing but a loopback.
+pub(super) fn in_own_network(inner: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args()).current_dir(cargo::root());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// Runs `cargo test` and counts the tests.
+pub(super) fn cargo_test(arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Outcome> {
+    say!("$ cargo test {}", arguments.join(" "));
+    counted_tests(cargo::command().arg("test").args(arguments).envs(variables.iter().copied()))
+}
+
+/// Counts tests by the summary line of each test program: libtest's output for machines is unstable.
+pub(super) fn counted_tests(command: &mut Command) -> Result<Outcome> {
+    let (ended_well, lines) = shown(command, |line| line.starts_with("test result:"))?;
+    let count = |what: &str| -> u64 { lines.iter().map(|line| counted(line, what)).sum() };
+    let (passed, failed) = (count("passed"), count("failed"));
+    Ok(if ended_well {
+        Passed(format!("{passed} passed"))
+    } else {
+        Failed(format!("{failed} failed, {passed} passed"))
+    })
+}
+
+/// The number before a word in a summary line such as `test result: ok. 3 passed; 0 failed; …`.
+pub(super) fn counted(line: &str, what: &str) -> u64 {
+    let words: Vec<_> = line.split([' ', ';']).collect();
+    let position = words.iter().position(|word| *word == what).and_then(|position| position.checked_sub(1));
+    position.and_then(|position| words.get(position)).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
+pub(super) fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
+    say!("$ cargo xtask {}", arguments.join(" "));
+    let mut command = Command::new(env::current_exe()?);
+    let (ended_well, lines) = shown(command.args(arguments), keep)?;
+    let summary = lines.into_iter().next_back().unwrap_or_default();
+    Ok(if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) })
+}
+
+/// Runs a command and shows its output at once. Returns whether it succeeded, and the lines that `keep` accepts.
+pub(super) fn shown(command: &mut Command, keep: impl Fn(&str) -> bool) -> Result<(bool, Vec<String>)> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let mut kept = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|output| output.split(b'\n')) {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        say!("{line}");
+        if keep(&line) {
+            kept.push(line.into_owned());
+        }
+    }
+    Ok((child.wait()?.success(), kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_counted_by_the_summary_line() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!((counted(line, "passed"), counted(line, "failed"), counted(line, "wished")), (12, 3, 0));
+    }
+}
