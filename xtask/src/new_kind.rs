@@ -36,7 +36,7 @@ pub(crate) struct Args {
 /// What Gardener's source says of a kind, and its CustomResourceDefinition does not.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 struct Row {
-    /// The controller's finalizer [default: extensions.gardener.cloud/<kind>]
+    /// The controller's finalizer [default: extensions.gardener.cloud/KIND]
     #[arg(long, value_name = "NAME")]
     finalizer: Option<String>,
     /// How long readers wait for an object, in seconds [default: 180]
