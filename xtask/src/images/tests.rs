@@ -1,6 +1,6 @@
 //! The content of the archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
@@ -29,6 +29,31 @@ fn image(platforms: &[Platform]) -> Packed {
 fn chart() -> Packed {
     let metadata = chart::metadata(&chart::folder(), Package::find("network").unwrap()).unwrap();
     helm::pack(reference(), "mock-x", &metadata, labels(), vec![1, 2, 3]).unwrap()
+}
+
+/// The features of all dependencies of these controllers, without those of the controllers themselves.
+fn features(packages: &[Package]) -> BTreeSet<String> {
+    let mut tree = cargo::command();
+    tree.args(["tree", "--edges", "features,no-dev", "--prefix", "none", "--locked"]);
+    for package in packages {
+        tree.args(["--package", &package.full_name()]);
+    }
+    let output = tree.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let is_feature = |line: &&str| line.contains(" feature ") && !line.starts_with("mock-");
+    lines.lines().filter(is_feature).map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+#[test]
+fn a_controller_that_is_built_alone_has_the_same_features_as_in_a_build_of_all() {
+    let together = features(kinds::ALL);
+    assert!(together.iter().any(|line| line.starts_with("serde feature")), "{together:#?}");
+    for package in kinds::ALL {
+        let alone = features(&[*package]);
+        let missing: Vec<_> = together.difference(&alone).collect();
+        assert!(missing.is_empty(), "its image would depend on what else is built: {} lacks {missing:?}", package.name);
+    }
 }
 
 fn untar(tar: &[u8]) -> Files {
