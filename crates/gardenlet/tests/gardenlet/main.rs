@@ -88,7 +88,7 @@ const GONE_WITH_ALL: [(&str, &str); 8] = [
     ("Worker full", "Extension mock"),
     ("ContainerRuntime mock-pool", "Infrastructure full"),
     ("Extension mock", "Infrastructure full"),
-    (BEFORE, "DNSRecord full-ingress"),
+    ("ControlPlane full", BEFORE),
     ("DNSRecord full-ingress", "DNSRecord full-internal"),
     ("DNSRecord full-external", "DNSRecord full-internal"),
     ("Infrastructure full", "DNSRecord full-internal"),
