@@ -5,7 +5,7 @@ use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, NoReport, NoSho
 use serde::Deserialize;
 use serde_json::json;
 
-/// An address for documentation, behind which nobody answers (RFC 5737).
+/// An address that RFC 5737 reserves for documentation. No machine has it.
 const ADDRESS: &str = "192.0.2.22";
 
 /// Nothing is read of the spec.

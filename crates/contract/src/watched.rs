@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::annotations::{OPERATION_ANNOTATION, OperationAnnotation};
 use crate::json::{annotation, get, text};
 
-/// Returns whether gardenlet reacts to an event: the object as it was in the event before, or `None` in the first one,
-/// and as it is now (`LastOperationChanged` in `pkg/controllerutils/predicate/predicate.go`). gardenlet never sees what
-/// an event says that it does not react to.
+/// Returns whether gardenlet reacts to an event (`LastOperationChanged` in
+/// `pkg/controllerutils/predicate/predicate.go`). Otherwise gardenlet does not see what the event says. The arguments
+/// are the object in the previous event, or `None` in the first one, and the object in this event.
 #[must_use]
 pub fn wakes(before: Option<&Value>, now: &Value) -> bool {
     let asked = requested(now);

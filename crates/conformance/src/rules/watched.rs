@@ -178,7 +178,7 @@ struct Reader {
     newest: Option<Value>,
     /// A merge patch of the spec that gardenlet wants.
     spec: Value,
-    /// The timestamp of the Secret, if the object has one of its own.
+    /// The timestamp of the Secret, if the spec names a Secret.
     secret: Option<String>,
     /// How far gardenlet's clock is ahead.
     ahead: SignedDuration,

@@ -57,7 +57,7 @@ impl SecretKey {
 pub struct Leftover {
     /// The Secret.
     pub key: SecretKey,
-    /// Name and value of an annotation. A Secret whose annotation has another value belongs to somebody else, and is
-    /// kept. A Secret without the annotation is deleted.
+    /// Name and value of an annotation. The controller keeps a Secret whose annotation has another value: another object
+    /// owns it. It deletes a Secret without the annotation.
     pub unless_other: Option<(&'static str, String)>,
 }

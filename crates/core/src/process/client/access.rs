@@ -95,7 +95,7 @@ impl Source {
     async fn config(&self) -> Result<(Config, Chosen), StartError> {
         let home = env::home_dir();
         let (flag, variable) = (self.flag.clone(), env::var_os("KUBECONFIG"));
-        // A file may block, such as a pipe that nobody writes to.
+        // Reading a file may block, for example a pipe without a writer.
         let read = spawn_blocking(move || kubeconfig::read(flag.as_deref(), variable.as_deref(), home.as_deref()));
         let read = read.await.map_err(StartError::because("cannot read the kubeconfig", "report this"))?;
         let Some(mut kubeconfig) = read? else {
