@@ -137,7 +137,7 @@ pub struct LastOperation {
     #[serde(default = "epoch", deserialize_with = "lenient_time")]
     pub last_update_time: Time,
     /// Progress in percent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_progress")]
     pub progress: i32,
     /// State of the operation.
     pub state: State,
@@ -164,10 +164,22 @@ fn epoch() -> Time {
     Time(Timestamp::UNIX_EPOCH)
 }
 
+/// Decodes a time of a status. Returns `None` for a time that cannot be read: an API server accepts offsets such as
+/// `+99:99` and the last day of the year 9999 (`k8s.io/kube-openapi/pkg/validation/strfmt/time.go`).
+pub fn readable_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()).map(Time))
+}
+
 /// An unreadable time decodes as 1970, so that the extension reconciles the object again instead of never.
 fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(Time(text.and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)))
+    Ok(readable_time(deserializer)?.unwrap_or_else(epoch))
+}
+
+/// The API server does not enforce the format int32: a larger number decodes as the largest.
+fn lenient_progress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let progress = Option::<i64>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(i32::try_from(progress).unwrap_or(if progress < 0 { i32::MIN } else { i32::MAX }))
 }
 
 /// Truncates to whole seconds, the resolution of times in a status. gardenlet compares them at this resolution, too.
@@ -178,4 +190,26 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
     debug_assert_eq!(cut.round(Unit::Second).ok(), Some(cut));
     // Before 1970 the rest is negative, which rounds the time up. No request has such a time.
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_only_an_api_server_accepts_do_not_keep_a_status_from_being_read() {
+        for (time, progress, expected) in
+            [("9999-12-31T23:59:59Z", "3000000000", i32::MAX), ("2026-01-01T00:00:00+99:99", "-3000000000", i32::MIN)]
+        {
+            let text = format!(
+                r#"{{ "lastOperation": {{ "lastUpdateTime": "{time}", "progress": {progress}, "state": "Error", "type": "X" }} }}"#
+            );
+            let status: Status = serde_json::from_str(&text).unwrap();
+            let last = status.last_operation.unwrap();
+            assert_eq!(
+                (last.last_update_time, last.progress, last.operation),
+                (epoch(), expected, OperationType::Other)
+            );
+        }
+    }
 }

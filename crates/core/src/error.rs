@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use extension_contract::ErrorCode;
+use kube::core::Status;
+
+use crate::decide::plan::LastError;
 use crate::invalid::Invalid;
+use crate::kind::SecretKey;
 
 /// How long one reconcile may take, including all its requests.
 pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +26,14 @@ pub enum Error {
         target: &'static str,
         /// Why it failed.
         source: Box<kube::Error>,
+    },
+    /// The API server does not accept a Secret of the outcome.
+    #[error("the API server does not accept Secret {}/{}: {status}", key.namespace, key.name)]
+    Secret {
+        /// The Secret.
+        key: SecretKey,
+        /// The API server's answer.
+        status: Box<Status>,
     },
     /// The object changed before each write.
     #[error("the object changed during each of {CONFLICTS} attempts")]
@@ -54,22 +67,50 @@ impl Error {
         }
     }
 
-    /// What is wrong with an object that is too large for the API server or etcd. Returns `None` for any other error.
+    /// What the object's status tells about a request that fails in the same way each time. Returns `None` for all other
+    /// errors: the next reconcile may succeed.
     #[must_use]
-    pub fn too_large(&self) -> Option<Invalid> {
-        let Self::Request { target: "status", source, .. } = self else { return None };
-        let kube::Error::Api(status) = source.as_ref() else { return None };
-        // etcd refuses 1.5 MiB, its client in the API server 2 MiB. Both are answered 500.
-        let is_etcd = ["etcdserver: request is too large", "message larger than max"];
-        if status.code != 413 && !is_etcd.iter().any(|text| status.message.contains(text)) {
-            return None;
+    pub fn as_last_error(&self) -> Option<LastError> {
+        match self {
+            Self::Secret { key, status } => {
+                let SecretKey { namespace, name } = key;
+                let answer = &status.message;
+                let description = format!(
+                    "the API server does not accept Secret {namespace}/{name} ({answer}): rename the object, or allow the \
+                    Secret"
+                );
+                // Unlike a value of the object, what refuses the Secret may change without its owner.
+                Some(LastError { description, codes: vec![ErrorCode::RetryableConfigurationProblem] })
+            }
+            Self::Request { target: "status", source, .. } => {
+                let kube::Error::Api(status) = source.as_ref() else { return None };
+                is_too_large(status).then(|| LastError::from(&too_large(status)))
+            }
+            _ => None,
         }
-        let answer = &status.message;
-        let problem = format!(
-            "the object is too large with it ({answer}): shorten the script or the spec, or split the object's content"
-        );
-        Some(Invalid { field: "status".to_owned(), problem })
     }
+}
+
+/// What is wrong with an object that is too large for the API server or etcd.
+fn too_large(status: &Status) -> Invalid {
+    let answer = &status.message;
+    let problem = format!(
+        "the object is too large with it ({answer}): shorten the script or the spec, or split the object's content"
+    );
+    Invalid { field: "status".to_owned(), problem }
+}
+
+/// Whether an object is too large for the API server or etcd. etcd refuses 1.5 MiB, its client in the API server 2 MiB.
+/// Both are answered 500.
+fn is_too_large(status: &Status) -> bool {
+    let is_etcd = ["etcdserver: request is too large", "message larger than max"];
+    status.code == 413 || is_etcd.iter().any(|text| status.message.contains(text))
+}
+
+/// Whether the same Secret would be refused again: it is invalid or too large, or not allowed.
+#[must_use]
+pub(crate) fn is_refused(status: &Status) -> bool {
+    matches!(status.code, 400 | 403 | 404 | 422) || is_too_large(status)
 }
 
 /// Adds to an error what was requested.

@@ -15,6 +15,8 @@ pub mod kind;
 mod pipeline;
 pub mod process;
 pub mod reconcile;
+pub mod rehearse;
+mod round;
 mod run;
 pub mod script;
 pub mod send;

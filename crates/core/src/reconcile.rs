@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use extension_contract::{OperationType, State, requested_at, unreadable_timestamp, update_time};
+use extension_contract::{OperationType, State, requested_at, unreadable_timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -13,16 +13,14 @@ use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 use crate::context::{ClusterOf, Context};
-use crate::decide::attempt::{self, Scripting};
 use crate::decide::decide;
 use crate::decide::plan::{Change, Finalizer, Plan, Reason, Report, Step};
-use crate::decide::view::{ObjectView, ShootFacts};
 use crate::error::{CONFLICTS, Error, RECONCILE_TIMEOUT, failed};
 use crate::invalid::Invalid;
-use crate::kind::{Input, MockKind, Object, Outcome, SecretKey};
+use crate::kind::{MockKind, Object, Outcome, SecretKey};
 use crate::process::message::whole;
+use crate::round::Round;
 use crate::script::source::File;
-use crate::script::{Fault, Record, Subject, drawn_seed, source};
 use crate::send::{Sent, send};
 use crate::watch::decode::Guarded;
 use crate::watch::key::Key;
@@ -129,9 +127,10 @@ impl<K: MockKind> Reconcile<'_, K> {
         for _ in 0..CONFLICTS {
             let object = fresh.as_ref().unwrap_or(object);
             let cluster = self.context.cluster(object);
-            let view = self.view(object);
-            let scripting = self.scripting(object, cluster.facts());
-            let plan = match decide(view, cluster.view(), &self.context.served(), &scripting, self.now) {
+            let lead = |identity: &str, written| self.lead(identity, written);
+            let round = Round { object, facts: cluster.facts(), now: self.now, lead: &lead };
+            let scripting = round.scripting(self.context.script.as_ref().map(File::script));
+            let plan = match decide(round.view(), cluster.view(), &self.context.served(), &scripting, self.now) {
                 Step::Leave(reason) => {
                     self.log_left(object, reason);
                     return Ok(None);
@@ -142,7 +141,7 @@ impl<K: MockKind> Reconcile<'_, K> {
                 }
                 Step::Write(plan) => plan,
             };
-            match self.write(object, &cluster, &plan).await? {
+            match self.write(&round, &cluster, &plan).await? {
                 Sent::Done => return Ok(None),
                 Sent::Gone => return Ok(Some(LOOK_AGAIN)),
                 Sent::Refused(refusal) => match self.read().await? {
@@ -158,44 +157,9 @@ impl<K: MockKind> Reconcile<'_, K> {
         Err(Error::Conflicts)
     }
 
-    /// What the decision looks at in the object.
-    fn view<'a>(&self, object: &'a Object<K>) -> ObjectView<'a> {
-        let status = object.status.as_ref();
-        let last = status.and_then(|status| status.last_operation.as_ref());
-        // A retry may write the same time once more, since none is before the request.
-        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-        let lead = last.map(|last| self.context.ahead.lead(self.key, version, last.last_update_time.0, self.now));
-        ObjectView { meta: &object.metadata, base: &object.base, status, lead: lead.unwrap_or_default() }
-    }
-
-    /// The recorded attempt, its times as if our clock had been right when they were written.
-    fn record(&self, object: &Object<K>) -> Option<Record> {
-        let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        let record = Record::find(conditions)?;
-        let written = attempt::written_at(&record);
-        let lead = self.context.ahead.lead(self.key, &written.to_string(), written, self.now);
-        Some(record.earlier(lead))
-    }
-
-    /// What the decision needs to know about scripts.
-    fn scripting<'a>(&'a self, object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> Scripting<'a> {
-        let file = self.context.script.as_ref().map(File::script);
-        let uid = facts.map(|facts| facts.uid.as_str()).filter(|uid| !uid.is_empty());
-        let annotation = facts.and_then(|facts| facts.script.as_ref());
-        Scripting {
-            script: source::strongest(annotation, object.base.script.as_ref(), file),
-            subject: Subject {
-                kind: K::KIND.name,
-                namespace: object.namespace(),
-                name: object.name(),
-                shoot: technical_id(object, facts),
-                purpose: object.spec.purpose(),
-                pools: object.spec.pools(),
-            },
-            record: self.record(object),
-            drawn_seed: drawn_seed(uid.or(object.metadata.uid.as_deref()).unwrap_or_default()),
-            timeout: SignedDuration::try_from(K::KIND.timeout).unwrap_or(SignedDuration::MAX),
-        }
+    /// How far `written` was ahead of our clock; see [`Ahead`](crate::watch::ahead::Ahead).
+    fn lead(&self, identity: &str, written: Timestamp) -> SignedDuration {
+        self.context.ahead.lead(self.key, identity, written, self.now)
     }
 
     fn log_left(&self, object: &Object<K>, reason: Reason) {
@@ -218,18 +182,18 @@ impl<K: MockKind> Reconcile<'_, K> {
     }
 
     /// Carries out a plan. On success, logs and counts the result and publishes its Events.
-    async fn write(&self, object: &Object<K>, cluster: &ClusterOf<'_>, plan: &Plan) -> Result<Sent, Error> {
+    async fn write(&self, round: &Round<'_, K>, cluster: &ClusterOf<'_>, plan: &Plan) -> Result<Sent, Error> {
         let outcome = match report_with_outcome(plan, !K::EARLY.is_empty()) {
-            Some(report) => self.outcome(object, cluster, plan.operation, report).await?,
+            Some(report) => self.outcome(round, cluster, plan.operation, report).await?,
             None => Ok(Outcome::default()),
         };
-        match self.carry_out(object, plan, outcome).await {
-            Err(error) => match error.too_large() {
+        match self.carry_out(round, plan, outcome).await {
+            Err(error) => match error.as_last_error() {
                 None => Err(error),
-                Some(invalid) => {
+                Some(last_error) => {
                     let Key { namespace, name } = self.key;
-                    tracing::warn!(namespace, name, error = %invalid, "the status was refused");
-                    self.carry_out(object, &plan.refused(&invalid), Ok(Outcome::default())).await
+                    tracing::warn!(namespace, name, error = last_error.description, "a write was refused");
+                    self.carry_out(round, &plan.refused(last_error), Ok(Outcome::default())).await
                 }
             },
             sent => sent,
@@ -238,23 +202,15 @@ impl<K: MockKind> Reconcile<'_, K> {
 
     async fn carry_out(
         &self,
-        object: &Object<K>,
+        round: &Round<'_, K>,
         plan: &Plan,
         outcome: Result<Outcome, Invalid>,
     ) -> Result<Sent, Error> {
-        let target = compose::Target {
-            kind: K::KIND.name,
-            finalizer: K::FINALIZER,
-            meta: &object.metadata,
-            status: object.status.as_ref(),
-            early: K::EARLY,
-            created: K::KIND.created,
-            leftovers: K::leftovers(&object.metadata),
-        };
-        let composed = compose(plan, &target, outcome, self.now);
+        let object = round.object;
+        let composed = compose(plan, &compose::Target::of(object), outcome, self.now);
         let sent = send(self.context, self.key, &object.metadata, &composed.requests).await?;
         if matches!(sent, Sent::Done) {
-            self.log_ended(object, plan.operation, &composed);
+            self.log_ended(round, plan.operation, &composed);
             self.context.events.publish(object, plan.operation, &composed.events);
         }
         Ok(sent)
@@ -264,19 +220,17 @@ impl<K: MockKind> Reconcile<'_, K> {
     /// failed request.
     async fn outcome(
         &self,
-        object: &Object<K>,
+        round: &Round<'_, K>,
         cluster: &ClusterOf<'_>,
         operation: OperationType,
         report: &Report,
     ) -> Result<Result<Outcome, Invalid>, Error> {
-        match operation {
-            OperationType::Delete => return Ok(Ok(Outcome::default())),
-            OperationType::Migrate => return Ok(Ok(Outcome { status: K::migrated(), secrets: Vec::new() })),
-            _ => {}
+        if let Some(outcome) = Outcome::without_kind::<K>(operation) {
+            return Ok(Ok(outcome));
         }
         let mut shoot = Arc::new(Ok(K::Shoot::default()));
         if let ClusterOf::Known(cluster, _) = cluster
-            && object.spec.reads_shoot()
+            && round.object.spec.reads_shoot()
         {
             let Context { client, clusters, .. } = self.context;
             let read = clusters.shoot(client, cluster, self.context.effort()).await;
@@ -287,23 +241,15 @@ impl<K: MockKind> Reconcile<'_, K> {
             Ok(shoot) => shoot,
             Err(invalid) => return Ok(Err(invalid.clone())),
         };
-        let secret = match K::secret(object) {
-            None => None,
-            Some(key) => match self.secret(&key).await? {
+        let secret = match round.secret() {
+            Err(invalid) => return Ok(Err(invalid)),
+            Ok(None) => None,
+            Ok(Some(key)) => match self.secret(&key).await? {
                 Some(secret) => Some(secret),
                 None => return Ok(Err(key.missing())),
             },
         };
-        let input = Input {
-            options: &self.context.options,
-            time: update_time(&object.metadata, self.now),
-            technical_id: technical_id(object, cluster.facts()),
-            repeat_time: report.fault() == Some(Fault::RepeatTime),
-            failed_pools: report.record().map(Record::failed_pools).unwrap_or_default(),
-            shoot,
-            secret: secret.as_ref(),
-        };
-        Ok(K::outcome(object, &input))
+        Ok(round.outcome(&self.context.options, report, shoot, secret.as_ref()))
     }
 
     async fn secret(&self, key: &SecretKey) -> Result<Option<Secret>, Error> {
@@ -312,7 +258,7 @@ impl<K: MockKind> Reconcile<'_, K> {
     }
 
     /// Logs and counts an operation that ended.
-    fn log_ended(&self, object: &Object<K>, operation: OperationType, composed: &Composed) {
+    fn log_ended(&self, round: &Round<'_, K>, operation: OperationType, composed: &Composed) {
         let Some(ended) = composed.ended else { return };
         let Key { namespace, name } = self.key;
         if let Some(invalid) = &composed.refusal {
@@ -322,10 +268,9 @@ impl<K: MockKind> Reconcile<'_, K> {
         let outcome = if ended == State::Succeeded { "Succeeded" } else { "Error" };
         let metrics = &self.context.metrics;
         metrics.reconciles.with_label_values(&[operation.as_str(), outcome]).inc();
-        let view = self.view(object);
         // Without a new request the timestamp may belong to one that was done long ago.
-        let is_answer = composed.is_answer || view.timestamp_is_news();
-        if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&object.metadata)) {
+        let is_answer = composed.is_answer || round.view().timestamp_is_news();
+        if let (true, State::Succeeded, Some(requested)) = (is_answer, ended, requested_at(&round.object.metadata)) {
             let seconds = self.now.duration_since(requested).as_secs_f64() + self.started.elapsed().as_secs_f64();
             metrics.duration.with_label_values(&[operation.as_str()]).observe(seconds.max(0.0));
         }
@@ -341,12 +286,6 @@ impl<K: MockKind> Reconcile<'_, K> {
             read => failed("read", "object", read).map(Some),
         }
     }
-}
-
-/// The Shoot's name in the seed.
-fn technical_id<'a, K: MockKind>(object: &'a Object<K>, facts: Option<&'a ShootFacts>) -> &'a str {
-    let technical_id = facts.map(|facts| facts.technical_id.as_str()).filter(|id| !id.is_empty());
-    technical_id.unwrap_or_else(|| K::technical_id(object))
 }
 
 #[cfg(test)]

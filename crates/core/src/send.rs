@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::error::{Error, failed};
+use crate::error::{Error, failed, is_refused};
 use crate::kind::{Leftover, MockKind, SecretKey, Wanted};
 use crate::watch::decode::Kept;
 use crate::watch::key::Key;
@@ -130,11 +130,7 @@ async fn patch<K: MockKind>(
 
 async fn apply<K: MockKind>(context: &Context<K>, wanted: &Wanted) -> Result<(), Error> {
     let Wanted { secret, needs_namespace } = wanted;
-    let key = |meta: &ObjectMeta| {
-        let [namespace, name] = [&meta.namespace, &meta.name].map(|part| part.clone().unwrap_or_default());
-        SecretKey { namespace, name }
-    };
-    let SecretKey { namespace, name } = key(&secret.metadata);
+    let SecretKey { namespace, name } = SecretKey::of(&secret.metadata);
     let api = Api::<Secret>::namespaced(context.client.clone(), &namespace);
     let applied = api.patch(&name, &PatchParams::apply(&context.name).force(), &Patch::Apply(secret)).await;
     if let Err(kube::Error::Api(status)) = &applied
@@ -145,14 +141,23 @@ async fn apply<K: MockKind>(context: &Context<K>, wanted: &Wanted) -> Result<(),
         return Ok(());
     }
     count(context, applied.is_ok());
-    let applied = failed("apply", "Secret", applied)?;
-    if key(&applied.metadata) != key(&secret.metadata) {
+    let applied = match applied {
+        Err(kube::Error::Api(status)) if is_refused(&status) => {
+            return Err(Error::Secret { key: SecretKey { namespace, name }, status });
+        }
+        applied => failed("apply", "Secret", applied)?,
+    };
+    if SecretKey::of(&applied.metadata) != SecretKey::of(&secret.metadata) {
         return Err(Error::OddAnswer { verb: "apply", target: "Secret" });
     }
     Ok(())
 }
 
 async fn delete<K: MockKind>(context: &Context<K>, leftover: &Leftover) -> Result<(), Error> {
+    if leftover.key.check().is_err() {
+        // No outcome has created it.
+        return Ok(());
+    }
     let Leftover { key: SecretKey { namespace, name }, unless_other } = leftover;
     let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
     let mut params = DeleteParams::default();

@@ -4,6 +4,7 @@ use crossterm::style::Color;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use mock_core::deploy::{admission, rbac, secrets};
 use mock_core::kind::{Class, Kind, MockKind};
+use mock_core::rehearse::{Act, NoScene, Scene, rehearse};
 use serde_json::{Map, Value};
 
 /// The package of a controller, which serves one kind.
@@ -19,6 +20,7 @@ pub struct Package {
     admission: fn(&str, &str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
     secrets: fn(&str) -> Option<Value>,
+    rehearse: fn(&Scene<'_>) -> Result<Act, NoScene>,
 }
 
 /// All packages, in the order in which gardenlet creates objects of their kinds.
@@ -63,6 +65,7 @@ impl Package {
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
             secrets: secrets::spec::<K>,
+            rehearse: rehearse::<K>,
         }
     }
 
@@ -136,6 +139,11 @@ impl Package {
     #[must_use]
     pub fn secrets(self, user: &str) -> Option<Value> {
         (self.secrets)(user)
+    }
+
+    /// What the controller does with an object of this kind.
+    pub fn rehearse(self, scene: &Scene<'_>) -> Result<Act, NoScene> {
+        (self.rehearse)(scene)
     }
 
     /// Finds the package of a kind. Upper and lower case count the same.

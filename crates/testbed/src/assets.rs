@@ -42,16 +42,7 @@ impl Assets {
     }
 
     fn locate_with(variable: Variables, progress: Progress) -> Result<Self, AssetsError> {
-        let crds = match variable("GARDENER_CRDS") {
-            Some(folder) if manifests(&folder).is_ok_and(|files| !files.is_empty()) => folder,
-            Some(folder) => {
-                return Err(AssetsError::new(
-                    format!("GARDENER_CRDS={} contains no *.yaml file", folder.display()),
-                    "set it to pkg/component/extensions/crds/assets of Gardener, or unset it",
-                ));
-            }
-            None => EXTENSION_CRDS.cached(variable, progress)?,
-        };
+        let crds = extension_crds_with(variable, progress)?;
         let named = variable("KUBEBUILDER_ASSETS");
         let server = |program: Program| match &named {
             None => program.cached(variable, progress),
@@ -63,6 +54,24 @@ impl Assets {
             }),
         };
         Ok(Self { etcd: server(ETCD)?, kube_apiserver: server(KUBE_APISERVER)?, crds })
+    }
+}
+
+/// Locates only [`Assets::crds`], in the same way.
+///
+/// Blocks the calling thread.
+pub fn extension_crds(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    extension_crds_with(&of_process, progress)
+}
+
+fn extension_crds_with(variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {
+    match variable("GARDENER_CRDS") {
+        Some(folder) if manifests(&folder).is_ok_and(|files| !files.is_empty()) => Ok(folder),
+        Some(folder) => Err(AssetsError::new(
+            format!("GARDENER_CRDS={} contains no *.yaml file", folder.display()),
+            "set it to pkg/component/extensions/crds/assets of Gardener, or unset it",
+        )),
+        None => EXTENSION_CRDS.cached(variable, progress),
     }
 }
 

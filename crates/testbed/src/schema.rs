@@ -1,7 +1,11 @@
 //! The schema of a `CustomResourceDefinition`.
 
+mod violations;
+
 use extension_contract::json::{list, text};
 use serde_json::{Map, Value, json};
+
+pub use self::violations::violations;
 
 /// The smallest value that a schema of a CRD accepts.
 #[must_use]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mock_core::contract::kinds;
+use mock_core::contract::status::readable_time;
 use mock_core::k8s::{SignedDuration, Time, Timestamp};
 use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, Object, Outcome};
 use serde::Deserialize;
@@ -69,6 +70,7 @@ pub struct MachineControllerManager {
 #[serde(default, rename_all = "camelCase")]
 pub struct Reported {
     /// When machine deployments were reported last.
+    #[serde(deserialize_with = "readable_time")]
     pub machine_deployments_last_update_time: Option<Time>,
     /// What was reported of pools that are updated in place.
     pub in_place_updates: Option<InPlaceUpdates>,

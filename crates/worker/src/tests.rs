@@ -34,6 +34,16 @@ fn the_time_of_machine_deployments_increases_even_within_a_second() {
 }
 
 #[test]
+fn a_time_that_an_api_server_accepts_and_we_cannot_read_counts_as_absent() {
+    for odd in ["9999-12-31T23:59:59Z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00x5Z"] {
+        let status = json!({ "machineDeploymentsLastUpdateTime": odd });
+        let reported: Reported = serde_json::from_value(status).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!([true, false].map(|repeat| reported.next_time(now, repeat)), [now, now], "{odd}");
+    }
+}
+
+#[test]
 fn a_failed_pool_keeps_its_reported_hash() {
     let pool = |name| json!({ "name": name, "updateStrategy": "ManualInPlaceUpdate", "kubernetesVersion": "1.35.4" });
     let worker: Object<Worker> = serde_json::from_value(json!({

@@ -166,10 +166,10 @@ impl Step {
 }
 
 impl Plan {
-    /// The plan that reports why this one's status was refused. The operation fails and is retried.
+    /// The plan that reports why a request of this one was refused. The operation fails and is retried.
     #[must_use]
-    pub fn refused(&self, invalid: &Invalid) -> Self {
-        let mut report = Some(Report::refused(self.operation, invalid));
+    pub fn refused(&self, error: LastError) -> Self {
+        let mut report = Some(Report::failed(self.operation, error));
         let writes = self.writes.iter().filter_map(|write| match write {
             Write::Metadata(change) => change.without_removal().write(),
             Write::Status(_) | Write::Conditions(_) => report.take().map(|report| Write::Status(Box::new(report))),
@@ -191,11 +191,16 @@ impl Report {
     /// A report of an unusable value.
     #[must_use]
     pub fn refused(operation: OperationType, invalid: &Invalid) -> Self {
+        Self::failed(operation, LastError::from(invalid))
+    }
+
+    /// A report of a failed operation. The record of a script stays.
+    fn failed(operation: OperationType, error: LastError) -> Self {
         Self {
             state: State::Error,
             progress: None,
-            description: Some(failure(operation, &invalid.to_string())),
-            error: Some(LastError::from(invalid)),
+            description: Some(failure(operation, &error.description)),
+            error: Some(error),
             outcome: Fields::None,
             bookkeeping: Bookkeeping::Keep,
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::events::Events;
-use crate::kind::{Force, HasCluster, Kind, NoOptions, NoReport, NoShoot};
+use crate::kind::{Force, HasCluster, Input, Kind, NoOptions, NoReport, NoShoot, Wanted};
 use crate::process::metrics::Metrics;
 use crate::watch::ahead::Ahead;
 use crate::watch::clusters::Clusters;
@@ -22,7 +22,11 @@ use crate::watch::queue::WorkQueue;
 use crate::watch::reach::Reach;
 
 #[derive(Clone, Debug, Deserialize)]
-struct Test {}
+struct Test {
+    /// Name of the Secret of the outcome.
+    #[serde(default)]
+    secret: Option<String>,
+}
 
 impl MockKind for Test {
     type Reported = NoReport;
@@ -32,8 +36,13 @@ impl MockKind for Test {
         &Kind { has_cluster: HasCluster::Never, skips_failed_shoots: false, force: Force::Never, ..kinds::NETWORK };
     const TYPES: &'static [&'static str] = &["mock"];
 
-    fn outcome(_: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
-        Ok(Outcome::default())
+    fn outcome(object: &Object<Self>, _: &Input<'_, Self>) -> Result<Outcome, Invalid> {
+        let secret = object.spec.secret.iter().map(|name| {
+            let (name, namespace) = (Some(name.clone()), Some("ns".to_owned()));
+            let metadata = ObjectMeta { name, namespace, ..ObjectMeta::default() };
+            Wanted { secret: Secret { metadata, ..Secret::default() }, needs_namespace: false }
+        });
+        Ok(Outcome { secrets: secret.collect(), ..Outcome::default() })
     }
 }
 
@@ -47,6 +56,7 @@ fn context(answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + 'static
         move |request: Request<Body>| {
             let line = match request.method() {
                 &Method::GET => "get",
+                _ if request.uri().path().contains("/secrets/") => "secret",
                 _ if request.uri().path().ends_with("/status") => "status",
                 _ => "metadata",
             };
@@ -93,7 +103,13 @@ fn refusal(code: u16, reason: &str) -> (u16, Value) {
 }
 
 async fn reconcile_once(context: &Context<Test>) -> Result<Requeue, Error> {
-    let object: Object<Test> = serde_json::from_value(object_at(1)).unwrap();
+    reconcile_with(context, None).await
+}
+
+async fn reconcile_with(context: &Context<Test>, secret: Option<&str>) -> Result<Requeue, Error> {
+    let mut object = object_at(1);
+    object["spec"]["secret"] = json!(secret);
+    let object: Object<Test> = serde_json::from_value(object).unwrap();
     let key = Key::of(&object);
     context.memory.seen(&object, None);
     try_reconcile(&object, context, &key).await
@@ -142,6 +158,38 @@ async fn a_refused_write_of_an_unchanged_object_is_an_error_with_the_reason() {
         let error = whole(&reconcile_once(&context).await.unwrap_err());
         assert_eq!(error, "cannot patch the status: ApiError: refused for a test: Invalid".replace("Invalid", reason));
         assert_eq!(requests(&log), "status get");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_secret_fails_the_operation_and_shows_in_the_status() {
+    for (code, reason) in [(400, "BadRequest"), (403, "Forbidden"), (404, "NotFound"), (413, ""), (422, "Invalid")] {
+        let (context, log) = context(move |line, count| match line {
+            "secret" => refusal(code, reason),
+            _ => (200, object_at(count + 1)),
+        });
+        assert!(matches!(reconcile_with(&context, Some("s")).await, Ok(None)), "{code}");
+        assert_eq!(requests(&log), "secret status metadata", "{code}");
+        assert_eq!(context.metrics.reconciles.with_label_values(&["Create", "Error"]).get(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_may_be_accepted_later_is_retried_with_backoff() {
+    for (code, reason) in [(409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError"), (503, "")] {
+        let (context, log) = context(move |_, _| refusal(code, reason));
+        assert!(matches!(reconcile_with(&context, Some("s")).await, Err(Error::Request { target: "Secret", .. })));
+        assert_eq!(requests(&log), "secret");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_exist_fails_the_operation_without_a_request_for_it() {
+    for name in ["", "a/../../configmaps/b", "a?dryRun=All", &"a".repeat(254)] {
+        let (context, log) = context(|_, count| (200, object_at(count + 1)));
+        assert!(matches!(reconcile_with(&context, Some(name)).await, Ok(None)));
+        assert_eq!(requests(&log), "status metadata");
+        assert_eq!(context.metrics.reconciles.with_label_values(&["Create", "Error"]).get(), 1);
     }
 }
 

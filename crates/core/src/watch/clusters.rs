@@ -232,7 +232,7 @@ impl<S: ShootView> Entry<S> {
         if let Err(Invalid { field, problem }) = &facts {
             tracing::warn!(
                 cluster = cluster.metadata.name,
-                field = format!("spec.shoot.{field}"),
+                field,
                 error = problem,
                 "the Cluster is unreadable, its objects wait: correct the field",
             );

@@ -104,23 +104,19 @@ impl<K: MockKind> Content<K> {
 }
 
 fn part<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Invalid> {
-    decode(text).map_err(|Invalid { field, problem }| {
-        let separator = if field.starts_with('[') { "" } else { "." };
-        let field = if field == "." { name.to_owned() } else { format!("{name}{separator}{field}") };
-        Invalid { field, problem }
-    })
+    decode(text).map_err(|invalid| invalid.within(name))
 }
 
-/// Decodes a JSON text. A null counts as absent, as for Go's decoder. The error names the field.
+/// Decodes a JSON text. A null counts as absent, as for Go's decoder. The error names the field; it is empty for the whole
+/// text.
 pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Invalid> {
     serde_json::from_str(text).or_else(|_| {
         // Both tracking the path and removing nulls are too expensive for every object.
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).or_else(|error| {
-            let invalid = Invalid { field: error.path().to_string(), problem: error.inner().to_string() };
+            let invalid = Invalid::of(error.path(), error.inner());
             let mut value: Value = serde_json::from_str(text).map_err(|_| invalid)?;
             remove_nulls(&mut value);
-            serde_path_to_error::deserialize(value)
-                .map_err(|error| Invalid { field: error.path().to_string(), problem: error.inner().to_string() })
+            serde_path_to_error::deserialize(value).map_err(|error| Invalid::of(error.path(), error.inner()))
         })
     })
 }

@@ -11,7 +11,7 @@ use super::patch::{MetadataPatch, Request, put_report};
 use crate::decide::OPERATION_RETRY;
 use crate::decide::plan::{Bookkeeping, Fields, Finalizer, Plan, Report, Write};
 use crate::invalid::Invalid;
-use crate::kind::{Leftover, Outcome};
+use crate::kind::{Leftover, MockKind, Object, Outcome};
 use crate::script::conditions;
 use crate::script::record::{Phase, Record};
 
@@ -32,6 +32,22 @@ pub struct Target<'a> {
     pub created: Option<&'a str>,
     /// Secrets that are deleted before the object.
     pub leftovers: Vec<Leftover>,
+}
+
+impl<'a> Target<'a> {
+    /// An object of a mocked kind.
+    #[must_use]
+    pub fn of<K: MockKind>(object: &'a Object<K>) -> Self {
+        Self {
+            kind: K::KIND.name,
+            finalizer: K::FINALIZER,
+            meta: &object.metadata,
+            status: object.status.as_ref(),
+            early: K::EARLY,
+            created: K::KIND.created,
+            leftovers: K::leftovers(&object.metadata),
+        }
+    }
 }
 
 /// Requests, and what to report once they have succeeded.

@@ -131,7 +131,9 @@ impl MetadataPatch {
                 operations.push(add(["metadata", "finalizers", "-"], json!(finalizer)));
             }
             Finalizer::Remove => {
-                if let Some(index) = held.iter().position(|name| name == finalizer) {
+                // The API server accepts a list that names a finalizer twice. Removal starts at the end, since it moves
+                // what follows.
+                for (index, _) in held.iter().enumerate().rev().filter(|(_, name)| *name == finalizer) {
                     let ours = ["metadata", "finalizers", &index.to_string()];
                     operations.push(test(ours, json!(finalizer)));
                     operations.push(remove(ours));

@@ -65,8 +65,8 @@ struct WatchedOperation {
 
 impl Cluster {
     /// What decisions need of the Shoot.
-    pub(super) fn facts(&self) -> Result<ShootFacts, Invalid> {
-        let shoot: WatchedShoot = decode(self.spec.shoot.get())?;
+    pub(crate) fn facts(&self) -> Result<ShootFacts, Invalid> {
+        let shoot: WatchedShoot = decode(self.spec.shoot.get()).map_err(|invalid| invalid.within("spec.shoot"))?;
         let annotation = |key| shoot.metadata.annotations.as_ref()?.get(key);
         Ok(ShootFacts {
             uid: self.metadata.uid.clone().unwrap_or_default(),
@@ -80,13 +80,16 @@ impl Cluster {
     }
 
     /// What outcomes need of the Shoot and of its Seed. A self-hosted Shoot has no Seed.
-    pub(super) fn view<S: ShootView>(&self) -> Result<S, Invalid> {
+    pub(crate) fn view<S: ShootView>(&self) -> Result<S, Invalid> {
         let within = |part: &'static str| {
-            move |Invalid { field, problem }| Invalid { field: format!("spec.{part}.{field} of the Cluster"), problem }
+            move |invalid: Invalid| {
+                let Invalid { field, problem } = invalid.within(part);
+                Invalid { field: format!("{field} of the Cluster"), problem }
+            }
         };
-        let mut view: S = decode(self.spec.shoot.get()).map_err(within("shoot"))?;
+        let mut view: S = decode(self.spec.shoot.get()).map_err(within("spec.shoot"))?;
         if let Some(seed) = &self.spec.seed {
-            view.add_seed(Undecoded::of(seed.get())).map_err(within("seed"))?;
+            view.add_seed(Undecoded::of(seed.get())).map_err(within("spec.seed"))?;
         }
         Ok(view)
     }

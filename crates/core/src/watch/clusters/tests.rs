@@ -69,8 +69,18 @@ fn an_unreadable_cluster_counts_as_absent_until_it_is_corrected() {
         assert_eq!(clusters.put(&cluster(shoot)).as_deref(), Some("shoot--t--a"), "its objects are queued");
         assert_eq!(clusters.get("shoot--t--a"), None, "{shoot}");
     }
-    let invalid = cluster(r#"{ "status": { "lastOperation": { "state": 1 } } }"#).facts().unwrap_err();
-    assert_eq!(invalid.field, "status.lastOperation.state");
+}
+
+#[test]
+fn an_error_names_the_value_in_the_cluster() {
+    let facts = |shoot: &str| cluster(shoot).facts().unwrap_err().field;
+    assert_eq!(facts(r#"{ "status": { "lastOperation": { "state": 1 } } }"#), "spec.shoot.status.lastOperation.state");
+    assert_eq!(facts("5"), "spec.shoot");
+    let view = |shoot: &str| cluster(shoot).view::<BTreeMap<String, Value>>().unwrap_err().field;
+    assert_eq!(view("[]"), "spec.shoot of the Cluster");
+    let mut odd = cluster("{}");
+    odd.spec.seed = serde_json::from_str(r#"{ "a": "b" }"#).unwrap();
+    assert_eq!(odd.view::<BTreeMap<String, Value>>().unwrap_err().field, "spec.seed.a of the Cluster");
 }
 
 #[test]

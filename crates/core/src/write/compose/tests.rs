@@ -199,6 +199,19 @@ fn only_a_finalizer_that_is_added_without_a_request_or_to_an_empty_list_depends_
 }
 
 #[test]
+fn a_finalizer_that_is_named_twice_is_removed_by_one_patch() {
+    let meta = ObjectMeta {
+        uid: Some("u".to_owned()),
+        finalizers: Some(["a", FINALIZER, "b", FINALIZER].map(str::to_owned).to_vec()),
+        ..ObjectMeta::default()
+    };
+    let patch = MetadataPatch::new(&meta, Change::new(false, Finalizer::Remove), FINALIZER).body(None);
+    let mut object = json!({ "metadata": meta });
+    json_patch::patch(&mut object, &patch).unwrap();
+    assert_eq!(object["metadata"]["finalizers"], json!(["a", "b"]));
+}
+
+#[test]
 fn metadata_alone_ends_an_operation_in_success() {
     let Step::Write(plan) = Step::release() else { panic!() };
     let composed = compose_for(&plan, Ok(Outcome::default()));

@@ -1,0 +1,69 @@
+//! The CRDs of the extension kinds, from the test bed's cache.
+
+use std::collections::BTreeMap;
+
+use extension_contract::json::{get, text};
+use gardener_testbed::assets::{self, AssetsError};
+use gardener_testbed::manifests::{self, ManifestsError};
+use serde_json::Value;
+
+/// The CRDs, by kind.
+#[derive(Debug)]
+pub struct Crds(BTreeMap<String, Crd>);
+
+/// A CRD, as far as objects depend on it.
+#[derive(Debug)]
+pub(crate) struct Crd {
+    /// Whether objects have a namespace.
+    pub(crate) namespaced: bool,
+    /// Schema of `spec`.
+    pub(crate) spec: Value,
+    /// Schema of `status`.
+    pub(crate) status: Value,
+}
+
+/// Why there are no CRDs.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdsError {
+    /// They cannot be located.
+    #[error(transparent)]
+    Located(#[from] AssetsError),
+    /// A file is unreadable.
+    #[error(transparent)]
+    Read(#[from] ManifestsError),
+    /// The folder is unreadable.
+    #[error("cannot read the folder of the CRDs: {0}")]
+    Folder(#[from] std::io::Error),
+}
+
+impl Crds {
+    /// Reads the CRDs. If the test bed's cache lacks them, they are downloaded, which `progress` is told.
+    pub fn load(progress: &dyn Fn(&str)) -> Result<Self, CrdsError> {
+        let mut crds = BTreeMap::new();
+        for file in std::fs::read_dir(assets::extension_crds(progress)?)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let definitions = manifests::read(&path)?;
+                crds.extend(
+                    definitions.iter().filter_map(|crd| Some((text(crd, "spec.names.kind")?.to_owned(), Crd::of(crd)))),
+                );
+            }
+        }
+        Ok(Self(crds))
+    }
+
+    pub(crate) fn of(&self, kind: &str) -> Option<&Crd> {
+        self.0.get(kind)
+    }
+}
+
+impl Crd {
+    fn of(definition: &Value) -> Self {
+        let schema = |part: &str| {
+            let path = format!("spec.versions[0].schema.openAPIV3Schema.properties.{part}");
+            get(definition, &path).cloned().unwrap_or_default()
+        };
+        let namespaced = text(definition, "spec.scope") == Some("Namespaced");
+        Self { namespaced, spec: schema("spec"), status: schema("status") }
+    }
+}
