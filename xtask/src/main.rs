@@ -5,6 +5,7 @@ mod archive;
 mod bench;
 mod chart;
 mod demo;
+mod explain;
 mod images;
 mod landscape;
 mod manifests;
@@ -26,6 +27,7 @@ enum Xtask {
     Bench(bench::Args),
     /// Play the life of Shoots on a real API server, and watch the controllers reconcile every extension object
     Demo(demo::Args),
+    Explain(explain::Args),
     /// Build an image of each controller, and pack the chart
     Images(images::Args),
     /// Render the manifests that register the controllers with Gardener
@@ -46,6 +48,7 @@ async fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Bench(args) => bench::run(&args),
         Xtask::Demo(args) => demo::run(args).await,
+        Xtask::Explain(args) => explain::run(args).await,
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::NewKind(args) => new_kind::run(&args),

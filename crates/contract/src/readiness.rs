@@ -76,6 +76,22 @@ pub enum NotReady {
     /// The extension has not migrated the object.
     #[error("status.lastOperation must be Migrate Succeeded, but is {0}")]
     NotMigrated(String),
+    /// The last operation is older than the credentials. gardenlet asks again
+    /// (`pkg/gardenlet/controller/backupbucket/reconciler.go`).
+    #[error("status.lastOperation.lastUpdateTime must not be before the credentials ({credentials}), but is {updated}")]
+    OlderThanCredentials {
+        /// Timestamp of the Secret in `spec.secretRef`.
+        credentials: String,
+        /// Time of the last operation.
+        updated: String,
+    },
+    /// The extension has not reported the Secret with the user data
+    /// (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
+    #[error("status.cloudConfig.secretRef must have a name and a namespace")]
+    NoUserData,
+    /// A Secret that the extension must have made does not exist.
+    #[error("the Secret {0} must exist")]
+    NoSecret(String),
     /// The status is as gardenlet wants it, but no event woke it (`pkg/controllerutils/predicate/predicate.go`).
     #[error(
         "gardenlet must notice the result: gardener.cloud/operation must be gone first, and status.lastOperation must change"
@@ -84,6 +100,32 @@ pub enum NotReady {
     /// The object still exists. The value lists its finalizers.
     #[error("the object must be gone, but its finalizers are {0}")]
     StillThere(String),
+}
+
+impl NotReady {
+    /// The name of the rule, for programs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "Absent",
+            Self::Timestamp { .. } => "Timestamp",
+            Self::LastError { .. } => "LastError",
+            Self::ObservedGeneration { .. } => "ObservedGeneration",
+            Self::Operation(_) => "Operation",
+            Self::NoLastOperation => "NoLastOperation",
+            Self::State(_) => "State",
+            Self::UnreadableTimestamp(_) => "UnreadableTimestamp",
+            Self::Outdated { .. } => "Outdated",
+            Self::NoMachineDeployments => "NoMachineDeployments",
+            Self::MachineDeployments { .. } => "MachineDeployments",
+            Self::NotMigrated(_) => "NotMigrated",
+            Self::OlderThanCredentials { .. } => "OlderThanCredentials",
+            Self::NoUserData => "NoUserData",
+            Self::NoSecret(_) => "NoSecret",
+            Self::Unnoticed => "Unnoticed",
+            Self::StillThere(_) => "StillThere",
+        }
+    }
 }
 
 /// Checks that an object is ready (`pkg/utils/kubernetes/health/extensions.go`). With `expected_timestamp`, checks
@@ -195,6 +237,21 @@ pub fn check_migrated(object: &Value) -> Result<(), NotReady> {
         ("Migrate", "Succeeded") => Ok(()),
         (operation, state) => Err(NotReady::NotMigrated(format!("{operation} {state}"))),
     }
+}
+
+/// Checks that an object is gone. `object` is `None` if it does not exist.
+pub fn check_gone(object: Option<&Value>) -> Result<(), NotReady> {
+    object.map_or(Ok(()), |object| {
+        let finalizers = get(object, "metadata.finalizers").cloned().unwrap_or_default();
+        Err(NotReady::StillThere(finalizers.to_string()))
+    })
+}
+
+/// Checks that an `OperatingSystemConfig` for the first boot names the Secret with the user data. Returns the Secret's
+/// namespace and name (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
+pub fn check_user_data(object: &Value) -> Result<(&str, &str), NotReady> {
+    let field = |field| text(object, &format!("status.cloudConfig.secretRef.{field}"));
+    field("namespace").zip(field("name")).ok_or(NotReady::NoUserData)
 }
 
 #[cfg(test)]

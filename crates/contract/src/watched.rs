@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::annotations::{OPERATION_ANNOTATION, OperationAnnotation};
 use crate::json::{annotation, get, text};
+use crate::readiness::{self, NotReady};
 
 /// Returns whether gardenlet reacts to an event (`LastOperationChanged` in
 /// `pkg/controllerutils/predicate/predicate.go`). Otherwise gardenlet does not see what the event says. The arguments
@@ -53,9 +54,8 @@ pub fn round(object: Option<&Value>, secret: Option<&str>) -> Round {
         let is_lost = secret.is_some() && annotation(object, OPERATION_ANNOTATION).is_none();
         return if is_lost { Round::Asks } else { Round::Fails };
     };
-    let time = |text: &str| text.parse().map(Timestamp::as_second).ok();
-    let updated = text(last, "lastUpdateTime").and_then(time);
-    if secret.is_some_and(|secret| updated < time(secret)) {
+    let updated = text(last, "lastUpdateTime").unwrap_or_default();
+    if secret.is_some_and(|secret| is_older(updated, secret)) {
         return Round::Asks;
     }
     match (text(last, "state"), get(object, "status.lastError")) {
@@ -64,6 +64,27 @@ pub fn round(object: Option<&Value>, secret: Option<&str>) -> Round {
         (Some("Succeeded"), None) => Round::Succeeds,
         _ => Round::Waits,
     }
+}
+
+/// Checks that a round reports an object as done. The arguments are those of [`round`].
+pub fn check(object: Option<&Value>, secret: Option<&str>) -> Result<(), NotReady> {
+    let object = object.ok_or(NotReady::Absent)?;
+    let updated = text(object, "status.lastOperation.lastUpdateTime").unwrap_or_default();
+    let is_older =
+        || secret.filter(|_| get(object, "status.lastOperation").is_some()).filter(|secret| is_older(updated, secret));
+    match (round(Some(object), secret), is_older()) {
+        (Round::Succeeds, _) => Ok(()),
+        (Round::Asks, Some(secret)) => {
+            Err(NotReady::OlderThanCredentials { credentials: secret.to_owned(), updated: updated.to_owned() })
+        }
+        _ => readiness::check_succeeded(object),
+    }
+}
+
+/// Returns whether a time is in an earlier second than the credentials.
+fn is_older(updated: &str, secret: &str) -> bool {
+    let seconds = |text: &str| text.parse().map(Timestamp::as_second).ok();
+    seconds(updated) < seconds(secret)
 }
 
 /// The request that hides an object's status from gardenlet. Other values of the annotation do not.
@@ -190,5 +211,22 @@ mod tests {
         let mut failed = object("", "Succeeded");
         crate::json::set(&mut failed, "status.lastError.description", "x");
         assert_eq!(round(Some(&failed), None), Round::Fails);
+    }
+
+    #[test]
+    fn check_names_what_keeps_a_round_from_success() {
+        let later = "2026-08-20T10:15:31.1Z";
+        for (object, secret, expected) in [
+            (None, None, "Absent"),
+            (Some(object("", "Succeeded")), Some(AT), ""),
+            (Some(object("", "Succeeded")), Some(later), "OlderThanCredentials"),
+            (Some(object("", "Processing")), None, "State"),
+            (Some(object("", "Failed")), Some(AT), "State"),
+            (Some(object("", "")), Some(later), "NoLastOperation"),
+        ] {
+            let unmet = check(object.as_ref(), secret);
+            assert_eq!(unmet.as_ref().err().map_or("", NotReady::name), expected, "{object:?} {secret:?}");
+            assert_eq!(unmet.is_ok(), round(object.as_ref(), secret) == Round::Succeeds);
+        }
     }
 }

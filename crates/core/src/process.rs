@@ -3,7 +3,7 @@
 
 pub mod admin;
 pub mod args;
-pub(crate) mod client;
+pub mod client;
 pub mod heartbeat;
 pub mod lease;
 pub(crate) mod log;

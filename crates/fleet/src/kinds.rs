@@ -14,6 +14,8 @@ pub struct Package {
     pub name: &'static str,
     /// Values of `spec.type` that the controller serves by default.
     pub types: &'static [&'static str],
+    /// The finalizer that the controller adds.
+    pub finalizer: &'static str,
     kind: &'static Kind,
     registration: fn(&str) -> Map<String, Value>,
     rules: fn(&[Class]) -> Vec<PolicyRule>,
@@ -59,6 +61,7 @@ impl Package {
         Self {
             name,
             types: K::TYPES,
+            finalizer: K::FINALIZER,
             kind: K::KIND,
             registration: K::registration,
             rules: rbac::rules::<K>,

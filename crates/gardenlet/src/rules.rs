@@ -35,8 +35,5 @@ pub(crate) fn migrated(now: Option<&Value>) -> Result<(), NotReady> {
 
 /// The object is gone.
 pub(crate) fn gone(now: Option<&Value>) -> Result<(), NotReady> {
-    now.map_or(Ok(()), |object| {
-        let finalizers = get(object, "metadata.finalizers").cloned().unwrap_or_default();
-        Err(NotReady::StillThere(finalizers.to_string()))
-    })
+    readiness::check_gone(now)
 }

@@ -39,6 +39,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause between two runs of a plugin that fails or whose credentials are refused.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Connects to the API server of a kubeconfig, or to the one that kubectl would use, as the controllers do.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
+    Ok(Clients::find(kubeconfig).await?.client())
+}
+
 /// Makes clients of one API server, with the same credentials. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Clients {

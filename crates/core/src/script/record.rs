@@ -167,6 +167,8 @@ impl Record {
     }
 }
 
-pub(crate) fn is_of(condition: &Value, type_: &str) -> bool {
+/// Whether a condition has this type.
+#[must_use]
+pub fn is_of(condition: &Value, type_: &str) -> bool {
     condition.get("type").and_then(Value::as_str) == Some(type_)
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use self::decode::Cluster;
+pub use self::decode::facts_of;
 use super::informer::{Event, Informer, Pages, Versions};
 use super::key::Key;
 use super::memory::version;

@@ -1,7 +1,7 @@
 //! gardenlet's steps for one object: deploy, migrate, delete, each with its wait.
 
 use extension_contract::json::{annotation, get, text};
-use extension_contract::{OperationAnnotation, TIMESTAMP_ANNOTATION, kinds};
+use extension_contract::{OperationAnnotation, TIMESTAMP_ANNOTATION, kinds, readiness};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -131,10 +131,8 @@ impl<'a> Steps<'a> {
     /// Returns the name of the Secret with the user data. gardenlet reads it as soon as the OperatingSystemConfig is
     /// ready (`pkg/component/extensions/operatingsystemconfig/operatingsystemconfig.go`).
     async fn user_data_secret(&self, watched: &Watched<'_>, object: &Value) -> Result<String, Stuck> {
-        let field = |field| text(object, &format!("status.cloudConfig.secretRef.{field}"));
-        let (Some(name), Some(namespace)) = (field("name"), field("namespace")) else {
-            return Err(watched.violation("status.cloudConfig.secretRef must have a name and a namespace"));
-        };
+        let reported = readiness::check_user_data(object);
+        let (namespace, name) = reported.map_err(|unmet| watched.violation(unmet.to_string()))?;
         let Some(secret) = self.secret(watched, namespace, name).await? else {
             return Err(watched.violation(format!("the Secret {namespace}/{name} of status.cloudConfig must exist")));
         };

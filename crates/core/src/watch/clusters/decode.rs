@@ -6,6 +6,7 @@ use extension_contract::FORCE_DELETION_ANNOTATION;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, Resource};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::decide::view::ShootFacts;
@@ -61,6 +62,11 @@ struct WatchedStatus {
 #[serde(default)]
 struct WatchedOperation {
     state: String,
+}
+
+/// What decisions need of the Shoot of a whole Cluster.
+pub fn facts_of(cluster: &Value) -> Result<ShootFacts, Invalid> {
+    decode::<Cluster>(&cluster.to_string())?.facts()
 }
 
 impl Cluster {
