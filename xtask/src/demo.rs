@@ -15,7 +15,7 @@ use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{KeptAlive, cargo, kinds};
 use mock_gardenlet::shoot::{Landscape, Manifests, SeedPlan, ShootPlan};
-use mock_gardenlet::{Gardenlet, Phase};
+use mock_gardenlet::{Gardenlet, Phase, Stuck};
 use mock_view::words::duration;
 use mock_view::{Board, Screen, say};
 use tokio::sync::mpsc;
@@ -37,11 +37,10 @@ pub(crate) struct Args {
     /// How many Shoots to play
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     shoots: u32,
-    /// Kinds of the objects to play, separated by commas, or `all`. Then the default Shoot is
-    /// example/58-shoot-extensions.yaml [default: the kinds that the Shoot needs]
+    /// Kinds of the objects to play, separated by commas, or `all` [default: the kinds that the Shoot needs]
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kinds_of)]
     kinds: Vec<Kinds>,
-    /// Manifest of the Shoot, which gardener-apiserver admits [default: example/55-shoot.yaml]
+    /// Manifest of the Shoot, which gardener-apiserver admits [default: example/58-shoot-extensions.yaml]
     #[arg(long, value_name = "FILE")]
     shoot: Option<PathBuf>,
     /// Script of delays and failures, or the name of a story in example/; also deletes the Shoots
@@ -73,8 +72,7 @@ impl Args {
 
     /// The Shoot and its Seed, restricted to the kinds that are played.
     async fn landscape(&self, story: Option<&Story>) -> Result<Landscape> {
-        let default = if self.kinds.is_empty() { "55-shoot.yaml" } else { "58-shoot-extensions.yaml" };
-        let default = cargo::root().join("example").join(default);
+        let default = cargo::root().join("example").join(landscape::DEFAULT_SHOOT);
         let story = story.filter(|story| story.is_shoot).map(|story| story.file.as_path());
         if story.is_some() && self.shoot.is_some() {
             bail!(
@@ -196,8 +194,11 @@ async fn session(
         () = interrupts.next() => bail!("interrupted"),
     };
     screen.last(board);
-    if result.is_err() {
+    if let Err(error) = &result {
         eprint!("{}", controllers.log_ends(board.stuck()));
+        if matches!(error.downcast_ref(), Some(Stuck::Waiting { .. })) {
+            eprintln!("the demo waited {} s, gardenlet waits minutes: --timeout SECONDS waits longer", args.timeout);
+        }
     }
     summarise(board, &result);
     if !args.keep {

@@ -7,6 +7,9 @@ use mock_core::script::SCRIPT_ANNOTATION;
 use mock_fleet::signals::Interrupts;
 use mock_gardenlet::shoot::{Garden, Landscape, Manifests};
 
+/// The example that is played if nobody names a Shoot: it has all that a Shoot can have.
+pub(crate) const DEFAULT_SHOOT: &str = "58-shoot-extensions.yaml";
+
 /// Lets gardener-apiserver admit a Shoot and set the defaults. For the examples of
 /// this repository, its answer is at hand; a changed script changes nothing about it.
 pub(crate) async fn admitted(manifests: Manifests) -> Result<Landscape> {

@@ -28,7 +28,7 @@ pub(crate) enum Command {
         /// File with a script or with a Shoot that has a script in its annotation, or the name of a story in example/
         #[arg(value_name = "FILE|NAME")]
         script: String,
-        /// Manifest of the Shoot [default: the Shoot with the script, or example/55-shoot.yaml]
+        /// Manifest of the Shoot [default: the Shoot with the script, or example/58-shoot-extensions.yaml]
         #[arg(long, value_name = "FILE")]
         shoot: Option<PathBuf>,
         /// How many Shoots

@@ -99,7 +99,7 @@ impl<'a> Watched<'a> {
         };
         let deadline = (now + context.patience).into();
         if let Ok(Some(event)) = timeout_at(deadline, watched.events.recv()).await {
-            watched.observe(event);
+            watched.receive(event);
         }
         watched.last_state = watched.object.as_ref().and_then(last_operation);
         watched.before = watched.object.clone();
@@ -226,7 +226,17 @@ impl<'a> Watched<'a> {
         stuck
     }
 
-    fn observe(&mut self, (at, event): Event) {
+    /// Remembers an event, and reports the state if it has changed.
+    fn observe(&mut self, event: Event) {
+        self.receive(event);
+        let state = self.object.as_ref().and_then(last_operation);
+        if state.is_some() && state != self.last_state {
+            self.last_state.clone_from(&state);
+            self.report(Progress::State(state.unwrap_or_default().0));
+        }
+    }
+
+    fn receive(&mut self, (at, event): Event) {
         match event {
             Ok(object) => {
                 self.object = object;
@@ -234,11 +244,6 @@ impl<'a> Watched<'a> {
                 self.watch_error = None;
             }
             Err(error) => self.watch_error = Some(error),
-        }
-        let state = self.object.as_ref().and_then(last_operation);
-        if state.is_some() && state != self.last_state {
-            self.last_state.clone_from(&state);
-            self.report(Progress::State(state.unwrap_or_default().0));
         }
     }
 

@@ -166,7 +166,7 @@ impl Board {
         // The object comes last since its length varies.
         let line = line.map(|(state, more)| {
             let object = format!("{} ({spec_type})", full_name(&namespace, &name));
-            format!("{:<9} {kind:<21} {state:<9} {more:>7}  {object}", phase.as_str())
+            format!("{:<9} {kind:<23} {state:<9} {more:>7}  {object}", phase.as_str())
         });
         let (state, took) = match what {
             Progress::Requested => (State::Waiting("requested".to_owned()), Duration::ZERO),

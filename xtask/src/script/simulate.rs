@@ -39,7 +39,7 @@ struct Numbers {
 /// The Shoot that a script is simulated for, and its file.
 pub(super) async fn landscape(story: &Story, shoot: Option<PathBuf>) -> Result<(Landscape, PathBuf)> {
     let example = cargo::root().join("example");
-    let own = || if story.is_shoot { story.file.clone() } else { example.join("55-shoot.yaml") };
+    let own = || if story.is_shoot { story.file.clone() } else { example.join(landscape::DEFAULT_SHOOT) };
     let shoot = shoot.unwrap_or_else(own);
     let manifests = Manifests::read(&shoot, None, None, Some(&example))?;
     Ok((landscape::admitted(manifests).await?, shoot))

@@ -9,6 +9,7 @@
 
 mod extension;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -223,7 +224,13 @@ async fn a_shoot_with_dns_backups_runtimes_and_extensions_goes_through_all_phase
 
     let mut go_through = async |plan: &mut ShootPlan, phase| {
         gardenlet.play(plan, phase).await.unwrap_or_else(|stuck| panic!("{phase}: {stuck}"));
-        named(&received(&mut reports))
+        let reports = received(&mut reports);
+        let of = |is_meant: fn(&Report) -> bool| {
+            let meant = reports.iter().filter(|report| is_meant(report));
+            meant.map(|report| format!("{} {}", report.kind, report.name)).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(of(|_| true), of(is_end), "{phase}: what gardenlet leaves alone is not reported");
+        named(&reports)
     };
     let created = go_through(&mut plan, Phase::Create).await;
     assert_eq!(sorted(created.clone()), names(&plan));

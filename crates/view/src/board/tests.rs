@@ -19,7 +19,7 @@ fn object_has_a_row_for_each_phase() {
     assert_eq!(board.add(report(Phase::Create, "ns", "Worker", Progress::Requested)), None);
     assert_eq!(board.stuck(), ["Worker"]);
     let line = board.add(report(Phase::Create, "ns", "Worker", Progress::Ready(millis(12)))).unwrap();
-    assert_eq!(line, "create    Worker                Succeeded   12 ms  ns/foo (mock)");
+    assert_eq!(line, "create    Worker                  Succeeded   12 ms  ns/foo (mock)");
     board.add(report(Phase::Delete, "ns", "Worker", Progress::Requested));
     board.add(report(Phase::Delete, "ns", "Worker", Progress::Gone(millis(40))));
     assert_eq!(board.summary(), "1 object, 2 phases: 2 of 2 ready, p50 12 ms, max 40 ms");
