@@ -1,0 +1,125 @@
+//! Nodes: stands for the part of a kubelet that registers its Node and renews its Lease. Leaves out eviction, images,
+//! and changes of the machine: the nodes are healthy, and large enough for every Pod.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::SeedArgs;
+use crate::error::Error;
+use crate::player::{PLAYER, Seed};
+
+/// How often a kubelet renews its Lease.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// Creates the nodes, or takes over those of an earlier run.
+pub(crate) async fn register(seed: &Seed) -> Result<(), Error> {
+    let api: Api<Node> = Api::all(seed.client.clone());
+    for number in 0..seed.args.nodes {
+        let name = SeedArgs::node_name(number);
+        let failed = || Error::api(format!("register Node {name}"));
+        let apply = PatchParams::apply(PLAYER).force();
+        api.patch(&name, &apply, &Patch::Apply(node(&seed.args, number))).await.map_err(failed())?;
+        // An admission plugin taints each new Node until its kubelet is ready.
+        let untaint = Patch::Merge(json!({ "spec": { "taints": null } }));
+        api.patch(&name, &PatchParams::default(), &untaint).await.map_err(failed())?;
+        let status = Patch::Merge(json!({ "status": status(&seed.args, number, Timestamp::now()) }));
+        api.patch_status(&name, &PatchParams::default(), &status).await.map_err(failed())?;
+    }
+    Ok(())
+}
+
+/// Renews the Leases of the nodes for ever.
+pub(crate) async fn renew_leases(seed: Arc<Seed>) {
+    let api: Api<Lease> = Api::namespaced(seed.client.clone(), "kube-node-lease");
+    let mut ticks = interval(RENEW);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for number in 0..seed.args.nodes {
+            let name = SeedArgs::node_name(number);
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": { "name": name },
+                // A MicroTime has six digits.
+                "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format!("{:.6}", Timestamp::now()) },
+            });
+            let renewed = api.patch(&name, &PatchParams::apply(PLAYER).force(), &Patch::Apply(lease)).await;
+            if let Err(error) = renewed {
+                tracing::debug!(name, %error, "cannot renew the Lease; trying again");
+            }
+        }
+    }
+}
+
+/// The object of a node.
+fn node(args: &SeedArgs, number: u8) -> Value {
+    let name = SeedArgs::node_name(number);
+    let zone = args.zones.get(usize::from(number) % args.zones.len().max(1));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": architecture(),
+                "node.kubernetes.io/instance-type": PLAYER,
+                "topology.kubernetes.io/region": args.region,
+                "topology.kubernetes.io/zone": zone,
+            },
+        },
+        "spec": { "providerID": format!("{PLAYER}://{name}") },
+    })
+}
+
+/// The status of a healthy node.
+fn status(args: &SeedArgs, number: u8, now: Timestamp) -> Value {
+    let name = SeedArgs::node_name(number);
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let size = json!({ "cpu": "1000", "memory": "4Ti", "ephemeral-storage": "10Ti", "pods": "5000" });
+    let condition = |type_: &str, status: &str| {
+        json!({
+            "type": type_, "status": status, "reason": "Played", "message": "",
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    };
+    json!({
+        "capacity": size,
+        "allocatable": size,
+        "addresses": [
+            { "type": "InternalIP", "address": args.node_address(number) },
+            { "type": "Hostname", "address": name },
+        ],
+        "nodeInfo": {
+            "kubeletVersion": args.version, "kubeProxyVersion": "", "architecture": architecture(),
+            "operatingSystem": "linux", "osImage": PLAYER, "containerRuntimeVersion": format!("{PLAYER}://1"),
+            "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
+        },
+        "conditions": [
+            condition("Ready", "True"),
+            condition("MemoryPressure", "False"),
+            condition("DiskPressure", "False"),
+            condition("PIDPressure", "False"),
+            condition("NetworkUnavailable", "False"),
+        ],
+    })
+}
+
+/// Go's name of this machine's architecture.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,152 @@
+//! The sandbox of a Pod: stands for the network and mount namespaces that a container runtime makes, and for the network
+//! plugin that connects them with a bridge. Leaves out users, cgroups, capabilities, seccomp and network policies.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::pause::READY;
+use crate::player::Seed;
+use crate::root::Bind;
+use crate::tools::Tools;
+
+/// How long the namespaces and mounts of a Pod may take.
+const START: Duration = Duration::from_secs(20);
+
+/// The namespaces of a Pod. They end when this is dropped and no process is left in them.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    // Dropping it kills the process.
+    _pause: Child,
+    process: u32,
+}
+
+impl Sandbox {
+    /// Makes the namespaces and the mounts, and connects the Pod with the bridge. `number` is unique among all Pods that
+    /// run.
+    pub(crate) async fn start(seed: &Seed, binds: &[Bind], address: Ipv4Addr, number: u32) -> Result<Self, Error> {
+        let binds = serde_json::to_string(binds).map_err(|error| Error::Unusable(error.to_string()))?;
+        let mut pause = Command::new(&seed.tools.unshare)
+            .args(["--mount", "--net", "--"])
+            // The program that this process runs, even if another one has replaced its file.
+            .arg(format!("/proc/{}/exe", std::process::id()))
+            .arg("pause")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(Error::io("start", seed.tools.unshare.display()))?;
+        let process = pause.id().unwrap_or_default();
+        timeout(START, ready(&mut pause, &binds)).await.unwrap_or_else(|_| {
+            Err(Error::Tool { tool: "pause".to_owned(), message: format!("not ready within {} s", START.as_secs()) })
+        })?;
+        connect(&seed.tools, seed.args.pod_net, address, process, number).await?;
+        Ok(Self { _pause: pause, process })
+    }
+
+    /// A command that runs a program of the Pod in a root, with arguments and exactly these variables.
+    pub(crate) fn command(
+        &self,
+        tools: &Tools,
+        root: &Path,
+        program: &str,
+        arguments: &[String],
+        variables: &BTreeMap<String, String>,
+    ) -> Command {
+        let mut command = Command::new(&tools.setpriv);
+        command
+            // Programs do not outlive this process, even if it is killed.
+            .args(["--pdeathsig", "KILL"])
+            .arg(&tools.nsenter)
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.process))
+            .arg(format!("--net=/proc/{}/ns/net", self.process))
+            .arg(&tools.chroot)
+            .arg(root)
+            .arg(format!("/bin/{program}"))
+            .args(arguments)
+            .env_clear()
+            .envs(variables)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// Sends the mounts to the pause process, and waits until they exist. Its input stays open as long as the process.
+async fn ready(pause: &mut Child, binds: &str) -> Result<(), Error> {
+    let failed = || Error::io("talk to", "the pause process");
+    if let Some(input) = pause.stdin.as_mut() {
+        input.write_all(binds.as_bytes()).await.map_err(failed())?;
+        input.write_all(b"\n").await.map_err(failed())?;
+        input.flush().await.map_err(failed())?;
+    }
+    let mut line = String::new();
+    if let Some(output) = pause.stdout.as_mut() {
+        BufReader::new(output).read_line(&mut line).await.map_err(failed())?;
+    }
+    if line.trim() == READY {
+        return Ok(());
+    }
+    let mut message = String::new();
+    if let Some(errors) = pause.stderr.as_mut() {
+        errors.read_to_string(&mut message).await.map_err(failed())?;
+    }
+    Err(Error::Tool { tool: "unshare --mount --net".to_owned(), message: message.trim().to_owned() })
+}
+
+/// Makes the bridge and the routes that all Pods share, and the route of the Services. Does nothing for what exists.
+pub(crate) async fn share_network(seed: &Seed, gateway: Ipv4Addr, reported: Ipv4Net) -> Result<(), Error> {
+    let args = &seed.args;
+    let bridge = bridge(args.pod_net);
+    // Fails if it exists.
+    seed.tools.ip(&format!("link add {bridge} type bridge\n"), None, true).await?;
+    let prefix = args.pod_net.prefix_len();
+    let lines = format!(
+        "addr replace {gateway}/{prefix} dev {bridge}\nlink set {bridge} up\n\
+         route replace local {reported} dev lo\nroute replace local {} dev lo\n",
+        args.service_net
+    );
+    seed.tools.ip(&lines, None, false).await
+}
+
+/// Connects the network namespace of a process with the bridge.
+async fn connect(tools: &Tools, net: Ipv4Net, address: Ipv4Addr, process: u32, number: u32) -> Result<(), Error> {
+    let bridge = bridge(net);
+    let link = format!("{bridge}x{number:x}");
+    let outside =
+        format!("link add {link} type veth peer name eth0 netns {process}\nlink set {link} master {bridge} up\n");
+    tools.ip(&outside, None, false).await?;
+    let gateway = Ipv4Addr::from_bits(net.network().to_bits() | 1);
+    let prefix = net.prefix_len();
+    let inside = format!(
+        "link set lo up\naddr add {address}/{prefix} dev eth0\nlink set eth0 up\nroute add default via {gateway}\n"
+    );
+    tools.ip(&inside, Some(process), false).await
+}
+
+/// Name of the bridge of a Pod network. A second seed beside this one has another.
+fn bridge(net: Ipv4Net) -> String {
+    let [a, b, ..] = net.network().octets();
+    format!("p{a:02x}{b:02x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_links_are_short_enough_for_linux() {
+        let link = format!("{}x{:x}", bridge("255.255.0.0/16".parse().unwrap()), u32::MAX);
+        assert!(link.len() < 16, "{link}");
+    }
+}
