@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 use mock_core::kind::SecretKey;
 use mock_operatingsystemconfig::OperatingSystemConfig;
 use mock_promises::{Candidate, MockScene, ensure, last, only_secrets_of_the_kind_may_be_written, script, text};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     mock_promises::main::<OperatingSystemConfig>(Candidate {
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
             purpose_reconcile_has_no_secret,
             os_update_is_reported_only_for_in_place_updates,
             script_matches_the_purpose,
+            name_that_is_too_long_for_the_secret_shows_in_last_error,
+            refused_secret_shows_in_last_error_until_it_is_accepted,
             only_secrets_of_the_kind_may_be_written,
         ],
     })
@@ -69,4 +71,36 @@ async fn script_matches_the_purpose(scene: MockScene) -> Result<(), Failed> {
     scene.until_ready("b").await?;
     let object = scene.until("a", "the hang", |object| last(object) == "Create/Processing").await?;
     scene.unchanged("a", &object, "it hangs").await
+}
+
+async fn name_that_is_too_long_for_the_secret_shows_in_last_error(scene: MockScene) -> Result<(), Failed> {
+    // Below the limit for the object, but not for osc-result-<name>.
+    let name = "a".repeat(250);
+    scene.create_annotated(&name, "reconcile").await?;
+    let is_reported = |object: &Value| {
+        last(object) == "Create/Error" && object.pointer("/metadata/annotations/gardener.cloud~1operation").is_none()
+    };
+    let object = scene.until(&name, "the error", is_reported).await?;
+    let error = text(&object, "/status/lastError/description");
+    ensure(error.contains("the name has 261 characters, expected at most 253"), error)?;
+    let writes = scene.writes(&name)?;
+    ensure(writes == 2, format!("the error costs {writes} writes instead of status and metadata"))?;
+    scene.unchanged(&name, &object, "it is retried later").await?;
+    scene.delete(&name).await?;
+    scene.until_gone(&name).await
+}
+
+async fn refused_secret_shows_in_last_error_until_it_is_accepted(scene: MockScene) -> Result<(), Failed> {
+    let immutable = json!({ "apiVersion": "v1", "kind": "Secret", "immutable": true, "data": { "other": "YQ==" },
+        "metadata": { "namespace": scene.namespace(), "name": "osc-result-a" } });
+    scene.create_secret(&immutable).await?;
+    scene.create_annotated("a", "reconcile").await?;
+    let object = scene.until("a", "the error", |object| last(object) == "Create/Error").await?;
+    let error = text(&object, "/status/lastError/description");
+    ensure(error.contains("/osc-result-a (") && error.contains("immutable"), error)?;
+    let code = text(&object, "/status/lastError/codes/0");
+    ensure(code == "ERR_RETRYABLE_CONFIGURATION_PROBLEM", format!("gardenlet does not retry {code}"))?;
+    scene.delete_secret("osc-result-a").await?;
+    scene.until_ready("a").await?;
+    Ok(())
 }
