@@ -2,19 +2,18 @@
 
 mod files;
 mod render;
+mod values;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use gardener_testbed::manifests::read_one;
-use mock_core::script::Script;
+use anyhow::{Result, bail};
 use mock_fleet::kinds::Package;
 use mock_fleet::{cargo, kinds};
 use mock_view::say;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use self::files::Files;
 use self::render::{Chart, OciRepository, Policy, Release};
@@ -75,18 +74,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chart_folder = chart::folder();
-    let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
-    stale.extend(Files::at(chart_folder.join(chart::RBAC_IN_GARDEN)).update(rules_in_garden()?, args.check)?);
-    stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
-    stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
-
     let registry = args.registry.as_deref();
-    let values = args.values.as_deref().map(|path| values(path, &chart_folder)).transpose()?.unwrap_or_default();
+    let values = args.values.as_deref().map(|path| values::read(path, &chart_folder)).transpose()?.unwrap_or_default();
 
     let packages = Package::only(&args.only);
     if let Some((package, _)) = args.types.iter().find(|(package, _)| !packages.contains(package)) {
         bail!("--type names the kind {0}, but --only does not: add {0} to --only", package.name);
     }
+    let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
+    stale.extend(Files::at(chart_folder.join(chart::RBAC_IN_GARDEN)).update(rules_in_garden()?, args.check)?);
+    stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
+    stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
+
     let mut registrations = Vec::new();
     let mut extensions = Vec::new();
     for package in &packages {
@@ -180,53 +179,6 @@ fn types(package: Package, given: &[(Package, String)]) -> Vec<String> {
     if own.is_empty() { package.types.iter().map(ToString::to_string).collect() } else { own }
 }
 
-/// Reads values of the chart from a user's file, and checks them: Helm would only do so when it installs the chart.
-fn values(path: &Path, chart: &Path) -> Result<Map<String, Value>> {
-    let values = read_one(path).context("--values")?;
-    for (key, instead) in [
-        ("/kind", "each controller's own"),
-        ("/types", "set by --type"),
-        ("/image/repository", "set by --registry"),
-        ("/image/tag", "set by --tag"),
-    ] {
-        let given = values.pointer(key).is_some();
-        let key = key.trim_start_matches('/').replace('/', ".");
-        ensure!(!given, "--values {}: {key} is {instead}: leave it out", path.display());
-    }
-    let values = match values {
-        Value::Object(values) => values,
-        Value::Null => Map::new(),
-        _ => bail!("--values {} must be a map of the chart's values, such as `replicas: 2`", path.display()),
-    };
-    if let Some((unknown, known)) = unknown(&values, &read_one(&chart.join("values.schema.json"))?, "") {
-        bail!("--values {}: {unknown} is not a value of the chart; use one of {known}", path.display());
-    }
-    // Helm cannot check a script, and a controller does not start with an invalid one.
-    match values.get("script") {
-        Some(Value::String(text)) if !text.is_empty() => {
-            Script::parse(text).map_err(|invalid| anyhow!("--values {}: invalid script: {invalid}", path.display()))?;
-        }
-        None | Some(Value::String(_)) => {}
-        Some(_) => bail!("--values {}: script must be text: begin it with `script: |`", path.display()),
-    }
-    Ok(values)
-}
-
-/// The first value that the schema does not have, and the values that it has there.
-fn unknown(values: &Map<String, Value>, schema: &Value, place: &str) -> Option<(String, String)> {
-    let properties = schema.get("properties")?.as_object()?;
-    let is_open = schema.get("additionalProperties") != Some(&Value::Bool(false));
-    values.iter().find_map(|(key, value)| {
-        let path = format!("{place}{key}");
-        match (properties.get(key), value) {
-            (None, _) if is_open => None,
-            (None, _) => Some((path, properties.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
-            (Some(schema), Value::Object(values)) => unknown(values, schema, &(path + ".")),
-            (Some(_), _) => None,
-        }
-    })
-}
-
 fn kind_and_type(text: &str) -> Result<(Package, String), String> {
     let (kind, value) = text.split_once('=').ok_or("expected KIND=TYPE, such as worker=local")?;
     if value.is_empty() {
@@ -258,30 +210,6 @@ mod tests {
         fs::write(folder.path().join("mock-worker.yaml"), "old worker\n").unwrap();
         let rendered = [("mock-worker.yaml".to_owned(), "new worker\n".to_owned())];
         assert_eq!(combined(&rendered, folder.path()), "old network\n---\nnew worker\n");
-    }
-
-    #[test]
-    fn values_must_be_a_map_of_known_keys_with_a_valid_script() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let read = |text: &str| {
-            fs::write(file.path(), text).unwrap();
-            values(file.path(), &chart::folder()).map(Value::Object).map_err(|error| error.to_string())
-        };
-        assert_eq!(read("script: ''\nreplicas: 2"), Ok(json!({ "script": "", "replicas": 2 })));
-        assert_eq!(read("# nothing"), Ok(json!({})));
-        assert!(read("resources: { requests: { cpu: 10m } }\nlivenessProbe: { periodSeconds: 1 }").is_ok());
-        assert!(read("nodeSelector: { a/b: c }\ntolerations: [{ operator: Exists }]\naffinity: {}").is_ok());
-        for (bad, says) in [
-            ("script: 'rules: 7'", "invalid script: rules: "),
-            ("script: { rules: [] }", "script must be text"),
-            ("- replicas", "must be a map"),
-            ("kind: worker", "kind is each controller's own"),
-            ("replica: 2", "replica is not a value of the chart; use one of "),
-            ("heartbeat: { enabld: true }", "heartbeat.enabld is not a value of the chart; use one of enabled, "),
-        ] {
-            let error = read(bad).unwrap_err();
-            assert!(error.contains(says), "{bad}: {error}");
-        }
     }
 
     #[test]

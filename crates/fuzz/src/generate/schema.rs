@@ -37,7 +37,11 @@ pub(crate) fn value(dice: &mut Dice<'_>, schema: &Value, depth: usize) -> Value 
         }
         "integer" => {
             let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
-            let (least, most) = (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX));
+            let (least, most) = match text(schema, "format") {
+                Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+                _ => (i64::MIN, i64::MAX),
+            };
+            let (least, most) = (bound("minimum").unwrap_or(least), bound("maximum").unwrap_or(most));
             json!(dice.integer().clamp(least, most))
         }
         "number" => json!(dice.integer()),

@@ -31,6 +31,9 @@ fn check(path: &str, value: &Value, schema: &Value, found: &mut Vec<String>) {
             found.push(format!("{path} is {value}, the {bound} is {limit}"));
         }
     }
+    if text(schema, "format") == Some("int32") && value.as_i64().is_some_and(|number| i32::try_from(number).is_err()) {
+        found.push(format!("{path} is {value}, expected a number of 32 bits"));
+    }
     match value {
         Value::String(given) if text(schema, "format") == Some("date-time") && !is_time(given) => {
             found.push(format!("{path} is {value}, expected a time"));
@@ -102,6 +105,12 @@ mod tests {
             (json!({ "type": "integer" }), json!(1.0), json!(1.5), "f is 1.5, expected integer"),
             (json!({ "type": "integer", "minimum": 2 }), json!(2), json!(1), "f is 1, the minimum is 2"),
             (json!({ "type": "integer", "maximum": 2 }), json!(2), json!(3), "f is 3, the maximum is 2"),
+            (
+                json!({ "type": "integer", "format": "int32" }),
+                json!(1),
+                json!(1_i64 << 31),
+                "expected a number of 32 bits",
+            ),
             (json!({ "type": "string", "enum": ["a"] }), json!("a"), json!("b"), "expected one of [\"a\"]"),
             (json!({ "x-kubernetes-int-or-string": true }), json!("1"), json!(true), "f is true"),
             (
