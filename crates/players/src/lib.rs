@@ -17,6 +17,7 @@ mod endpoints;
 mod environment;
 mod error;
 mod etcd_druid;
+mod ingress_gateway;
 mod kubelet;
 mod load_balancer;
 mod nodes;
@@ -42,6 +43,7 @@ use crate::args::Command;
 pub use crate::args::{Cli, SeedArgs};
 use crate::endpoints::Endpoints;
 pub use crate::error::Error;
+use crate::ingress_gateway::Routes;
 use crate::kubelet::Kubelet;
 use crate::player::Seed;
 
@@ -78,7 +80,9 @@ async fn play(args: SeedArgs) -> Result<(), Error> {
     players.spawn(follow_endpoints);
     players.spawn(nodes::renew_leases(seed.clone()));
     players.spawn(dns::serve(&seed, endpoints.clone()).await?);
-    players.spawn(service_proxy::play(seed.clone(), endpoints));
+    let routes = Routes::default();
+    players.spawn(routes.clone().follow(seed.clone()));
+    players.spawn(service_proxy::play(seed.clone(), endpoints, routes));
     players.spawn(kubelet.clone().play());
     players.spawn(provisioner::play(seed.clone()));
     players.spawn(load_balancer::play(seed.clone()));

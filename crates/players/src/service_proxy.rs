@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::endpoints::Endpoints;
 use crate::error::Error;
+use crate::ingress_gateway::{Routes, is_gateway};
 use crate::player::{Seed, all, follow, name_of};
 
 /// How long an endpoint may take to accept a connection.
@@ -36,14 +37,15 @@ struct Listener {
 /// All ports on which the proxy listens.
 struct ServiceProxy {
     endpoints: Endpoints,
+    routes: Routes,
     listeners: Mutex<HashMap<SocketAddr, Listener>>,
     connections: Arc<AtomicUsize>,
 }
 
 /// Serves all Services for ever.
-pub(crate) async fn play(seed: Arc<Seed>, endpoints: Endpoints) {
+pub(crate) async fn play(seed: Arc<Seed>, endpoints: Endpoints, routes: Routes) {
     let connections = Arc::default();
-    let proxy = Arc::new(ServiceProxy { endpoints, listeners: Mutex::default(), connections });
+    let proxy = Arc::new(ServiceProxy { endpoints, routes, listeners: Mutex::default(), connections });
     let gone = |object: &kube::runtime::reflector::ObjectRef<_>| {
         let key = (object.namespace.clone().unwrap_or_default(), object.name.clone());
         let proxy = proxy.clone();
@@ -69,6 +71,7 @@ async fn reconcile(service: Arc<Service>, proxy: Arc<ServiceProxy>) -> Result<Ac
         let stop = CancellationToken::new();
         let forward = Forward {
             endpoints: proxy.endpoints.clone(),
+            routes: is_gateway(&key.0, address.port()).then(|| proxy.routes.clone()),
             service: key.clone(),
             port: port.clone(),
             connections: proxy.connections.clone(),
@@ -97,6 +100,8 @@ fn ports(service: &Service) -> BTreeMap<SocketAddr, String> {
 /// How to forward the connections of one port.
 struct Forward {
     endpoints: Endpoints,
+    /// Only at the port of a gateway: each connection has a Service of its own.
+    routes: Option<Routes>,
     service: Key,
     port: String,
     connections: Arc<AtomicUsize>,
@@ -119,8 +124,13 @@ impl Forward {
 
     /// Forwards one connection. Without a ready endpoint, it is closed at once.
     async fn connect(&self, mut client: TcpStream) {
-        let (namespace, name) = &self.service;
-        let mut ready = self.endpoints.ready(namespace, name, &self.port);
+        let mut ready = match &self.routes {
+            None => self.endpoints.ready(&self.service.0, &self.service.1, &self.port),
+            Some(routes) => match routes.of(&client, &self.endpoints).await {
+                Some((to, port)) => self.endpoints.ready(&to.namespace, &to.service, &port),
+                None => return,
+            },
+        };
         let turn = self.connections.fetch_add(1, Ordering::Relaxed);
         let first = turn.checked_rem(ready.len()).unwrap_or_default();
         ready.rotate_left(first);
