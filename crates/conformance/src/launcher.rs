@@ -28,18 +28,46 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// Starts one more controller, which serves `type_` and no other type. It logs to the file `log`.
     fn further(&self, bed: &TestBed, log: &Path, type_: &str) -> Result<Controller, Failed>;
+
+    /// Whether [`further`](Self::further) can start a controller for any type. Otherwise it always serves the shared
+    /// type.
+    fn serves_any_type(&self) -> bool {
+        true
+    }
 }
 
-/// A command line for the controller. In its arguments, `{kubeconfig}` stands for the kubeconfig of a user who may do
-/// everything, and `{type}` for the type to serve.
+/// A command line for the controller. No shell reads it. In its words, `$KUBECONFIG` stands for the path of the
+/// kubeconfig, and `$TYPE` for the type to serve.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
+    /// The program, and its arguments.
+    pub words: Vec<String>,
+    /// The kubeconfig of the controller's user.
+    pub kubeconfig: PathBuf,
     /// The type that all rules share.
     pub type_: String,
+}
+
+impl CommandLine {
+    /// Splits a command line into words, as a shell does.
+    pub fn split(command: &str) -> Result<Vec<String>, Failed> {
+        let words = shlex::split(command).filter(|words| !words.is_empty());
+        Ok(words.ok_or_else(|| format!("`{command}` is no command line: close its quotes, and name a program"))?)
+    }
+
+    fn command(&self, type_: &str) -> Result<Command, Failed> {
+        let kubeconfig = self.kubeconfig.to_str().ok_or("the path of the kubeconfig is not UTF-8: set TMPDIR")?;
+        let word = |text: &String| with_variable(&with_variable(text, "KUBECONFIG", kubeconfig), "TYPE", type_);
+        let mut words = self.words.iter().map(word);
+        let mut command = Command::new(words.next().ok_or("the controller's command is empty: name a program")?);
+        command.args(words).env("KUBECONFIG", kubeconfig).env_remove("KUBERNETES_SERVICE_HOST");
+        Ok(command)
+    }
+}
+
+/// The text with `$NAME` and `${NAME}` replaced.
+fn with_variable(text: &str, name: &str, value: &str) -> String {
+    text.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
 }
 
 impl Launcher for CommandLine {
@@ -48,11 +76,11 @@ impl Launcher for CommandLine {
     }
 
     fn further(&self, bed: &TestBed, log: &Path, type_: &str) -> Result<Controller, Failed> {
-        let kubeconfig = bed.kubeconfig().display().to_string();
-        let argument = |text: &String| text.replace("{kubeconfig}", &kubeconfig).replace("{type}", type_);
-        let mut command = Command::new(&self.program);
-        command.args(self.arguments.iter().map(argument));
-        Controller::program(bed, command, log)
+        Controller::program(bed, self.command(type_)?, log)
+    }
+
+    fn serves_any_type(&self) -> bool {
+        self.words.iter().any(|word| with_variable(word, "TYPE", "") != *word)
     }
 }
 
@@ -103,6 +131,14 @@ impl Controller {
         &self.log
     }
 
+    /// Fails if the controller has ended, with the end of its log.
+    pub fn still_runs(&mut self) -> Result<(), Failed> {
+        match &mut self.host {
+            Host::Program(process) => Ok(process.still_runs()?),
+            Host::Container(container) => Ok(container.init().map(drop)?),
+        }
+    }
+
     /// Sends SIGTERM and returns how the controller ended. Fails if it does not end within 15 s.
     pub async fn terminate(&mut self) -> Result<ExitStatus, Failed> {
         self.ask_to_stop()?;
@@ -151,6 +187,13 @@ impl Log {
         Ok(complete.lines().map(line).collect())
     }
 
+    /// The last lines, each indented by two spaces.
+    #[must_use]
+    pub fn end(&self) -> String {
+        let log = fs::read(&self.0).unwrap_or_default();
+        gardener_testbed::process::last_lines(&String::from_utf8_lossy(&log))
+    }
+
     /// Returns the first line that `is_it` selects, and waits for it up to [`LIMIT`]. `what` completes the sentence
     /// "the log does not show ...".
     pub async fn until(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
@@ -175,6 +218,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn words_of_a_command_line_get_kubeconfig_and_type() {
+        let words = |command: &str| {
+            let words = CommandLine::split(command).unwrap();
+            let line = CommandLine { words, kubeconfig: "/k/c.yaml".into(), type_: "a".to_owned() };
+            let command = line.command("b").unwrap();
+            let arguments = command.as_std().get_args().map(|word| word.to_str().unwrap().to_owned());
+            (arguments.collect::<Vec<_>>(), line.serves_any_type())
+        };
+        let expected = ["--kubeconfig=/k/c.yaml", "--name=two words"].map(str::to_owned).to_vec();
+        assert_eq!(words("my-controller --kubeconfig=$KUBECONFIG '--name=two words'"), (expected, false));
+        assert_eq!(words("my-controller --type ${TYPE}"), (vec!["--type".to_owned(), "b".to_owned()], true));
+        for bad in ["", "a 'b"] {
+            assert!(CommandLine::split(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn log_has_its_complete_lines_as_json() {

@@ -1,6 +1,6 @@
 //! Pure helpers: conditions of a rule, and fields of an object.
 
-use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
+use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, json as fields};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -62,6 +62,45 @@ pub fn merged(mut target: Value, patch: &Value) -> Value {
     target
 }
 
+/// A merge patch that reverts `patch` on a target that was `original` before.
+#[must_use]
+pub fn reverse(original: &Value, patch: &Value) -> Value {
+    let Some(fields) = patch.as_object() else { return original.clone() };
+    let field = |(name, patch): (&String, &Value)| {
+        let original = original.get(name).unwrap_or(&Value::Null);
+        let is_nested = original.is_object() && patch.is_object();
+        (name.clone(), if is_nested { reverse(original, patch) } else { original.clone() })
+    };
+    Value::Object(fields.iter().map(field).collect())
+}
+
+/// What a person needs of an object: metadata that Gardener uses, type and class, and the status without the
+/// provider's part. A Secret never gets in: no field holds one.
+#[must_use]
+pub fn excerpt(object: &Value) -> Value {
+    const FIELDS: [&str; 14] = [
+        "/metadata/namespace",
+        "/metadata/name",
+        "/metadata/generation",
+        "/metadata/resourceVersion",
+        "/metadata/deletionTimestamp",
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/metadata/finalizers",
+        "/spec/type",
+        "/spec/class",
+        "/status/observedGeneration",
+        "/status/lastOperation",
+        "/status/lastError",
+        "/status/conditions",
+    ];
+    let mut excerpt = json!({});
+    for (pointer, value) in FIELDS.iter().filter_map(|pointer| Some((pointer, object.pointer(pointer)?))) {
+        fields::set(&mut excerpt, &pointer.trim_start_matches('/').replace('/', "."), value.clone());
+    }
+    if object.is_null() { Value::Null } else { excerpt }
+}
+
 /// A time after every `lastUpdateTime` so far, which has whole seconds. It is ahead of the clock.
 #[must_use]
 pub fn in_a_second() -> Timestamp {
@@ -86,6 +125,36 @@ mod tests {
         let object = json!({});
         assert_eq!((text(&object, "/a/b"), last(&object).as_str()), ("", "/"));
         assert!(annotation(&object, "a").is_none() && finalizers(&object).is_empty());
+    }
+
+    #[test]
+    fn reversed_patch_restores_the_original() {
+        let original = json!({ "a": { "b": 1, "c": [1] }, "d": "x" });
+        for patch in [
+            json!({ "a": { "b": 2, "new": { "x": 1 } } }),
+            json!({ "a": null, "e": { "f": 1 } }),
+            json!({ "a": { "c": [2, 3] }, "d": { "now": "an object" } }),
+        ] {
+            let changed = merged(original.clone(), &patch);
+            assert_ne!(changed, original);
+            assert_eq!(merged(changed, &reverse(&original, &patch)), original, "{patch}");
+        }
+    }
+
+    #[test]
+    fn excerpt_has_the_status_that_gardenlet_reads_and_nothing_of_the_provider() {
+        let object = json!({
+            "metadata": { "name": "a", "managedFields": [1], "uid": "u" },
+            "spec": { "type": "t", "providerConfig": { "password": "p" } },
+            "status": { "lastOperation": { "state": "Error" }, "providerStatus": {} },
+        });
+        let expected = json!({
+            "metadata": { "name": "a" },
+            "spec": { "type": "t" },
+            "status": { "lastOperation": { "state": "Error" } },
+        });
+        assert_eq!(excerpt(&object), expected);
+        assert_eq!(excerpt(&Value::Null), Value::Null);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A rule of the contract, and a test of a run.
 
+use std::fmt;
 use std::pin::Pin;
 
 use libtest_mimic::Failed;
@@ -7,19 +8,47 @@ use libtest_mimic::Failed;
 use crate::scene::Scene;
 use crate::subject::{Feature, Subject};
 
+/// How much depends on a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// gardenlet hangs or fails, or loses what belongs to others. Every controller on Gardener's extension library keeps
+    /// the rule.
+    Must,
+    /// A user sees a wrong state, or the load doubles.
+    Should,
+    /// The controller is better than Gardener's own extension library.
+    May,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Must => "must",
+            Self::Should => "should",
+            Self::May => "may",
+        })
+    }
+}
+
 /// A rule of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Condition and result, as a sentence with underscores.
+    /// Condition and result, as a sentence with underscores. It is the rule's ID: a rule that changes its meaning gets a
+    /// new name.
     pub name: &'static str,
+    /// How much depends on it.
+    pub level: Level,
     /// The part of the contract that the rule belongs to, such as `readiness`.
     pub section: &'static str,
     /// The rule's source in Gardener's repository.
     pub source: &'static str,
     /// What the kind and the controller must have for the rule to apply.
     pub needs: &'static [Feature],
-    /// What must hold, and how gardenlet would suffer otherwise.
+    /// What must hold.
     pub sentence: &'static str,
+    /// How gardenlet or a user suffers otherwise.
+    pub otherwise: &'static str,
     /// Proves the rule for one controller.
     pub holds: fn(Scene) -> Proof,
 }
@@ -32,19 +61,26 @@ pub type Proof = Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
 /// ```text
 /// rules! {
 ///     section "deletion";
-///     deletion_needs_no_cluster needs [MissingCluster] from "pkg/extensions/cluster.go":
-///         "A deletion succeeds without the object's Cluster. Otherwise gardenlet waits until its timeout.";
+///     May deletion_needs_no_cluster needs [MissingCluster] from "pkg/extensions/cluster.go":
+///         "A deletion succeeds without the object's Cluster."
+///         otherwise "An object that outlives its Cluster is never deleted.";
 /// }
 /// ```
 macro_rules! rules {
-    (section $section:literal; $($name:ident needs [$($need:ident),*] from $source:literal: $sentence:literal;)*) => {
+    (
+        section $section:literal;
+        $($level:ident $name:ident needs [$($need:ident),*] from $source:literal:
+            $sentence:literal otherwise $otherwise:literal;)*
+    ) => {
         /// The rules of this section.
         pub(super) const RULES: &[$crate::rule::Rule] = &[$($crate::rule::Rule {
             name: stringify!($name),
+            level: $crate::rule::Level::$level,
             section: $section,
             source: $source,
             needs: &[$($crate::subject::Feature::$need),*],
             sentence: $sentence,
+            otherwise: $otherwise,
             holds: |scene| Box::pin($name(scene)),
         }),*];
     };
@@ -74,7 +110,7 @@ impl Case {
     /// The same test if the subject has what it needs. Otherwise the test is reported as ignored, with the reason.
     #[must_use]
     pub fn needing(self, needs: &[Feature], subject: &Subject) -> Self {
-        Self { left_out: subject.lacks(needs), ..self }
+        Self { left_out: subject.lacks(needs).map(|lack| lack.to_string()), ..self }
     }
 
     /// A rule of the contract.

@@ -2,19 +2,20 @@
 
 mod objects;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use extension_contract::{FORCE_DELETION_ANNOTATION, GROUP, SHOOT_NAMESPACE, VERSION};
+use extension_contract::{FORCE_DELETION_ANNOTATION, SHOOT_NAMESPACE};
+use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::launcher::Controller;
 use crate::object::merged;
+use crate::subject;
 use crate::suite::Suite;
 
 /// The API version of the objects in a Cluster.
@@ -27,27 +28,59 @@ pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
 pub struct Scene {
     suite: Arc<Suite>,
     namespace: String,
+    /// The first request of the rule that the API server refused.
+    refusal: Arc<OnceLock<String>>,
 }
 
 impl Scene {
-    /// The namespace of a rule. It is also the type of the further controllers that the rule starts.
+    /// The namespace of a rule in a test bed. It is also the type of the further controllers that the rule starts.
     #[must_use]
     pub fn namespace_of(rule: &str) -> String {
-        let name: String = rule.replace('_', "-").chars().take(50).collect();
-        format!("shoot--t--{}", name.trim_end_matches('-'))
+        Self::namespace_in("t", rule)
+    }
+
+    /// The namespace of a rule in a run with this ID. With the suffix of a further namespace, it has at most 63
+    /// characters.
+    pub(crate) fn namespace_in(run: &str, rule: &str) -> String {
+        let name: String = rule.replace('_', "-").chars().take(51 - run.len()).collect();
+        format!("shoot--{run}--{}", name.trim_end_matches('-'))
     }
 
     /// Creates the namespace of a rule, and its Cluster.
     pub async fn create(suite: Arc<Suite>, rule: &str) -> Result<Self, Failed> {
-        let scene = Self { suite, namespace: Self::namespace_of(rule) };
+        let namespace = Self::namespace_in(suite.run(), rule);
+        let scene = Self { suite, namespace, refusal: Arc::default() };
         scene.create_namespace().await?;
         Ok(scene)
+    }
+
+    /// A namespace of an earlier scene.
+    pub(crate) fn existing(suite: Arc<Suite>, namespace: String) -> Self {
+        Self { suite, namespace, refusal: Arc::default() }
     }
 
     /// The same suite in a namespace that need not exist.
     #[must_use]
     pub fn in_namespace(&self, namespace: String) -> Self {
-        Self { suite: self.suite.clone(), namespace }
+        Self { suite: self.suite.clone(), namespace, refusal: self.refusal.clone() }
+    }
+
+    /// The first request of the rule that the API server refused, such as a change that a webhook does not admit. The
+    /// rule then says nothing about the controller.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    /// Notes that the API server has refused a request of the rule. An object that is gone, or that has changed in
+    /// between, is no such refusal: the controller may have caused it.
+    fn sent<T>(&self, doing: &str, result: kube::Result<T>) -> Result<T, Failed> {
+        result.map_err(|error| {
+            let why = format!("cannot {doing} in {}: {error}", self.namespace);
+            if !matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
+                self.refusal.get_or_init(|| why.clone());
+            }
+            why.into()
+        })
     }
 
     /// What all rules share.
@@ -85,21 +118,27 @@ impl Scene {
     }
 
     fn clusters(&self) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk(GROUP, VERSION, "Cluster");
-        Api::all_with(self.client(), &ApiResource::from_gvk_with_plural(&gvk, "clusters"))
+        Api::all_with(self.client(), &subject::clusters())
     }
 
     async fn create_namespace(&self) -> Result<(), Failed> {
         let (key, value) = SHOOT_NAMESPACE;
         self.create_namespace_labelled(&json!({ key: value })).await?;
+        for object in &self.suite.subject().in_each_namespace {
+            let object = merged(object.clone(), &json!({ "metadata": { "namespace": self.namespace } }));
+            let applied = manifests::apply(&self.client(), &object, Mode::Apply).await;
+            applied.inspect_err(|error| drop(self.refusal.set(error.to_string())))?;
+        }
         self.write_cluster(json!({})).await
     }
 
     async fn create_namespace_labelled(&self, labels: &Value) -> Result<(), Failed> {
+        let labels = merged(labels.clone(), &self.suite.labels());
         let namespace = json!({ "metadata": { "name": self.namespace, "labels": labels } });
         let api = Api::<Namespace>::all(self.client());
-        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
-        Ok(())
+        self.suite.note_namespace(&self.namespace);
+        let created = api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await;
+        self.sent("create the namespace", created).map(drop)
     }
 
     /// Creates a namespace that is no Shoot's: it lacks the label, and has no Cluster.
@@ -121,21 +160,24 @@ impl Scene {
             "kind": "Shoot",
             "metadata": { "name": "a", "namespace": "garden-t", "annotations": {} },
             "spec": { "networking": { "nodes": "10.10.0.0/16", "pods": "10.20.0.0/16", "services": "10.30.0.0/16" } },
-            "status": { "technicalID": self.namespace, "lastOperation": { "type": "Reconcile", "state": "Processing" } },
+            "status": { "lastOperation": { "type": "Reconcile", "state": "Processing" } },
         });
+        let given = &self.suite.subject().cluster;
+        let part = |name: &str, base| merged(base, given.get(name).unwrap_or(&json!({})));
+        let own = json!({ "status": { "technicalID": self.namespace } });
         let cluster = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "apiVersion": subject::clusters().api_version,
             "kind": "Cluster",
-            "metadata": { "name": self.namespace },
+            "metadata": { "name": self.namespace, "labels": self.suite.labels() },
             "spec": {
-                "shoot": merged(base, &shoot),
-                "cloudProfile": { "apiVersion": GARDEN, "kind": "CloudProfile" },
-                "seed": merged(json!({ "apiVersion": GARDEN, "kind": "Seed" }), seed),
+                "shoot": merged(merged(part("shoot", base), &own), &shoot),
+                "cloudProfile": part("cloudProfile", json!({ "apiVersion": GARDEN, "kind": "CloudProfile" })),
+                "seed": merged(part("seed", json!({ "apiVersion": GARDEN, "kind": "Seed" })), seed),
             },
         });
         let params = PatchParams::apply("gardenlet").force();
-        self.clusters().patch(&self.namespace, &params, &Patch::Apply(cluster)).await?;
-        Ok(())
+        let written = self.clusters().patch(&self.namespace, &params, &Patch::Apply(cluster)).await;
+        self.sent("write the Cluster", written).map(drop)
     }
 
     /// Makes the Shoot Failed.
@@ -150,13 +192,20 @@ impl Scene {
 
     /// Deletes the Cluster.
     pub async fn delete_cluster(&self) -> Result<(), Failed> {
-        self.clusters().delete(&self.namespace, &DeleteParams::default()).await?;
-        Ok(())
+        let deleted = self.clusters().delete(&self.namespace, &DeleteParams::default()).await;
+        self.sent("delete the Cluster", deleted).map(drop)
     }
 
-    /// Starts one more controller, for the type that has the namespace's name.
+    /// Starts one more controller, for the rule's [`own_type`](Self::own_type).
     pub fn start_controller(&self) -> Result<Controller, Failed> {
-        self.suite.start_further(&self.namespace)
+        self.suite.start_further(&self.own_type())
+    }
+
+    /// The type of the controllers that the rule starts: the namespace's name, or the subject's type if the controller
+    /// serves no other. No shared controller runs then.
+    #[must_use]
+    pub fn own_type(&self) -> String {
+        if self.suite.serves_any_type() { self.namespace.clone() } else { self.suite.subject().type_.clone() }
     }
 
     /// A Secret of the namespace. `None` if it does not exist.

@@ -1,10 +1,13 @@
 //! What the kit knows of the controller that it judges: plain data, no type or function of that controller.
 
 use std::fmt;
+use std::time::Duration;
 
 use extension_contract::{Class, Force, HasCluster, Kind, Reader, json as fields};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
+
+use crate::eventually::LIMIT;
 
 /// The objects that the controller serves, and the features that it supports.
 #[derive(Clone, Debug)]
@@ -17,15 +20,45 @@ pub struct Subject {
     pub classes: Vec<Class>,
     /// A valid spec of the kind. The kit sets its type.
     pub spec: Value,
-    /// Other objects that the spec names, such as a Secret. They exist before the first object of the kind.
+    /// Other objects that the spec names, such as a Secret. They exist once, before the first object of the kind.
     pub given: Vec<Value>,
+    /// Objects that every Shoot's namespace gets before its first object of the kind. The kit sets their namespace.
+    pub in_each_namespace: Vec<Value>,
+    /// A merge patch of the spec that the controller accepts: rules change objects with it.
+    pub change: Value,
+    /// The `status.state` that rules restore. `None` if the objects of the kind have none until a controller writes it.
+    pub state: Option<Value>,
+    /// The `shoot`, `cloudProfile` and `seed` of the Clusters, as far as the controller needs more than a minimal one.
+    pub cluster: Value,
     /// The finalizer that the controller puts on its objects.
     pub finalizer: String,
     /// What the controller supports. Rules that need another feature do not run.
     pub features: Vec<Feature>,
+    /// Limit of one wait for the controller.
+    pub patience: Duration,
 }
 
 impl Subject {
+    /// A controller on Gardener's extension library without any feature, which serves objects of class `shoot` with
+    /// this spec.
+    #[must_use]
+    pub fn new(kind: &'static Kind, type_: impl Into<String>, spec: Value) -> Self {
+        Self {
+            kind,
+            type_: type_.into(),
+            classes: vec![Class::Shoot],
+            spec,
+            given: Vec::new(),
+            in_each_namespace: Vec::new(),
+            change: json!({ "providerConfig": { "new": true } }),
+            state: None,
+            cluster: json!({}),
+            finalizer: kind.finalizer.unwrap_or_default().to_owned(),
+            features: Vec::new(),
+            patience: LIMIT,
+        }
+    }
+
     /// The resource of the kind.
     #[must_use]
     pub fn resource(&self) -> ApiResource {
@@ -58,17 +91,40 @@ impl Subject {
 
     /// Why a rule with these needs does not apply. `None` if it applies.
     #[must_use]
-    pub fn lacks(&self, needs: &[Feature]) -> Option<String> {
-        let kind = self.kind.name;
+    pub fn lacks(&self, needs: &[Feature]) -> Option<Lack> {
         let missing = |feature: &Feature| {
             if let Some(reason) = feature.missing_in(self) {
-                return Some(format!("not applicable to {kind}: {reason}"));
+                return Some(Lack::OfKind(self.kind.name, reason));
             }
             let is_supported = feature.follows_from_the_kind() || self.features.contains(feature);
-            (!is_supported).then(|| format!("not supported: the controller lacks {feature}"))
+            (!is_supported).then_some(Lack::OfController(*feature))
         };
         needs.iter().find_map(missing)
     }
+}
+
+/// Why a rule does not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The kind lacks what the rule is about, whatever its controller does. Kind and reason.
+    OfKind(&'static str, &'static str),
+    /// The controller lacks a feature, or it is not known to have it.
+    OfController(Feature),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfKind(kind, reason) => write!(f, "not applicable to {kind}: {reason}"),
+            Self::OfController(feature) => write!(f, "not supported: the controller lacks {feature}"),
+        }
+    }
+}
+
+/// The resource of Clusters.
+pub(crate) fn clusters() -> ApiResource {
+    let gvk = GroupVersionKind::gvk(extension_contract::GROUP, extension_contract::VERSION, "Cluster");
+    ApiResource::from_gvk_with_plural(&gvk, "clusters")
 }
 
 /// The resource of one of Gardener's extension kinds.
@@ -104,8 +160,16 @@ pub enum Feature {
     Unannotated,
     /// The controller serves a request even if its timestamp is ahead of the controller's clock.
     ClockSkew,
-    /// The kit can start and kill further controllers, each for another type.
+    /// After a restore, `status.state` is what gardenlet wrote. A controller may write another state of its own.
+    KeepsState,
+    /// The kit can start and kill controllers.
     Restart,
+    /// Objects have a Cluster. Follows from the kind.
+    #[value(skip)]
+    HasCluster,
+    /// A controller ignores the objects of a Failed Shoot. Follows from the kind.
+    #[value(skip)]
+    SkipsFailedShoots,
     /// gardenlet polls the objects. Follows from the kind.
     #[value(skip)]
     PolledReader,
@@ -132,7 +196,7 @@ pub enum Feature {
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Cluster,
         Self::MissingCluster,
         Self::FailedShoot,
@@ -143,7 +207,10 @@ impl Feature {
         Self::Retry,
         Self::Unannotated,
         Self::ClockSkew,
+        Self::KeepsState,
         Self::Restart,
+        Self::HasCluster,
+        Self::SkipsFailedShoots,
         Self::PolledReader,
         Self::WatchedReader,
         Self::WatchedSecret,
@@ -157,7 +224,9 @@ impl Feature {
     const fn follows_from_the_kind(self) -> bool {
         matches!(
             self,
-            Self::PolledReader
+            Self::HasCluster
+                | Self::SkipsFailedShoots
+                | Self::PolledReader
                 | Self::WatchedReader
                 | Self::WatchedSecret
                 | Self::OutsideOfShoots
@@ -172,13 +241,15 @@ impl Feature {
         let kind = subject.kind;
         let is_watched = kind.reader == Reader::Watches;
         let (has, otherwise) = match self {
-            Self::Cluster | Self::MissingCluster => {
+            Self::HasCluster | Self::Cluster | Self::MissingCluster => {
                 (kind.has_cluster != HasCluster::Never, "its objects have no Cluster")
             }
-            Self::FailedShoot => (kind.skips_failed_shoots, "it is served whatever the Shoot's state is"),
+            Self::SkipsFailedShoots | Self::FailedShoot => {
+                (kind.skips_failed_shoots, "it is served whatever the Shoot's state is")
+            }
             Self::ForceDeletion => (kind.force == Force::OfShoot, "a Shoot's force deletion does not concern it"),
             Self::OwnForceDeletion => (kind.force == Force::OfObject, "no annotation of an object forces its deletion"),
-            Self::Migrate => (kind.migrates, "it is not migrated"),
+            Self::Migrate | Self::KeepsState => (kind.migrates, "it is not migrated"),
             Self::InstantMigrate => (kind.migrates && is_watched, "no reader takes a migration in progress for done"),
             Self::PolledReader => (!is_watched, "gardenlet watches it"),
             Self::WatchedReader => (is_watched, "gardenlet polls it"),
@@ -213,15 +284,8 @@ mod tests {
     use extension_contract::kinds;
 
     fn subject(kind: &'static Kind) -> Subject {
-        Subject {
-            kind,
-            type_: "calico".to_owned(),
-            classes: vec![Class::Shoot],
-            spec: json!({ "type": "other", "podCIDR": "10.0.0.0/16" }),
-            given: Vec::new(),
-            finalizer: "f".to_owned(),
-            features: vec![Feature::Migrate],
-        }
+        let spec = json!({ "type": "other", "podCIDR": "10.0.0.0/16" });
+        Subject { features: vec![Feature::Migrate], ..Subject::new(kind, "calico", spec) }
     }
 
     #[test]
@@ -247,7 +311,7 @@ mod tests {
 
     #[test]
     fn needs_that_are_not_met_are_reported_in_words() {
-        let lacks = |kind, need| subject(kind).lacks(&[need]).unwrap_or_default();
+        let lacks = |kind, need| subject(kind).lacks(&[need]).map(|lack| lack.to_string()).unwrap_or_default();
         assert_eq!(lacks(&kinds::NETWORK, Feature::Migrate), "");
         assert_eq!(lacks(&kinds::NETWORK, Feature::PolledReader), "");
         assert_eq!(lacks(&kinds::NETWORK, Feature::Retry), "not supported: the controller lacks Retry");

@@ -1,6 +1,7 @@
 //! All versions of one object. A poll may miss a short-lived version; a watch misses none.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use extension_contract::watched;
 use futures::{Stream, StreamExt};
@@ -10,17 +11,21 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::eventually::LIMIT;
-use crate::object::text;
+use crate::object::{excerpt, text};
 use crate::scene::Scene;
 
 /// The versions of one object since the start of the watch, in order.
-pub struct Versions(Pin<Box<dyn Stream<Item = Value> + Send>>);
+pub struct Versions {
+    versions: Pin<Box<dyn Stream<Item = Value> + Send>>,
+    /// Limit of the wait for one version.
+    patience: Duration,
+}
 
 impl Versions {
     /// Returns the next version.
     pub async fn next(&mut self) -> Result<Value, Failed> {
-        let next = timeout(LIMIT, self.0.next()).await.map_err(|_| "the object was not written again")?;
+        let next =
+            timeout(self.patience, self.versions.next()).await.map_err(|_| "the object was not written again")?;
         Ok(next.ok_or("the watch has ended")?)
     }
 
@@ -29,7 +34,7 @@ impl Versions {
     pub async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
         let mut last = Value::Null;
         while !holds(&last) {
-            last = self.next().await.map_err(|_| format!("gave up waiting for {what}:\n{last:#}"))?;
+            last = self.next().await.map_err(|_| format!("gave up waiting for {what}:\n{:#}", excerpt(&last)))?;
         }
         Ok(last)
     }
@@ -41,7 +46,7 @@ impl Versions {
         loop {
             let unnoticed = |why: Failed| {
                 let why = why.message().unwrap_or_default();
-                format!("no event of {what} wakes gardenlet: {why}\n{before:#}")
+                format!("no event of {what} wakes gardenlet: {why}\n{:#}", excerpt(&before))
             };
             let now = self.next().await.map_err(unnoticed)?;
             if watched::wakes(Some(&before), &now) {
@@ -62,6 +67,6 @@ impl Scene {
             Ok(Event::Apply(object) | Event::InitApply(object)) => Some(json!(object)),
             _ => None,
         });
-        Ok(Versions(Box::pin(versions)))
+        Ok(Versions { versions: Box::pin(versions), patience: self.suite().subject().patience })
     }
 }

@@ -176,14 +176,14 @@ fn start_and_run<K: MockKind>(
 
 /// What the kit must know about a kind.
 fn subject<K: MockKind>(candidate: Candidate) -> Result<Subject, Failed> {
+    let type_ = *K::TYPES.first().ok_or("the kind serves no type")?;
     Ok(Subject {
-        kind: K::KIND,
-        type_: (*K::TYPES.first().ok_or("the kind serves no type")?).to_owned(),
         classes: K::KIND.usual_classes().to_vec(),
-        spec: (candidate.spec)(),
         given: (candidate.given)(),
+        state: Some(json!({ "of": "another seed" })),
         finalizer: K::FINALIZER.to_owned(),
         features: Feature::ALL.to_vec(),
+        ..Subject::new(K::KIND, type_, (candidate.spec)())
     })
 }
 

@@ -61,7 +61,7 @@ impl MockScene {
 
     /// The audit log.
     pub(crate) fn audit(&self) -> Result<&Audit, Failed> {
-        Ok(self.suite().bed().audit().ok_or("the test bed has no audit log")?)
+        Ok(self.suite().bed()?.audit().ok_or("the test bed has no audit log")?)
     }
 
     /// How many write requests the controller has made about the object and its Secrets so far.
@@ -157,6 +157,6 @@ impl MockScene {
 
     /// Starts one more controller with these arguments alone.
     pub(crate) fn start_bare(&self, arguments: &[&str]) -> Result<Controller, Failed> {
-        self.mock.host().start(self.suite().bed(), &self.suite().new_log()?, arguments)
+        self.mock.host().start(self.suite().bed()?, &self.suite().new_log()?, arguments)
     }
 }

@@ -12,40 +12,45 @@ use crate::scene::{A_SECOND, Scene};
 rules! {
     section "deletion";
 
-    confirmed_deletion_removes_the_object needs []
+    Must confirmed_deletion_removes_the_object needs []
         from "pkg/extensions/customresources.go, pkg/utils/gardener/deletion_confirmation.go":
-        "The controller removes its finalizer from an object that is being deleted. Otherwise gardenlet waits until \
-         its timeout.";
+        "The controller removes its finalizer from an object that is being deleted."
+        otherwise "gardenlet waits until its timeout, and the Shoot cannot be deleted.";
 
-    confirmation_without_a_deletion_is_served needs [Unannotated]
+    May confirmation_without_a_deletion_is_served needs [Unannotated]
         from "pkg/utils/gardener/deletion_confirmation.go":
-        "If no DELETE follows the confirmation, its timestamp is served like that of a request. gardenlet may have \
-         been killed in between, and would never find the object ready again.";
+        "If no DELETE follows the confirmation, its timestamp is served like that of a request."
+        otherwise "A gardenlet that was killed in between never finds the object ready again.";
 
-    deletion_without_the_finalizer_is_ignored needs [] from "extensions/pkg/controller/infrastructure/reconciler.go":
-        "The controller does not write an object that is being deleted and lacks its finalizer. There is nothing to \
-         clean up, and a new finalizer would be refused.";
+    Should deletion_without_the_finalizer_is_ignored needs []
+        from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "The controller does not write an object that is being deleted and lacks its finalizer."
+        otherwise "The API server refuses a new finalizer on such an object, and each retry of the controller fails.";
 
-    deletion_needs_no_cluster needs [MissingCluster] from "pkg/extensions/cluster.go":
-        "A deletion succeeds without the object's Cluster. Otherwise an object that outlives its Cluster is never \
-         deleted.";
+    May deletion_needs_no_cluster needs [MissingCluster] from "pkg/extensions/cluster.go":
+        "A deletion succeeds without the object's Cluster."
+        otherwise "An object that outlives its Cluster is never deleted.";
 
-    deletion_removes_only_the_own_finalizer needs [] from "extensions/pkg/controller/infrastructure/reconciler.go":
-        "A deletion keeps the finalizers of other controllers. Otherwise the object is gone before their clean-up.";
+    Must deletion_removes_only_the_own_finalizer needs []
+        from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "A deletion keeps the finalizers of other controllers."
+        otherwise "The object is gone before the clean-up of others, and what they hold is left behind.";
 
-    force_deletion_releases_the_object_of_a_failed_shoot needs [FailedShoot, ForceDeletion]
+    May force_deletion_releases_the_object_of_a_failed_shoot needs [FailedShoot, ForceDeletion]
         from "pkg/gardenlet/controller/shoot/shoot/reconciler_force_delete.go":
-        "The controller releases the objects of a force-deleted Shoot, even if the Shoot was Failed before. gardenlet \
-         waits 5 min for each.";
+        "The controller releases the objects of a force-deleted Shoot, even if the Shoot was Failed before."
+        otherwise "gardenlet waits 5 min for each object, and the force deletion fails.";
 
-    force_deletion_of_the_shoot_releases_the_object needs [ForceDeletion] from "extensions/pkg/controller/infrastructure/reconciler.go":
-        "The controller releases a deleted object of a force-deleted Shoot. The Shoot's owner has given up what the \
-         object stands for.";
+    Must force_deletion_of_the_shoot_releases_the_object needs [ForceDeletion]
+        from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "The controller releases a deleted object of a force-deleted Shoot."
+        otherwise "gardenlet waits 5 min for each object, and the force deletion fails.";
 
-    force_deletion_of_the_object_releases_it needs [OwnForceDeletion]
+    Must force_deletion_of_the_object_releases_it needs [OwnForceDeletion]
         from "extensions/pkg/controller/bastion/reconciler.go":
-        "The controller releases a deleted object with the annotation on the object itself. gardenlet copies it there \
-         when a Shoot is force-deleted, and looks again every 15 s.";
+        "The controller releases a deleted object with the annotation on the object itself."
+        otherwise "gardenlet looks again every 15 s for ever: it copies the annotation when a Shoot is \
+                   force-deleted.";
 }
 
 async fn confirmed_deletion_removes_the_object(scene: Scene) -> Result<(), Failed> {

@@ -11,21 +11,21 @@ use crate::scene::Scene;
 rules! {
     section "ownership";
 
-    foreign_type_is_never_written needs [] from "extensions/pkg/predicate/default.go":
-        "The controller compares spec.type exactly, and ignores objects of other types. Two controllers would fight \
-         over one object.";
+    Must foreign_type_is_never_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller compares spec.type exactly, and ignores objects of other types."
+        otherwise "Two controllers fight over one object.";
 
-    foreign_class_is_never_written needs [] from "extensions/pkg/predicate/default.go":
-        "The controller ignores objects of a class that it does not serve. Where the garden's cluster is a seed as \
-         well, two controllers would fight over one object.";
+    Must foreign_class_is_never_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller ignores objects of a class that it does not serve."
+        otherwise "Two controllers fight over one object where the garden's cluster is a seed as well.";
 
-    class_in_the_spec_is_served needs [] from "extensions/pkg/predicate/default.go":
-        "An object that names a served class is served; for class shoot, also an object without class. Otherwise \
-         gardenlet waits until its timeout.";
+    Must class_in_the_spec_is_served needs [] from "extensions/pkg/predicate/default.go":
+        "An object that names a served class is served; for class shoot, also an object without class."
+        otherwise "gardenlet waits until its timeout.";
 
-    labels_and_annotations_of_others_survive needs [] from "extensions/pkg/controller/status.go":
-        "The controller's writes keep labels and annotations that others write at the same time. A lost annotation may \
-         be gardenlet's next request.";
+    Must labels_and_annotations_of_others_survive needs [] from "extensions/pkg/controller/status.go":
+        "The controller's writes keep labels and annotations that others write at the same time."
+        otherwise "gardenlet waits until its timeout if the lost annotation was its next request.";
 }
 
 async fn foreign_type_is_never_written(scene: Scene) -> Result<(), Failed> {

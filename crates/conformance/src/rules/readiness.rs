@@ -11,46 +11,48 @@ use crate::scene::Scene;
 rules! {
     section "readiness";
 
-    annotated_create_becomes_ready_as_create_with_the_finalizer needs []
+    Must annotated_create_becomes_ready_as_create_with_the_finalizer needs []
         from "pkg/utils/kubernetes/health/extensions.go, extensions/pkg/controller/infrastructure/reconciler.go":
         "A new object with gardenlet's annotation ends as Create/Succeeded, without the annotation and with the \
-         controller's finalizer. Otherwise gardenlet waits until its timeout, or a deletion skips the clean-up.";
+         controller's finalizer."
+        otherwise "gardenlet waits until its timeout, or a deletion skips the clean-up.";
 
-    reconcile_becomes_ready_as_reconcile needs []
+    Must reconcile_becomes_ready_as_reconcile needs []
         from "pkg/utils/kubernetes/health/extensions.go, pkg/api/core/v1beta1/helper/common.go":
-        "A further request ends as Reconcile/Succeeded. Without Succeeded, gardenlet waits until its timeout; the type \
-         decides which operation is repeated after an interruption.";
+        "A further request ends as Reconcile/Succeeded."
+        otherwise "gardenlet waits until its timeout, or repeats another operation after an interruption.";
 
-    last_operation_of_a_ready_object_is_complete needs []
+    Should last_operation_of_a_ready_object_is_complete needs []
         from "pkg/utils/kubernetes/health/extensions.go, extensions/pkg/controller/status.go":
-        "A ready object has progress 100, a description, no lastError, and its generation as observedGeneration. \
-         Otherwise gardenlet waits, or the status misleads an operator.";
+        "A ready object has progress 100, a description, no lastError, and its generation as observedGeneration."
+        otherwise "The status misleads an operator.";
 
-    timestamp_stays_byte_for_byte needs [] from "pkg/extensions/customresources.go":
-        "The controller does not rewrite the timestamp annotation. gardenlet compares it byte for byte with what it \
-         wrote, and waits until its timeout if they differ.";
+    Must timestamp_stays_byte_for_byte needs [] from "pkg/extensions/customresources.go":
+        "The controller does not rewrite the timestamp annotation."
+        otherwise "gardenlet compares it byte for byte with what it wrote, and waits until its timeout.";
 
-    timestamp_ahead_of_the_clock_is_answered_once needs [ClockSkew]
+    May timestamp_ahead_of_the_clock_is_answered_once needs [ClockSkew]
         from "pkg/utils/kubernetes/health/extensions.go":
-        "lastUpdateTime is never before the request, even if gardenlet's clock is ahead. Otherwise gardenlet waits \
-         until the controller's clock has caught up.";
+        "lastUpdateTime is never before the request, even if gardenlet's clock is ahead."
+        otherwise "gardenlet waits until the controller's clock has caught up.";
 
-    stale_last_error_is_cleared_by_a_reconcile needs []
+    Must stale_last_error_is_cleared_by_a_reconcile needs []
         from "pkg/utils/kubernetes/health/extensions.go, extensions/pkg/controller/status.go":
-        "A success removes lastError. A merge patch must do so explicitly, or gardenlet reports the old error and \
-         gives up.";
+        "A success removes lastError."
+        otherwise "gardenlet reports the old error and gives up. A merge patch must remove lastError explicitly.";
 
-    last_error_beside_succeeded_is_cleared needs [Retry] from "pkg/utils/kubernetes/health/extensions.go":
-        "The controller removes a lastError that another writer left beside Succeeded. gardenlet treats the object as \
-         failed while the error is there.";
+    May last_error_beside_succeeded_is_cleared needs [Retry] from "pkg/utils/kubernetes/health/extensions.go":
+        "The controller removes a lastError that another writer left beside Succeeded."
+        otherwise "gardenlet treats the object as failed while the error is there.";
 
-    condition_says_that_it_was_created needs [CreatedCondition]
+    Should condition_says_that_it_was_created needs [CreatedCondition]
         from "extensions/pkg/controller/dnsrecord/reconciler.go":
-        "Every success sets the kind's condition to True. A deletion skips what was never created, which an operator \
-         sees by this condition.";
+        "Every success sets the kind's condition to True."
+        otherwise "An operator does not see what a deletion skips: it skips what was never created.";
 
-    spec_is_never_written needs [] from "pkg/gardenlet/controller/backupbucket/reconciler.go":
-        "The controller does not write the spec. gardenlet owns the spec, and compares it to detect changes.";
+    Should spec_is_never_written needs [] from "pkg/gardenlet/controller/backupbucket/reconciler.go":
+        "The controller does not write the spec."
+        otherwise "gardenlet owns the spec and compares it: it sends a request for each difference.";
 }
 
 async fn annotated_create_becomes_ready_as_create_with_the_finalizer(scene: Scene) -> Result<(), Failed> {

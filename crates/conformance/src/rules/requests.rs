@@ -12,52 +12,64 @@ use crate::scene::Scene;
 rules! {
     section "requests";
 
-    create_without_annotation_is_served needs []
+    Must create_without_annotation_is_served needs []
         from "pkg/component/extensions/infrastructure/infrastructure.go, extensions/pkg/predicate/default.go":
-        "A new object without lastOperation is a request, even without annotation. gardenlet creates some \
-         Infrastructures that way, and would wait for them until its timeout.";
+        "A new object without lastOperation is a request, even without annotation."
+        otherwise "gardenlet creates some Infrastructures that way, and would wait for them until its timeout.";
 
-    two_reconciles_within_one_second_are_both_served needs [PolledReader] from "pkg/extensions/customresources.go":
-        "A request in the second of the last success is served. Times in a status have whole seconds, so only the \
-         annotation distinguishes it from the previous request. gardenlet waits until the annotation is gone.";
+    Must two_reconciles_within_one_second_are_both_served needs [PolledReader]
+        from "pkg/extensions/customresources.go":
+        "A request in the second of the last success is served."
+        otherwise "gardenlet waits until its timeout for the annotation to be gone. Times in a status have whole \
+                   seconds, so only the annotation distinguishes two requests.";
 
-    request_patched_in_between_is_never_erased needs []
+    May request_patched_in_between_is_never_erased needs []
         from "pkg/controllerutils/reconciler/operation_annotation_wrapper.go":
-        "A request that arrives while the controller serves another one is served as well. If the controller removes \
-         its annotation together with the old one, gardenlet waits until its timeout.";
+        "A request that arrives while the controller serves another one is served as well."
+        otherwise "gardenlet waits until its timeout if the controller removes the new annotation together with the \
+                   old one. Gardener's library can do that.";
 
-    new_generation_without_annotation_is_served needs [Unannotated]
+    May new_generation_without_annotation_is_served needs [Unannotated]
         from "pkg/utils/kubernetes/health/extensions.go":
-        "A changed spec is served without annotation. gardenlet waits until observedGeneration equals the generation.";
+        "A changed spec is served without annotation."
+        otherwise "gardenlet waits until its timeout for observedGeneration, if its patch of the spec has lost the \
+                   annotation.";
 
-    newer_timestamp_without_annotation_is_served needs [Unannotated, ClockSkew]
+    May newer_timestamp_without_annotation_is_served needs [Unannotated, ClockSkew]
         from "pkg/utils/kubernetes/health/extensions.go":
-        "A timestamp that is newer than the last operation is served without annotation. gardenlet waits until \
-         lastUpdateTime is not before the timestamp.";
+        "A timestamp that is newer than the last operation is served without annotation."
+        otherwise "gardenlet waits until its timeout for lastUpdateTime, if its patch has lost the annotation.";
 
-    unreadable_timestamp_is_kept_and_ignored needs [] from "pkg/extensions/customresources.go":
-        "The controller neither removes a timestamp that it cannot parse nor serves it again and again. gardenlet \
-         compares the annotation byte for byte, even if it is not a time.";
+    Should unreadable_timestamp_is_kept_and_ignored needs [] from "pkg/extensions/customresources.go":
+        "The controller neither removes a timestamp that it cannot parse nor serves it again and again."
+        otherwise "The object is reconciled again and again, or gardenlet misses the annotation, which it compares \
+                   byte for byte.";
 
-    wait_for_state_is_left_alone needs [] from "pkg/controllerutils/reconciler/operation_annotation_wrapper.go":
-        "The controller does not write an object with wait-for-state, whatever else requests something. gardenlet \
-         writes the status of such an object itself.";
+    Must wait_for_state_is_left_alone needs [] from "pkg/controllerutils/reconciler/operation_annotation_wrapper.go":
+        "The controller does not write an object with wait-for-state, whatever else requests something."
+        otherwise "gardenlet writes the status of such an object itself, and the controller overwrites it.";
 
-    unknown_operation_is_left_alone needs [] from "pkg/apis/core/v1beta1/constants/types_constants.go":
-        "The controller ignores values of the operation annotation that are not for extension objects. Another \
-         component would miss its request.";
+    Should unknown_operation_is_left_alone needs [] from "pkg/apis/core/v1beta1/constants/types_constants.go":
+        "The controller ignores values of the operation annotation that are not for extension objects."
+        otherwise "The component that the value is for misses its request.";
 
-    object_at_rest_is_not_written needs [] from "extensions/pkg/predicate/default.go":
-        "The controller does not write an object without a request, even if the Cluster changes. Each write would show \
-         gardenlet an operation that it did not request.";
+    Should object_at_rest_is_not_written needs [] from "extensions/pkg/predicate/default.go":
+        "The controller does not write an object without a request."
+        otherwise "gardenlet sees operations that it did not request, and the load of the API server doubles.";
 
-    unfinished_operation_is_finished_with_its_type needs [Retry] from "pkg/api/core/v1beta1/helper/common.go":
-        "The controller finishes an operation that another process began, as the same type. An unfinished Migrate that \
-         becomes a Reconcile would serve the object on two seeds.";
+    May changed_cluster_is_no_request needs [HasCluster] from "extensions/pkg/controller/infrastructure/mapper.go":
+        "The controller does not write an object because its Cluster changes."
+        otherwise "The load doubles: gardenlet writes the Cluster before each reconcile of the Shoot. Gardener's library \
+                   follows Clusters if it ignores the operation annotation.";
 
-    failed_operation_is_retried needs [Retry] from "extensions/pkg/predicate/default.go":
-        "The controller retries an operation that failed. gardenlet tolerates an error for a limited time, and \
-         sends no further request within it.";
+    May unfinished_operation_is_finished_with_its_type needs [Retry] from "pkg/api/core/v1beta1/helper/common.go":
+        "The controller finishes an operation that another process began, as the same type."
+        otherwise "An unfinished Migrate that becomes a Reconcile serves the object on two seeds.";
+
+    May failed_operation_is_retried needs [Retry] from "extensions/pkg/predicate/default.go":
+        "The controller retries an operation that failed."
+        otherwise "gardenlet gives up, although one more attempt would have helped: it sends no further request \
+                   meanwhile.";
 }
 
 async fn create_without_annotation_is_served(scene: Scene) -> Result<(), Failed> {
@@ -80,8 +92,8 @@ async fn request_patched_in_between_is_never_erased(scene: Scene) -> Result<(), 
     scene.create_ready().await?;
     for round in 0..30 {
         scene.ask("a", "reconcile").await?;
-        let patch = merged(asking("reconcile"), &json!({ "spec": { "providerConfig": { "round": round } } }));
-        let asked = scene.patch("a", patch).await?;
+        let spec = if round % 2 == 0 { scene.change() } else { scene.change_back() };
+        let asked = scene.patch("a", merged(asking("reconcile"), &spec)).await?;
         scene.until_served("a", annotation(&asked, TIMESTAMP_ANNOTATION)).await?;
     }
     Ok(())
@@ -89,7 +101,7 @@ async fn request_patched_in_between_is_never_erased(scene: Scene) -> Result<(), 
 
 async fn new_generation_without_annotation_is_served(scene: Scene) -> Result<(), Failed> {
     scene.create_ready().await?;
-    scene.patch("a", json!({ "spec": { "providerConfig": { "new": true } } })).await?;
+    scene.patch("a", scene.change()).await?;
     let object = scene.until_ready("a").await?;
     ensure(object.pointer("/status/observedGeneration") == Some(&json!(2)), "observedGeneration is not 2")
 }
@@ -113,8 +125,7 @@ async fn wait_for_state_is_left_alone(scene: Scene) -> Result<(), Failed> {
     let why = "wait-for-state keeps the controller away";
     let before = scene.create_annotated("a", "wait-for-state").await?;
     scene.unchanged("a", &before, why).await?;
-    let spec = json!({ "spec": { "providerConfig": { "new": true } } });
-    let before = scene.patch("a", merged(asking("wait-for-state"), &spec)).await?;
+    let before = scene.patch("a", merged(asking("wait-for-state"), &scene.change())).await?;
     scene.unchanged("a", &before, why).await?;
     scene.ask("a", "reconcile").await?;
     scene.until_ready("a").await?;
@@ -131,7 +142,11 @@ async fn unknown_operation_is_left_alone(scene: Scene) -> Result<(), Failed> {
 
 async fn object_at_rest_is_not_written(scene: Scene) -> Result<(), Failed> {
     let before = scene.create_ready().await?;
-    scene.unchanged("a", &before, "there is no request").await?;
+    scene.unchanged("a", &before, "there is no request").await
+}
+
+async fn changed_cluster_is_no_request(scene: Scene) -> Result<(), Failed> {
+    let before = scene.create_ready().await?;
     scene.write_cluster(json!({ "metadata": { "annotations": { "new": "yes" } } })).await?;
     scene.unchanged("a", &before, "a changed Cluster is no request").await
 }

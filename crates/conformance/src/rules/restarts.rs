@@ -11,16 +11,19 @@ use crate::scene::Scene;
 rules! {
     section "restarts";
 
-    killed_controller_loses_no_request needs [Restart]
+    May killed_controller_loses_no_request needs [Restart]
         from "extensions/pkg/predicate/default.go, extensions/pkg/controller/infrastructure/reconciler.go":
-        "A controller that is killed in the middle of an operation finishes it after its next start. gardenlet does \
-         not notice the restart, and waits.";
+        "A controller that is killed in the middle of an operation finishes it after its next start."
+        otherwise "gardenlet does not notice the restart, and waits until its timeout. Gardener's library loses a \
+                   request if it is killed right after it has removed the annotation.";
 
-    two_controllers_at_once_do_no_harm needs [Restart] from "pkg/extensions/customresources.go":
-        "Two controllers that serve the same objects end with the same result. A rolling update runs two for a while.";
+    Should two_controllers_at_once_do_no_harm needs [Restart] from "pkg/extensions/customresources.go":
+        "Two controllers that serve the same objects end with the same result."
+        otherwise "A rolling update, which runs two for a while, leaves objects with errors.";
 
-    request_from_before_the_start_is_served needs [Restart] from "extensions/pkg/predicate/default.go":
-        "A controller serves the requests that it finds at its start. gardenlet does not repeat them.";
+    Must request_from_before_the_start_is_served needs [Restart] from "extensions/pkg/predicate/default.go":
+        "A controller serves the requests that it finds at its start."
+        otherwise "gardenlet does not repeat the requests, and waits until its timeout.";
 }
 
 const OBJECTS: usize = 12;

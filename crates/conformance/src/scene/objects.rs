@@ -10,10 +10,11 @@ use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{A_SECOND, Scene};
-use crate::eventually::{LIMIT, eventually};
-use crate::object::{annotation, asking, asking_at, ensure, finalizers, merged, status, text};
+use crate::eventually::eventually;
+use crate::object::{annotation, asking, asking_at, ensure, excerpt, finalizers, merged, reverse, status, text};
 
 /// Each object has a short name, such as `a`, which is unique in the scene.
 impl Scene {
@@ -26,7 +27,21 @@ impl Scene {
     /// Creates an object with a merge patch over [`object`](Self::object).
     pub async fn create_object(&self, name: &str, patch: &Value) -> Result<Value, Failed> {
         let object: DynamicObject = serde_json::from_value(merged(self.object(name), patch))?;
-        Ok(json!(self.api().create(&PostParams::default(), &object).await?))
+        let created = self.api().create(&PostParams::default(), &object).await;
+        Ok(json!(self.sent(&format!("create {name}"), created)?))
+    }
+
+    /// A merge patch of an object: a change of its spec that the controller accepts.
+    #[must_use]
+    pub fn change(&self) -> Value {
+        json!({ "spec": self.suite.subject().change })
+    }
+
+    /// A merge patch of an object that reverts [`change`](Self::change).
+    #[must_use]
+    pub fn change_back(&self) -> Value {
+        let subject = self.suite.subject();
+        json!({ "spec": reverse(&subject.spec, &subject.change) })
     }
 
     /// Creates an object with gardenlet's annotation and timestamp.
@@ -57,13 +72,15 @@ impl Scene {
 
     /// Sends one merge patch of the main resource.
     pub async fn patch(&self, name: &str, patch: Value) -> Result<Value, Failed> {
-        Ok(json!(self.api().patch(&self.full_name(name), &PatchParams::default(), &Patch::Merge(patch)).await?))
+        let patched = self.api().patch(&self.full_name(name), &PatchParams::default(), &Patch::Merge(patch)).await;
+        Ok(json!(self.sent(&format!("patch {name}"), patched)?))
     }
 
     /// Sends one merge patch of the status.
     pub async fn patch_status(&self, name: &str, status: Value) -> Result<Value, Failed> {
         let patch = Patch::Merge(json!({ "status": status }));
-        Ok(json!(self.api().patch_status(&self.full_name(name), &PatchParams::default(), &patch).await?))
+        let patched = self.api().patch_status(&self.full_name(name), &PatchParams::default(), &patch).await;
+        Ok(json!(self.sent(&format!("patch the status of {name}"), patched)?))
     }
 
     /// Sends gardenlet's request: annotation and current timestamp in one patch.
@@ -112,8 +129,8 @@ impl Scene {
 
     /// Sends the second request of gardenlet's deletion: DELETE.
     pub async fn delete_confirmed(&self, name: &str) -> Result<(), Failed> {
-        self.api().delete(&self.full_name(name), &DeleteParams::default()).await?;
-        Ok(())
+        let deleted = self.api().delete(&self.full_name(name), &DeleteParams::default()).await;
+        self.sent(&format!("delete {name}"), deleted).map(drop)
     }
 
     /// Removes all finalizers, and waits until the object is gone.
@@ -124,18 +141,25 @@ impl Scene {
 
     /// The object. Null if it does not exist.
     pub async fn get(&self, name: &str) -> Result<Value, Failed> {
-        Ok(self.api().get_opt(&self.full_name(name)).await?.map_or(Value::Null, |object| json!(object)))
+        let read = self.sent(&format!("read {name}"), self.api().get_opt(&self.full_name(name)).await);
+        Ok(read?.map_or(Value::Null, |object| json!(object)))
     }
 
-    /// Waits for a condition of the object, and returns the object. After [`LIMIT`] it fails with the last object.
+    /// Waits for a condition of the object, and returns the object. After the subject's patience it fails with the last
+    /// object.
     /// `what` completes the sentence "gave up waiting for ...".
     pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
-        eventually(LIMIT, || async {
+        self.until_with(name, |object| if holds(object) { Ok(()) } else { Err(what.to_owned()) }).await
+    }
+
+    /// Waits until `check` accepts the object, and returns the object. Otherwise `check` says what is missing, as the end
+    /// of the sentence "gave up waiting for ...".
+    async fn until_with(&self, name: &str, check: impl Fn(&Value) -> Result<(), String>) -> Result<Value, Failed> {
+        eventually(self.suite.subject().patience, || async {
             let object = self.get(name).await?;
-            if holds(&object) {
-                Ok(object)
-            } else {
-                Err(format!("gave up waiting for {what} of {name}:\n{object:#}").into())
+            match check(&object) {
+                Ok(()) => Ok(object),
+                Err(what) => Err(format!("gave up waiting for {what} of {name}:\n{:#}", excerpt(&object)).into()),
             }
         })
         .await
@@ -153,7 +177,9 @@ impl Scene {
 
     /// Waits until gardenlet would consider the object ready. With a timestamp, the object must still have it.
     pub async fn until_served(&self, name: &str, timestamp: Option<&str>) -> Result<Value, Failed> {
-        self.until(name, "readiness", |object| readiness::check(object, timestamp).is_ok()).await
+        let check =
+            |object: &Value| readiness::check(object, timestamp).map_err(|unmet| format!("readiness ({unmet})"));
+        self.until_with(name, check).await
     }
 
     /// Waits until the object is gone.
@@ -161,8 +187,8 @@ impl Scene {
         self.until(name, "the deletion", Value::is_null).await.map(drop)
     }
 
-    /// Returns when the controller has seen all earlier changes: a later object is ready. Assumes that the controller
-    /// serves objects in the order of their changes.
+    /// Returns when a later object is ready. A controller that serves objects in the order of their changes has then
+    /// served all earlier ones.
     pub async fn barrier(&self) -> Result<(), Failed> {
         let scene = self.in_namespace(format!("{}-b", self.namespace));
         if Api::<Namespace>::all(self.client()).get_opt(&scene.namespace).await?.is_none() {
@@ -173,12 +199,22 @@ impl Scene {
         scene.until_ready(&name).await.map(drop)
     }
 
-    /// Fails if the object was written since `before`. A [`barrier`](Self::barrier) comes first.
-    pub async fn unchanged(&self, name: &str, before: &Value, why: &str) -> Result<(), Failed> {
+    /// Returns when the controller has served all earlier changes: after a [`barrier`](Self::barrier), and after as long
+    /// again as the barrier took. A controller with several workers may serve a later object first.
+    pub async fn settled(&self) -> Result<(), Failed> {
+        let started = Instant::now();
         self.barrier().await?;
+        tokio::time::sleep(started.elapsed()).await;
+        Ok(())
+    }
+
+    /// Fails if the object was written since `before`, when all earlier changes have [`settled`](Self::settled).
+    pub async fn unchanged(&self, name: &str, before: &Value, why: &str) -> Result<(), Failed> {
+        self.settled().await?;
         let now = self.get(name).await?;
         let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-        ensure(version(before) == version(&now), format!("{why}, but it was written:\n{before:#}\n{now:#}"))
+        let versions = || format!("before: {:#}\nnow: {:#}", excerpt(before), excerpt(&now));
+        ensure(version(before) == version(&now), format!("{why}, but it was written\n{}", versions()))
     }
 
     /// Whether the object has the controller's finalizer.
@@ -187,9 +223,9 @@ impl Scene {
         finalizers(object).contains(&self.suite.subject().finalizer.as_str())
     }
 
-    /// Asks for an operation on an object whose type has the namespace's name. Creates the object if it is missing.
+    /// Asks for an operation on an object of the rule's [`own_type`](Self::own_type). Creates the object if it is missing.
     pub async fn ask_own(&self, name: &str, operation: &str) -> Result<(), Failed> {
-        self.ask_of_type(name, &self.namespace, operation).await
+        self.ask_of_type(name, &self.own_type(), operation).await
     }
 
     /// Asks for an operation on an object of a type. Creates the object if it is missing.

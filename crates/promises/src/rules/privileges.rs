@@ -34,7 +34,7 @@ pub(crate) const ENOUGH: Promise = Promise {
 /// seed without Clusters and namespaces.
 async fn object_in_the_garden_is_served_without_rights_to_clusters(scene: MockScene) -> Result<(), Failed> {
     let user = &scene.mock().user_in_garden;
-    let kubeconfig = serde_json::from_slice(&fs::read(scene.suite().bed().kubeconfig_for(user)?)?)?;
+    let kubeconfig = serde_json::from_slice(&fs::read(scene.suite().bed()?.kubeconfig_for(user)?)?)?;
     let kubeconfig = scene.mock().write_file(user, &kubeconfig)?;
     let arguments = ["--kubeconfig", &kubeconfig, "--type", scene.namespace(), "--class", "garden"];
     let _controller = scene.start_bare(&arguments)?;

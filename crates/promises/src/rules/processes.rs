@@ -106,7 +106,7 @@ async fn sigterm_ends_a_process_while_the_api_server_is_silent(scene: MockScene)
 async fn keeps_serving_when_stderr_is_closed(scene: MockScene) -> Result<(), Failed> {
     let host = scene.mock().host();
     let arguments = host.with_kubeconfig(&["--type", scene.namespace()])?;
-    let mut controller = host.start_unread(scene.suite().bed(), &arguments)?;
+    let mut controller = host.start_unread(scene.suite().bed()?, &arguments)?;
     scene.ask_own("a", "reconcile").await?;
     scene.until_ready("a").await?;
     ensure(controller.terminate().await?.success(), "SIGTERM must end with success")

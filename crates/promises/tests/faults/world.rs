@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use extension_conformance::launcher::CommandLine;
 use extension_conformance::{Feature, Scene, Subject, Suite, ensure, eventually, merged};
-use extension_contract::{Class, kinds, readiness};
+use extension_contract::{kinds, readiness};
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::process::Process;
@@ -30,6 +30,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(15);
 pub(crate) struct World {
     /// The kit's view of the namespace. Its requests go to the API server directly.
     pub(crate) scene: Scene,
+    bed: Arc<TestBed>,
     /// Forwards TCP to the API server: here, the controller speaks TLS with it.
     pub(crate) link: Link,
     /// Forwards requests to the API server.
@@ -46,24 +47,19 @@ impl World {
         bed.grant(&name, [package.rules(), rbac::lease_rules(&name)].concat()).await?;
         let port = server_port(&bed)?;
         let (link, http) = (Link::open(port).await?, Http::start(&bed).await?);
-        let subject = Subject {
-            kind: kinds::find(package.kind()).ok_or("an unknown kind")?,
-            type_: (*package.types.first().ok_or("the kind serves no type")?).to_owned(),
-            classes: vec![Class::Shoot],
-            spec: spec(kind),
-            given: Vec::new(),
-            finalizer: kinds::find(package.kind()).and_then(|kind| kind.finalizer).ok_or("no finalizer")?.to_owned(),
-            features: Feature::ALL.to_vec(),
-        };
+        let type_ = *package.types.first().ok_or("the kind serves no type")?;
+        let found = kinds::find(package.kind()).ok_or("an unknown kind")?;
+        let subject = Subject { features: Feature::ALL.to_vec(), ..Subject::new(found, type_, spec(kind)) };
         // The faults start their controllers themselves.
-        let launcher = CommandLine { program: program(package)?, arguments: Vec::new(), type_: String::new() };
-        let suite = Arc::new(Suite::new(bed, subject, Arc::new(launcher)).await?);
+        let launcher = CommandLine { words: Vec::new(), kubeconfig: PathBuf::new(), type_: String::new() };
+        let bed = Arc::new(bed);
+        let suite = Arc::new(Suite::new(bed.clone(), subject, Arc::new(launcher)).await?);
         let scene = Scene::create(suite, fault).await?;
-        Ok(Self { scene, link, http, package, started: AtomicUsize::new(0) })
+        Ok(Self { scene, bed, link, http, package, started: AtomicUsize::new(0) })
     }
 
     pub(crate) fn bed(&self) -> &TestBed {
-        self.scene.suite().bed()
+        &self.bed
     }
 
     /// The controller's user and name.

@@ -1,0 +1,177 @@
+//! The command line of `extension-conformance`.
+
+mod args;
+mod cluster;
+mod files;
+mod interrupts;
+mod own;
+mod select;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser as _;
+use libtest_mimic::Failed;
+use tokio::runtime::Runtime;
+
+use self::args::{Args, Place};
+use self::interrupts::Interrupts;
+use crate::finding::Finding;
+use crate::judge::Judge;
+use crate::launcher::Controller;
+use crate::report::{self, Report};
+use crate::rule::{Level, Rule};
+use crate::subject::Subject;
+use crate::suite::Suite;
+
+/// The controller keeps all rules that were put to the test.
+const KEPT: u8 = 0;
+/// The controller breaks a rule.
+const BROKEN: u8 = 1;
+/// The kit could not judge.
+const NOT_JUDGED: u8 = 2;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let code = run(&Args::parse()).unwrap_or_else(|failed| {
+        tell(format_args!("error: {}", failed.message().unwrap_or_default()));
+        NOT_JUDGED
+    });
+    ExitCode::from(code)
+}
+
+fn run(args: &Args) -> Result<u8, Failed> {
+    let rules = select::rules(&args.run)?;
+    for file in &args.report {
+        report::has_format(file)?;
+    }
+    if args.rules {
+        return list(args, &rules);
+    }
+    let place = args.place()?;
+    let subject = args.subject()?;
+    let runtime = Runtime::new()?;
+    let report = match place {
+        Place::Own { command } => {
+            // Building the servers takes minutes, the first time. It blocks.
+            let assets = gardener_testbed::assets::Assets::locate(&|line| tell(format_args!("{line}")))?;
+            runtime.block_on(own::judge(args, &assets, command, subject, rules))?
+        }
+        Place::Cluster { kubeconfig } => match runtime.block_on(cluster::judge(args, kubeconfig, subject, rules))? {
+            Some(report) => report,
+            None => return Ok(KEPT),
+        },
+    };
+    print(&report.terminal())?;
+    for file in &args.report {
+        report.write(file)?;
+    }
+    if let Some(file) = &args.junit {
+        report.write_junit(file)?;
+    }
+    Ok(code(&report, args.fail_on))
+}
+
+/// The exit code of a run that fails on this level.
+fn code(report: &Report, fail_on: Level) -> u8 {
+    let none_tested = report.count("passed") == 0;
+    if report.failures(fail_on).next().is_some() {
+        BROKEN
+    } else if report.not_judged() > 0 || none_tested {
+        NOT_JUDGED
+    } else {
+        KEPT
+    }
+}
+
+/// Prints the rules, or writes them to the files of `--report`.
+fn list(args: &Args, rules: &[Rule]) -> Result<u8, Failed> {
+    for file in &args.report {
+        if file.extension().is_none_or(|extension| extension != "md") {
+            return Err(format!("--report {}: the list of rules is written as Markdown (.md)", file.display()).into());
+        }
+        report::write(file, &report::rules_as_markdown(rules))?;
+    }
+    if args.report.is_empty() {
+        let subject = args.kind.map(|_| args.subject()).transpose()?;
+        print(&report::rules_as_text(rules, subject.as_ref()))?;
+    }
+    Ok(KEPT)
+}
+
+/// What a run has ended with.
+struct Ended {
+    report: Report,
+    /// Whether a signal has ended it.
+    interrupted: bool,
+}
+
+/// Puts a controller to the test until a signal comes. `place` says where.
+async fn test(
+    args: &Args,
+    suite: &Arc<Suite>,
+    rules: Vec<Rule>,
+    shared: Option<Controller>,
+    place: String,
+    interrupts: &mut Interrupts,
+) -> Result<Ended, Failed> {
+    let (done, total) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let count = total.clone();
+    let announce = move |Finding { rule, verdict, took }: &Finding| {
+        let (number, total) = (done.fetch_add(1, Ordering::Relaxed) + 1, count.load(Ordering::Relaxed));
+        tell(format_args!("{number}/{total} {}: {} ({:.1} s)", rule.name, verdict.word(), took.as_secs_f64()));
+    };
+    let judge = Judge::new(suite.clone(), rules, announce);
+    total.store(judge.tested(), Ordering::Relaxed);
+    let run = async {
+        first_object(&judge, shared, args.parallel).await?;
+        Ok::<_, Failed>("it was left out")
+    };
+    let (otherwise, interrupted) = tokio::select! {
+        ended = run => (ended?, false),
+        () = interrupts.next() => ("the run was interrupted", true),
+    };
+    let report = Report::new(suite.subject(), place, judge.findings(otherwise));
+    Ok(Ended { report, interrupted })
+}
+
+/// Awaits a first object, then runs the rules. Without the first object no rule is tried.
+async fn first_object(judge: &Judge, mut shared: Option<Controller>, parallel: usize) -> Result<(), Failed> {
+    if let Err(why) = judge.serves_a_first_object().await {
+        if let Some(shared) = &mut shared {
+            shared.still_runs()?;
+            tell(format_args!("the controller's log ends with:\n{}", shared.log().end()));
+        }
+        let why = why.message().unwrap_or_default();
+        return Err(format!("the controller does not serve a first object, so no rule is tried: {why}").into());
+    }
+    if let Err(why) = judge.run(shared, parallel).await {
+        tell(format_args!("the run is incomplete: {}", why.message().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// Prints to standard output. A reader that has ended is no error.
+fn print(text: &str) -> Result<(), Failed> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line to standard error, for the person who waits. Nobody may read it.
+fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// What a file of the command line says, for messages.
+fn names(subject: &Subject) -> String {
+    format!("{} of type {}", subject.kind.name, subject.type_)
+}
+
+#[cfg(test)]
+mod tests;

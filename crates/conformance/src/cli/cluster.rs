@@ -1,0 +1,90 @@
+//! Judges a controller that runs already, in namespaces of the kit's own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use libtest_mimic::Failed;
+
+use super::args::Args;
+use super::interrupts::Interrupts;
+use super::{names, tell, test};
+use crate::clean_up::clean_up;
+use crate::report::Report;
+use crate::rule::Rule;
+use crate::subject::Subject;
+use crate::suite::{RUN_LABEL, Suite};
+
+/// Puts the controller to the test, and removes everything that this created. Returns `None` if the run should only say
+/// what it would create.
+pub(super) async fn judge(
+    args: &Args,
+    kubeconfig: &Path,
+    subject: Subject,
+    rules: Vec<Rule>,
+) -> Result<Option<Report>, Failed> {
+    let unusable = |error: &dyn std::fmt::Display| format!("cannot use --kubeconfig {}: {error}", kubeconfig.display());
+    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(&error))?;
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+    let config = config.map_err(|error| unusable(&error))?;
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+
+    let run = new_run()?;
+    tell(format_args!("{}", plan(&run, &server, &subject, &rules)));
+    if args.dry_run {
+        return Ok(None);
+    }
+    // From here on, a signal ends the run only after the clean-up.
+    let mut interrupts = Interrupts::listen()?;
+    let suite = Arc::new(Suite::on_cluster(client, subject, run.clone()));
+    let ended = test(args, &suite, rules, None, server, &mut interrupts).await;
+    if ended.as_ref().is_ok_and(|ended| ended.interrupted) {
+        tell(format_args!("interrupted: removing what the run has created; interrupt again to leave it"));
+    }
+    let cleaned = tokio::select! {
+        cleaned = clean_up(&suite) => cleaned,
+        () = interrupts.next() => Err("interrupted again".into()),
+    };
+    if let Err(why) = cleaned {
+        let left = "the run has left objects behind";
+        return Err(
+            format!("{left}: {}\nremove them with: {}", why.message().unwrap_or_default(), by_hand(&run)).into()
+        );
+    }
+    Ok(Some(ended?.report))
+}
+
+/// A new ID. Runs on one cluster at the same time must differ.
+fn new_run() -> Result<String, Failed> {
+    let mut bytes = [0; 3];
+    getrandom::fill(&mut bytes).map_err(|error| format!("cannot get random bytes: {error}"))?;
+    let [a, b, c] = bytes;
+    Ok(format!("kit{a:02x}{b:02x}{c:02x}"))
+}
+
+/// What the run creates, for the owner of the cluster.
+pub(super) fn plan(run: &str, server: &str, subject: &Subject, rules: &[Rule]) -> String {
+    let applying = rules.iter().filter(|rule| subject.lacks(rule.needs).is_none()).count();
+    // A rule may need a second namespace, and the first object needs one.
+    let namespaces = 2 * applying + 1;
+    let apply = match subject.in_each_namespace.len() {
+        0 => String::new(),
+        count => format!("\n  - {count} objects of --apply in each namespace"),
+    };
+    format!(
+        "judging the controller of {} on {server} by {applying} rules. The run creates, and removes at its end or when \
+         interrupted:\n  - up to {namespaces} namespaces with the name shoot--{run}--… and the label {RUN_LABEL}={run}\n  \
+         - a Cluster (extensions.gardener.cloud) of the same name for each\n  - {} objects for the namespaces, with \
+         whatever the controller creates for them{apply}\nIt changes nothing else. If the kit is killed, remove them with:\n  \
+         {}",
+        names(subject),
+        subject.kind.name,
+        by_hand(run),
+    )
+}
+
+fn by_hand(run: &str) -> String {
+    format!("kubectl delete namespaces,clusters.extensions.gardener.cloud --selector {RUN_LABEL}={run}")
+}
