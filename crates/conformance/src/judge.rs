@@ -41,7 +41,7 @@ impl Judge {
             if let Some(lack) = judge.suite.subject().lacks(rule.needs) {
                 let verdict = match lack {
                     Lack::OfKind(_, reason) => Verdict::NotApplicable(reason.to_owned()),
-                    Lack::OfController(feature) => Verdict::NotSupported(format!("needs {feature}")),
+                    Lack::OfController(feature) => Verdict::NotSupported(format!("needs --features {feature}")),
                 };
                 judge.note(Finding { rule: *rule, verdict, took: Duration::ZERO });
             }
@@ -58,7 +58,9 @@ impl Judge {
     /// Fails if a first object does not get ready. No rule could hold then, and each would wait until its limit.
     pub async fn serves_a_first_object(&self) -> Result<(), Failed> {
         let scene = Scene::create(self.suite.clone(), "first_object").await?;
-        scene.create_ready().await.map(drop)
+        scene.create_annotated("a", "reconcile").await?;
+        // Rules notice a missing finalizer.
+        scene.until_served("a", None).await.map(drop)
     }
 
     /// Runs all rules, `parallel` at the same time. `shared` is the controller that the kit has started, if it has. Rules

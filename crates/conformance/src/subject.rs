@@ -1,6 +1,6 @@
 //! What the kit knows of the controller that it judges: plain data, no type or function of that controller.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use extension_contract::{Class, Force, HasCluster, Kind, Reader, json as fields};
@@ -269,9 +269,16 @@ impl Feature {
     }
 }
 
+/// The name as the command line spells it, such as `clock-skew`.
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        for (index, letter) in format!("{self:?}").char_indices() {
+            if letter.is_uppercase() && index > 0 {
+                f.write_str("-")?;
+            }
+            f.write_char(letter.to_ascii_lowercase())?;
+        }
+        Ok(())
     }
 }
 
@@ -292,6 +299,10 @@ mod tests {
     fn command_line_has_all_features_that_do_not_follow_from_the_kind() {
         let named: Vec<_> = Feature::ALL.into_iter().filter(|feature| feature.to_possible_value().is_some()).collect();
         assert_eq!(named, Feature::value_variants());
+        for feature in &named {
+            let value = feature.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), feature.to_string());
+        }
         assert!(Feature::ALL.iter().all(|feature| feature.follows_from_the_kind() != named.contains(feature)));
     }
 
@@ -314,7 +325,7 @@ mod tests {
         let lacks = |kind, need| subject(kind).lacks(&[need]).map(|lack| lack.to_string()).unwrap_or_default();
         assert_eq!(lacks(&kinds::NETWORK, Feature::Migrate), "");
         assert_eq!(lacks(&kinds::NETWORK, Feature::PolledReader), "");
-        assert_eq!(lacks(&kinds::NETWORK, Feature::Retry), "not supported: the controller lacks Retry");
+        assert_eq!(lacks(&kinds::NETWORK, Feature::Retry), "not supported: the controller lacks retry");
         assert_eq!(lacks(&kinds::BASTION, Feature::Migrate), "not applicable to Bastion: it is not migrated");
         // The kind comes first: no controller can help.
         assert_eq!(

@@ -19,7 +19,7 @@ fn report() -> Report {
         Verdict::Failed(Box::new(failure)),
         Verdict::Passed,
         Verdict::NotApplicable("its objects have no Cluster".to_owned()),
-        Verdict::NotSupported("needs Migrate".to_owned()),
+        Verdict::NotSupported("needs --features migrate".to_owned()),
         Verdict::NotJudged("cannot patch a: denied | refused".to_owned()),
     ];
     let musts = rules::all().into_iter().filter(|rule| rule.level == Level::Must);
