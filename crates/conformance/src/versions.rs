@@ -34,7 +34,7 @@ impl Versions {
     pub async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
         let mut last = Value::Null;
         while !holds(&last) {
-            last = self.next().await.map_err(|_| format!("gave up waiting for {what}:\n{:#}", excerpt(&last)))?;
+            last = self.next().await.map_err(|_| format!("gave up waiting for {what}: {}", excerpt(&last)))?;
         }
         Ok(last)
     }
@@ -46,7 +46,7 @@ impl Versions {
         loop {
             let unnoticed = |why: Failed| {
                 let why = why.message().unwrap_or_default();
-                format!("no event of {what} wakes gardenlet: {why}\n{:#}", excerpt(&before))
+                format!("no event of {what} wakes gardenlet: {why}: {}", excerpt(&before))
             };
             let now = self.next().await.map_err(unnoticed)?;
             if watched::wakes(Some(&before), &now) {

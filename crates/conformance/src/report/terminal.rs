@@ -57,7 +57,7 @@ fn paragraph(Finding { rule, .. }: &Finding, failure: &Failure) -> String {
     let Failure { seen, objects, requests } = failure;
     let mut text = format!("{} ({}, {})\n", rule.name, rule.section, rule.level);
     let mut field = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<10}{}", value.replace('\n', "\n            "));
+        let _ = writeln!(text, "  {name:<11}{}", value.replace('\n', "\n             "));
     };
     field("expected:", rule.sentence);
     field("seen:", seen);

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::object::{annotation, ensure, finalizers, in_a_second};
+use crate::object::{annotation, ensure, excerpt, finalizers, in_a_second};
 use crate::rule::rules;
 use crate::scene::{A_SECOND, Scene};
 
@@ -68,7 +68,7 @@ async fn confirmation_without_a_deletion_is_served(scene: Scene) -> Result<(), F
     let timestamp = annotation(&confirmed, TIMESTAMP_ANNOTATION);
     ensure(
         readiness::check(&confirmed, timestamp).is_err(),
-        format!("the confirmation is not a request: {confirmed:#}"),
+        format!("the confirmation is not a request: {}", excerpt(&confirmed)),
     )?;
     scene.until_served("a", timestamp).await.map(drop)
 }

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::SignedDuration;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::object::{annotation, asking, ensure, last, merged, status};
+use crate::object::{annotation, asking, ensure, excerpt, last, merged, status};
 use crate::rule::rules;
 use crate::scene::Scene;
 
@@ -127,7 +127,7 @@ async fn reconcile_after_migrate_is_ignored_until_restore(scene: Scene) -> Resul
     scene.ask_later("a", "reconcile", SignedDuration::from_secs(1)).await?;
     scene.settled().await?;
     let object = scene.get("a").await?;
-    ensure(last(&object) == "Migrate/Succeeded" && !scene.holds(&object), format!("served: {object:#}"))?;
+    ensure(last(&object) == "Migrate/Succeeded" && !scene.holds(&object), format!("served: {}", excerpt(&object)))?;
     scene.ask("a", "migrate").await?;
     scene.until_released("a").await?;
     scene.ask("a", "restore").await?;

@@ -4,7 +4,7 @@ use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, readiness};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::object::{annotation, asking_at, condition, ensure, last, text};
+use crate::object::{annotation, asking_at, condition, ensure, excerpt, last, text};
 use crate::rule::rules;
 use crate::scene::Scene;
 
@@ -110,13 +110,13 @@ async fn condition_says_that_it_was_created(scene: Scene) -> Result<(), Failed> 
     let created = scene.suite().subject().kind.created.unwrap_or_default();
     let is_true = |object: &Value| text(&condition(object, created), "/status") == "True";
     let object = scene.create_ready().await?;
-    ensure(is_true(&object), format!("{created} is not True: {object:#}"))?;
+    ensure(is_true(&object), format!("{created} is not True: {}", excerpt(&object)))?;
     let failed = json!({ "type": created, "status": "False", "reason": "R", "message": "m",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z" });
     scene.patch_status("a", json!({ "conditions": [failed] })).await?;
     scene.ask_next_second("a", "reconcile").await?;
     let object = scene.until_ready("a").await?;
-    ensure(is_true(&object), format!("{created} is not True after a success: {object:#}"))
+    ensure(is_true(&object), format!("{created} is not True after a success: {}", excerpt(&object)))
 }
 
 async fn spec_is_never_written(scene: Scene) -> Result<(), Failed> {

@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::object::{annotation, asking_at, ensure, last, merged, text};
+use crate::object::{annotation, asking_at, ensure, excerpt, last, merged, text};
 use crate::rule::rules;
 use crate::scene::{A_SECOND, Scene};
 use crate::versions::Versions;
@@ -67,7 +67,7 @@ async fn result_of_a_request_is_noticed_and_complete(scene: Scene) -> Result<(),
         let object = reader.until_succeeded().await?;
         ensure(last(&object) == expected, last(&object))?;
         readiness::check(&object, annotation(&object, TIMESTAMP_ANNOTATION))
-            .map_err(|unmet| format!("gardenlet is woken too early: {unmet}: {object:#}"))?;
+            .map_err(|unmet| format!("gardenlet is woken too early: {unmet}: {}", excerpt(&object)))?;
         tokio::time::sleep(A_SECOND).await;
         reader.ask().await?;
     }
@@ -95,7 +95,7 @@ async fn annotation_goes_before_processing_and_processing_before_the_result(scen
         let mut seen = Vec::new();
         while last(&object) != result || is_asked(&object) {
             let state = (is_asked(&object), last(&object));
-            ensure(!state.0 || state.1 == before, format!("{state:?} beside the annotation: {object:#}"))?;
+            ensure(!state.0 || state.1 == before, format!("{state:?} beside the annotation: {}", excerpt(&object)))?;
             seen.push(state.1);
             object = versions.next().await?;
         }
@@ -115,7 +115,7 @@ async fn request_without_annotation_is_noticed(scene: Scene) -> Result<(), Faile
     reader.until_succeeded().await?;
     scene.patch("a", scene.change()).await?;
     let object = reader.until_succeeded().await?;
-    ensure(readiness::check(&object, None).is_ok(), format!("gardenlet is woken too early: {object:#}"))
+    ensure(readiness::check(&object, None).is_ok(), format!("gardenlet is woken too early: {}", excerpt(&object)))
 }
 
 async fn newer_secret_is_followed_by_one_request_and_rest(scene: Scene) -> Result<(), Failed> {
@@ -139,7 +139,7 @@ async fn follows_the_secret(scene: &Scene, ahead: SignedDuration) -> Result<(), 
     ensure(reader.asks_in_a_round().await?, "the new Secret does not make gardenlet send a request")?;
     let asked = reader.asked;
     let object = reader.until_succeeded().await?;
-    ensure(reader.asked == asked, format!("{} more requests: {object:#}", reader.asked - asked))?;
+    ensure(reader.asked == asked, format!("{} more requests: {}", reader.asked - asked, excerpt(&object)))?;
     let object = scene.until_served("a", annotation(&object, TIMESTAMP_ANNOTATION)).await?;
     scene.unchanged("a", &object, "it is at rest").await
 }
@@ -150,7 +150,10 @@ async fn restore_is_noticed_although_its_annotation_goes_last(scene: Scene) -> R
     let asked = scene.ask("a", "restore").await?;
     let object = versions.until_woken("the restore", &asked).await?;
     ensure(last(&object) == "Restore/Succeeded", last(&object))?;
-    ensure(round(Some(&object), None) == Round::Succeeds, format!("gardenlet does not report it: {object:#}"))?;
+    ensure(
+        round(Some(&object), None) == Round::Succeeds,
+        format!("gardenlet does not report it: {}", excerpt(&object)),
+    )?;
     scene.until_ready("a").await.map(drop)
 }
 
@@ -163,7 +166,7 @@ async fn migration_is_noticed_and_never_in_progress(scene: Scene) -> Result<(), 
     loop {
         let now = versions.next().await?;
         let is_of_migrate = text(&now, "/status/lastOperation/type") == "Migrate";
-        ensure(!is_of_migrate || last(&now) == "Migrate/Succeeded", format!("{}: {now:#}", last(&now)))?;
+        ensure(!is_of_migrate || last(&now) == "Migrate/Succeeded", format!("{}: {}", last(&now), excerpt(&now)))?;
         if wakes(Some(&before), &now) {
             break;
         }
@@ -244,7 +247,9 @@ impl Reader {
             match round(Some(&now), self.secret.as_deref()) {
                 Round::Succeeds => return Ok(now),
                 Round::Asks => self.ask().await?,
-                Round::Fails | Round::Waits => return Err(format!("gardenlet reports an error: {now:#}").into()),
+                Round::Fails | Round::Waits => {
+                    return Err(format!("gardenlet reports an error: {}", excerpt(&now)).into());
+                }
             }
         }
     }

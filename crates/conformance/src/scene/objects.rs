@@ -159,7 +159,7 @@ impl Scene {
             let object = self.get(name).await?;
             match check(&object) {
                 Ok(()) => Ok(object),
-                Err(what) => Err(format!("gave up waiting for {what} of {name}:\n{:#}", excerpt(&object)).into()),
+                Err(what) => Err(format!("gave up waiting for {what} of {name}: {}", excerpt(&object)).into()),
             }
         })
         .await
@@ -172,7 +172,8 @@ impl Scene {
         if self.holds(&object) {
             return Ok(object);
         }
-        self.until(name, "the controller's finalizer", |object| self.holds(object)).await
+        let finalizer = format!("the controller's finalizer {}", self.suite.subject().finalizer);
+        self.until(name, &finalizer, |object| self.holds(object)).await
     }
 
     /// Waits until gardenlet would consider the object ready. With a timestamp, the object must still have it.
@@ -196,7 +197,7 @@ impl Scene {
         }
         let name = format!("sentinel-{}", Timestamp::now().as_nanosecond());
         scene.create_annotated(&name, "reconcile").await?;
-        scene.until_ready(&name).await.map(drop)
+        scene.until_served(&name, None).await.map(drop)
     }
 
     /// Returns when the controller has served all earlier changes: after a [`barrier`](Self::barrier), and after as long
@@ -213,7 +214,7 @@ impl Scene {
         self.settled().await?;
         let now = self.get(name).await?;
         let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-        let versions = || format!("before: {:#}\nnow: {:#}", excerpt(before), excerpt(&now));
+        let versions = || format!("before: {}\nnow: {}", excerpt(before), excerpt(&now));
         ensure(version(before) == version(&now), format!("{why}, but it was written\n{}", versions()))
     }
 
