@@ -182,12 +182,36 @@ pub(crate) fn tag(text: &str) -> Result<String, String> {
 /// Parses a registry with a prefix.
 pub(crate) fn registry(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-:/[]".contains(&byte);
-    // All tools tell a host from the first part of a path by this rule.
-    let host = text.split('/').next().is_some_and(|host| host == "localhost" || host.contains(['.', ':']));
-    if host && !text.contains("//") && text.bytes().all(known) {
+    let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
+    if is_host(host) && path.is_none_or(is_path) {
         return Ok(text.to_owned());
     }
     Err("invalid registry: give a host and a path in lower case, without https://, such as registry.example/mock"
         .to_owned())
+}
+
+/// Whether the first part of a registry is a host. All tools tell it from a part of a path by its dot or colon.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let is_address = |address: &str| address.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_name = name.split('.').all(is_label)
+        || name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).is_some_and(is_address);
+    let is_told = text == "localhost" || text.contains(['.', ':']);
+    is_name && is_told && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn is_label(text: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(is_known) && text.trim_matches('-') == text
+}
+
+/// Whether a text can be the path of an image (`github.com/distribution/reference`).
+fn is_path(text: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(is_known) && part.trim_matches(['.', '_', '-']) == part;
+    text.split('/').all(is_part)
 }

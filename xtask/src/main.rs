@@ -6,6 +6,7 @@ mod bench;
 mod chart;
 mod demo;
 mod explain;
+mod fuzz;
 mod images;
 mod landscape;
 mod manifests;
@@ -28,6 +29,8 @@ enum Xtask {
     /// Play the life of Shoots on a real API server, and watch the controllers reconcile every extension object
     Demo(demo::Args),
     Explain(explain::Args),
+    /// Feed arbitrary objects to the controllers, for a bounded time
+    Fuzz(fuzz::Args),
     /// Build an image of each controller, and pack the chart
     Images(images::Args),
     /// Render the manifests that register the controllers with Gardener
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
         Xtask::Bench(args) => bench::run(&args),
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Explain(args) => explain::run(args).await,
+        Xtask::Fuzz(args) => fuzz::run(&args),
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::NewKind(args) => new_kind::run(&args),

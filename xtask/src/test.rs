@@ -50,16 +50,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         every_step(&mut steps, args);
     }
 
-    let failed = steps.any(|outcome| matches!(outcome, Failed(_)));
-    let incomplete = steps.any(|outcome| matches!(outcome, NotRun(_)));
-    let verdict = match (failed, incomplete) {
-        (true, _) => "FAILED",
-        (false, true) if args.require_all => "FAILED: some steps could not run, and --require-all requires them",
-        (false, true) => "passed, except for steps that could not run",
-        (false, false) => "passed",
-    };
+    let (verdict, code) = steps.verdict(args.require_all);
     say!("\n{}\n{verdict}, in {}", steps.table(), duration(started.elapsed()));
-    if failed || (incomplete && args.require_all) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    code
 }
 
 /// Runs all steps, the cheapest first.

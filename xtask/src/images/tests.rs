@@ -205,8 +205,26 @@ fn invalid_tags_and_registries_are_refused() {
     for bad in ["", ".x", "-x", "a b", "a:b", "a/b", &"x".repeat(129)] {
         assert!(tag(bad).is_err(), "{bad}");
     }
-    assert_eq!(registry("registry.example:5000/a/b/").as_deref(), Ok("registry.example:5000/a/b"));
-    for bad in ["", "/", "mock", "https://registry.example", "registry.example/UPPER", "registry.example/a b"] {
+    for good in ["registry.example:5000/a/b", "localhost", "localhost:1/a", "10.0.0.1/a.b_c", "[fd00::1]:5000/a"] {
+        assert_eq!(registry(&format!("{good}/")).as_deref(), Ok(good));
+    }
+    for bad in [
+        "",
+        "/",
+        "mock",
+        "https://registry.example",
+        "registry.example/UPPER",
+        "registry.example/a b",
+        "registry.example//a",
+        "registry.example/../a",
+        "registry.example/-a",
+        "registry.example:99999/a",
+        "registry.example:/a",
+        "registry..example/a",
+        "../a",
+        "[fd00::x]/a",
+        "registry.example/ä",
+    ] {
         assert!(registry(bad).is_err(), "{bad}");
     }
 }

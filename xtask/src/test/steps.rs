@@ -1,5 +1,6 @@
 //! The steps that were run, and how each ended.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -43,9 +44,17 @@ impl Steps {
         passed
     }
 
-    /// Whether any step ended in such a way.
-    pub(super) fn any(&self, which: impl Fn(&Outcome) -> bool) -> bool {
-        self.0.iter().any(|(_, outcome, _)| which(outcome))
+    /// What came of all steps. `require_all`: a step that did not run fails the whole, unless it was left out.
+    pub(super) fn verdict(&self, require_all: bool) -> (&'static str, ExitCode) {
+        let any = |which: fn(&Outcome) -> bool| self.0.iter().any(|(_, outcome, _)| which(outcome));
+        match (any(|outcome| matches!(outcome, Failed(_))), any(|outcome| matches!(outcome, NotRun(_)))) {
+            (true, _) => ("FAILED", ExitCode::FAILURE),
+            (false, true) if require_all => {
+                ("FAILED: some steps could not run, and --require-all requires them", ExitCode::FAILURE)
+            }
+            (false, true) => ("passed, except for steps that could not run", ExitCode::SUCCESS),
+            (false, false) => ("passed", ExitCode::SUCCESS),
+        }
     }
 
     /// A table of all steps.
@@ -67,6 +76,24 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn step_that_is_left_out_is_listed_and_never_required_unlike_one_that_could_not_run() {
+        let of = |outcome: Outcome| {
+            let mut steps = Steps::default();
+            steps.run("passed", || Ok(Passed(String::new())));
+            assert!(!steps.run("a step", || Ok(outcome)));
+            steps
+        };
+        let left_out = || of(LeftOut("no tool: install it".to_owned()));
+        assert!(left_out().table().to_string().contains("no tool: install it"));
+        assert_eq!([true, false].map(|all| left_out().verdict(all).0), ["passed", "passed"]);
+        let not_run = || of(NotRun("no tool".to_owned()));
+        assert!(
+            not_run().verdict(true).0.starts_with("FAILED") && not_run().verdict(false).0.starts_with("passed, except")
+        );
+        assert_eq!([true, false].map(|all| of(Failed("broken".to_owned())).verdict(all).0), ["FAILED", "FAILED"]);
+    }
 
     #[test]
     fn step_that_did_not_run_is_listed_with_the_reason() {
