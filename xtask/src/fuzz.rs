@@ -30,8 +30,6 @@ const COVERAGE: [&str; 7] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// Feeds arbitrary objects, Clusters and scripts to the controllers until one panics, misleads its user or writes what the API
-/// server would refuse. Builds the fuzz target first, with optimisation, which takes minutes the first time and needs a C++ compiler.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How long to run

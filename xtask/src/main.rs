@@ -30,6 +30,10 @@ enum Xtask {
     Demo(demo::Args),
     Explain(explain::Args),
     /// Feed arbitrary objects to the controllers, for a bounded time
+    ///
+    /// Objects, Clusters and scripts are made from bytes until a controller panics, misleads its user or writes what the API
+    /// server would refuse. The fuzz target is built first, with optimisation: that takes minutes the first time, and needs
+    /// a C++ compiler. No nightly Rust is needed.
     Fuzz(fuzz::Args),
     /// Build an image of each controller, and pack the chart
     Images(images::Args),
