@@ -1,5 +1,6 @@
 //! Services and the endpoints behind them, as the API server has them now.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -42,6 +43,15 @@ impl Endpoints {
     /// The addresses that are ready to serve a port of a Service. A port without a name is called "".
     pub(crate) fn ready(&self, namespace: &str, name: &str, port: &str) -> Vec<SocketAddr> {
         self.slices_of(namespace, name).iter().flat_map(|slice| ready(slice, port)).collect()
+    }
+
+    /// The namespaces in which a Service has an address that is ready to serve a port.
+    pub(crate) fn namespaces_ready(&self, name: &str, port: &str) -> BTreeSet<String> {
+        let slices = self.slices.state().into_iter();
+        let serves = |slice: &Arc<EndpointSlice>| {
+            slice.labels().get(SERVICE).is_some_and(|service| service == name) && !ready(slice, port).is_empty()
+        };
+        slices.filter(serves).filter_map(|slice| slice.namespace()).collect()
     }
 
     /// The addresses of a Service's endpoints: those of one host name if one is given, and all otherwise.
@@ -135,6 +145,8 @@ pub(crate) mod tests {
         assert_eq!(ready, ["10.243.0.3:8443", "10.243.0.5:8443"].map(|address| address.parse().unwrap()));
         assert!(endpoints.ready("n", "s", "").is_empty());
         assert!(endpoints.ready("other", "s", "https").is_empty());
+        assert_eq!(endpoints.namespaces_ready("s", "https"), BTreeSet::from(["n".to_owned()]));
+        assert!(endpoints.namespaces_ready("s", "http").is_empty());
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::player::{Seed, drain, name_of, retry};
 use crate::running_pod::RunningPod;
 use crate::sandbox;
 use crate::status::{Observed, compose};
+use crate::vpn_proxy::VpnProxies;
 
 /// A Pod's namespace and name.
 type Key = (String, String);
@@ -52,6 +53,7 @@ pub(crate) struct Kubelet {
     seed: Arc<Seed>,
     addresses: Mutex<Addresses>,
     running: Mutex<HashMap<Key, RunningPod>>,
+    proxies: VpnProxies,
     started: AtomicU32,
     notify: UnboundedSender<ObjectRef<Pod>>,
     changes: Mutex<Option<UnboundedReceiver<ObjectRef<Pod>>>>,
@@ -78,6 +80,7 @@ impl Kubelet {
             seed,
             addresses: Mutex::new(free),
             running: Mutex::new(HashMap::new()),
+            proxies: VpnProxies::default(),
             started: AtomicU32::new(0),
             notify,
             changes: Mutex::new(Some(changes)),
@@ -118,6 +121,7 @@ impl Kubelet {
     }
 
     async fn stop(&self, key: &Key) {
+        self.proxies.stop(key).await;
         let pod = self.running.lock().await.remove(key);
         if let Some(pod) = pod {
             pod.stop().await;
@@ -142,6 +146,8 @@ impl Kubelet {
             }
             Duty::Report => {
                 let address = kubelet.address(&pod, Half::Reported).await?;
+                let place = Place { address, host, api_host: args.api_host() };
+                kubelet.proxies.ensure(&kubelet.seed, &pod, place).await?;
                 kubelet.report(&pod, &Observed { address, host, running: BTreeMap::new() }).await?;
             }
         }

@@ -17,8 +17,10 @@ mod endpoints;
 mod environment;
 mod error;
 mod etcd_druid;
+mod hollow_nodes;
 mod ingress_gateway;
 mod kubelet;
+mod kubelet_port;
 mod load_balancer;
 mod nodes;
 mod pause;
@@ -33,6 +35,7 @@ mod service_proxy;
 mod status;
 mod tools;
 mod volumes;
+mod vpn_proxy;
 
 use std::sync::Arc;
 
@@ -80,6 +83,7 @@ async fn play(args: SeedArgs) -> Result<(), Error> {
     players.spawn(follow_endpoints);
     players.spawn(nodes::renew_leases(seed.clone()));
     players.spawn(dns::serve(&seed, endpoints.clone()).await?);
+    players.spawn(hollow_nodes::play(seed.clone(), endpoints.clone()));
     let routes = Routes::default();
     players.spawn(routes.clone().follow(seed.clone()));
     players.spawn(service_proxy::play(seed.clone(), endpoints, routes));

@@ -45,19 +45,24 @@ pub(crate) async fn renew_leases(seed: Arc<Seed>) {
         ticks.tick().await;
         for number in 0..seed.args.nodes {
             let name = SeedArgs::node_name(number);
-            let lease = json!({
-                "apiVersion": "coordination.k8s.io/v1",
-                "kind": "Lease",
-                "metadata": { "name": name },
-                // A MicroTime has six digits.
-                "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format!("{:.6}", Timestamp::now()) },
-            });
+            let lease = lease(&name, Timestamp::now());
             let renewed = api.patch(&name, &PatchParams::apply(PLAYER).force(), &Patch::Apply(lease)).await;
             if let Err(error) = renewed {
                 tracing::debug!(name, %error, "cannot renew the Lease; trying again");
             }
         }
     }
+}
+
+/// The Lease of a node.
+pub(crate) fn lease(name: &str, now: Timestamp) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": name },
+        // A MicroTime has six digits.
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format!("{now:.6}") },
+    })
 }
 
 /// The object of a node.
@@ -87,12 +92,6 @@ fn status(args: &SeedArgs, number: u8, now: Timestamp) -> Value {
     let name = SeedArgs::node_name(number);
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let size = json!({ "cpu": "1000", "memory": "4Ti", "ephemeral-storage": "10Ti", "pods": "5000" });
-    let condition = |type_: &str, status: &str| {
-        json!({
-            "type": type_, "status": status, "reason": "Played", "message": "",
-            "lastHeartbeatTime": now, "lastTransitionTime": now,
-        })
-    };
     json!({
         "capacity": size,
         "allocatable": size,
@@ -105,18 +104,29 @@ fn status(args: &SeedArgs, number: u8, now: Timestamp) -> Value {
             "operatingSystem": "linux", "osImage": PLAYER, "containerRuntimeVersion": format!("{PLAYER}://1"),
             "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
         },
-        "conditions": [
-            condition("Ready", "True"),
-            condition("MemoryPressure", "False"),
-            condition("DiskPressure", "False"),
-            condition("PIDPressure", "False"),
-            condition("NetworkUnavailable", "False"),
-        ],
+        "conditions": conditions(&json!(now)),
     })
 }
 
+/// The conditions of a healthy node since a time.
+pub(crate) fn conditions(time: &Value) -> Value {
+    let condition = |type_: &str, status: &str| {
+        json!({
+            "type": type_, "status": status, "reason": "Played", "message": "",
+            "lastHeartbeatTime": time, "lastTransitionTime": time,
+        })
+    };
+    json!([
+        condition("Ready", "True"),
+        condition("MemoryPressure", "False"),
+        condition("DiskPressure", "False"),
+        condition("PIDPressure", "False"),
+        condition("NetworkUnavailable", "False"),
+    ])
+}
+
 /// Go's name of this machine's architecture.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
