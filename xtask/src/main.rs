@@ -4,6 +4,7 @@
 mod archive;
 mod bench;
 mod chart;
+mod conformance;
 mod demo;
 mod explain;
 mod fuzz;
@@ -26,6 +27,8 @@ use gardener_testbed::causes;
 enum Xtask {
     /// Measure how fast the controllers are, compared with the limit of the API server and with other controllers
     Bench(bench::Args),
+    /// Judge a controller, of any provider and in any language, by the rules of the extension contract
+    Conformance(conformance::Args),
     /// Play the life of Shoots on a real API server, and watch the controllers reconcile every extension object
     Demo(demo::Args),
     Explain(explain::Args),
@@ -54,6 +57,7 @@ enum Xtask {
 async fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Bench(args) => bench::run(&args),
+        Xtask::Conformance(args) => conformance::run(&args),
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Explain(args) => explain::run(args).await,
         Xtask::Fuzz(args) => fuzz::run(&args),
