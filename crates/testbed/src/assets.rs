@@ -12,10 +12,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub(crate) use self::crds::manifests;
-use self::crds::{EXTENSION_CRDS, FURTHER_CRDS};
+use self::crds::{EXTENSION_CRDS, FURTHER_CRDS, PROVIDER_LOCAL_CRDS};
 use self::environment::{Progress, Variables, of_process};
 pub use self::error::AssetsError;
-use self::program::{ETCD, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, HELM, KUBE_APISERVER, Program};
+use self::program::{
+    ETCD, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, HELM, KUBE_APISERVER, PROVIDER_LOCAL, Program,
+};
 
 /// The programs and manifests of a [`TestBed`](crate::bed::TestBed).
 #[derive(Clone, Debug)]
@@ -110,6 +112,21 @@ pub fn helm(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
 /// Blocks the calling thread.
 pub fn further_crds(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
     FURTHER_CRDS.cached(&of_process, progress)
+}
+
+/// Locates Gardener's extension provider-local, to judge its controllers. Builds it as [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn provider_local(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    PROVIDER_LOCAL.cached(&of_process, progress)
+}
+
+/// Locates a folder with the `CustomResourceDefinition`s that provider-local looks for at its start. Downloads them as
+/// [`Assets::locate`] does.
+///
+/// Blocks the calling thread.
+pub fn provider_local_crds(progress: &dyn Fn(&str)) -> Result<PathBuf, AssetsError> {
+    PROVIDER_LOCAL_CRDS.cached(&of_process, progress)
 }
 
 #[cfg(test)]

@@ -42,6 +42,26 @@ pub(super) const FURTHER_CRDS: Crds = Crds {
     otherwise: "",
 };
 
+/// The kinds that Gardener's provider-local looks for at its start.
+pub(super) const PROVIDER_LOCAL_CRDS: Crds = Crds {
+    name: "provider-local-crds",
+    what: "the CRDs that provider-local needs",
+    paths: &[
+        "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
+        "example/seed-crds/10-crd-machine.sapcloud.io_machineclasses.yaml",
+        "example/seed-crds/10-crd-machine.sapcloud.io_machinedeployments.yaml",
+        "example/seed-crds/10-crd-machine.sapcloud.io_machines.yaml",
+        "example/seed-crds/10-crd-machine.sapcloud.io_machinesets.yaml",
+        "example/seed-crds/10-crd-monitoring.coreos.com_prometheuses.yaml",
+        "example/seed-crds/10-crd-monitoring.coreos.com_prometheusrules.yaml",
+        "example/seed-crds/10-crd-monitoring.coreos.com_scrapeconfigs.yaml",
+        "example/seed-crds/10-crd-monitoring.coreos.com_servicemonitors.yaml",
+        "example/seed-crds/10-crd-monitoring.coreos.com_alertmanagers.yaml",
+        "example/seed-crds/10-crd-resources.gardener.cloud_managedresources.yaml",
+    ],
+    otherwise: "",
+};
+
 impl Crds {
     /// Returns the folder in the cache. Downloads the definitions if it does not exist yet.
     pub(super) fn cached(&self, variable: Variables, progress: Progress) -> Result<PathBuf, AssetsError> {

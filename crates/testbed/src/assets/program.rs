@@ -81,6 +81,12 @@ pub(super) const GARDENER_CONTROLLER_MANAGER: Program = Program {
     ..GARDENER_APISERVER
 };
 
+pub(super) const PROVIDER_LOCAL: Program = Program {
+    name: "gardener-extension-provider-local",
+    package: "/cmd/gardener-extension-provider-local",
+    ..GARDENER_APISERVER
+};
+
 const HELM_VERSION: &str = "v4.3.1";
 
 pub(super) const HELM: Program = Program {
