@@ -157,7 +157,7 @@ fn accepted(offer: &HeaderMap) -> Option<Response<Full<Bytes>>> {
 }
 
 /// Why a request is not served.
-fn refusal(path: &str) -> Response<Full<Bytes>> {
+pub(crate) fn refusal(path: &str) -> Response<Full<Bytes>> {
     let what = path.split('/').nth(1).unwrap_or_default();
     let text = match what {
         "containerLogs" => "there are no logs: this Pod is only reported as running",

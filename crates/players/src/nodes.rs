@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::SeedArgs;
 use crate::error::Error;
+use crate::kubelet_port;
 use crate::player::{PLAYER, Seed};
 
 /// How often a kubelet renews its Lease.
@@ -89,21 +90,19 @@ fn node(args: &SeedArgs, number: u8) -> Value {
 
 /// The status of a healthy node.
 fn status(args: &SeedArgs, number: u8, now: Timestamp) -> Value {
-    let name = SeedArgs::node_name(number);
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let size = json!({ "cpu": "1000", "memory": "4Ti", "ephemeral-storage": "10Ti", "pods": "5000" });
     json!({
         "capacity": size,
         "allocatable": size,
-        "addresses": [
-            { "type": "InternalIP", "address": args.node_address(number) },
-            { "type": "Hostname", "address": name },
-        ],
+        // API servers prefer host names to addresses, and no DNS knows the name of a node.
+        "addresses": [{ "type": "InternalIP", "address": args.node_address(number) }],
         "nodeInfo": {
             "kubeletVersion": args.version, "kubeProxyVersion": "", "architecture": architecture(),
             "operatingSystem": "linux", "osImage": PLAYER, "containerRuntimeVersion": format!("{PLAYER}://1"),
             "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
         },
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": kubelet_port::PORT } },
         "conditions": conditions(&json!(now)),
     })
 }

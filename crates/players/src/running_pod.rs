@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::container::Container;
 use crate::environment::{self, Place};
 use crate::error::Error;
+use crate::kubelet_logs::log_of;
 use crate::player::{Seed, name_of};
 use crate::prober::{self, Prober};
 use crate::root;
@@ -141,9 +142,10 @@ fn grace(pod: &Pod) -> Duration {
 
 /// The file that gets the output of a container.
 fn log(root: &Path, namespace: &str, pod: &str, container: &str) -> Result<File, Error> {
-    let folder = root.join("logs");
-    fs::create_dir_all(&folder).map_err(Error::io("create", folder.display()))?;
-    let path = folder.join(format!("{namespace}_{pod}_{container}.log"));
+    let path = log_of(root, namespace, pod, container);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder.display()))?;
+    }
     File::options().create(true).append(true).open(&path).map_err(Error::io("open", path.display()))
 }
 

@@ -104,7 +104,7 @@ async fn ready(pause: &mut Child, binds: &str) -> Result<(), Error> {
     Err(Error::Tool { tool: "unshare --mount --net".to_owned(), message: message.trim().to_owned() })
 }
 
-/// Makes the bridge and the routes that all Pods share, and the route of the Services. Does nothing for what exists.
+/// Makes the bridge and the routes that all Pods share, and the routes of Services and nodes. Does nothing for what exists.
 pub(crate) async fn share_network(seed: &Seed, gateway: Ipv4Addr, reported: Ipv4Net) -> Result<(), Error> {
     let args = &seed.args;
     let bridge = bridge(args.pod_net);
@@ -113,8 +113,9 @@ pub(crate) async fn share_network(seed: &Seed, gateway: Ipv4Addr, reported: Ipv4
     let prefix = args.pod_net.prefix_len();
     let lines = format!(
         "addr replace {gateway}/{prefix} dev {bridge}\nlink set {bridge} up\n\
-         route replace local {reported} dev lo\nroute replace local {} dev lo\n",
-        args.service_net
+         route replace local {reported} dev lo\nroute replace local {} dev lo\n\
+         route replace local {} dev lo\n",
+        args.service_net, args.node_net
     );
     seed.tools.ip(&lines, None, false).await
 }
