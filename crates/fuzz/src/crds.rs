@@ -1,10 +1,12 @@
-//! The CRDs of the extension kinds, from the test bed's cache.
+//! The CRDs of the extension kinds, from the test bed's cache and from this workspace.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use extension_contract::json::{get, text};
 use gardener_testbed::assets::{self, AssetsError};
 use gardener_testbed::manifests::{self, ManifestsError};
+use gardener_testbed::workspace;
 use serde_json::Value;
 
 /// The CRDs, by kind.
@@ -33,21 +35,21 @@ pub enum CrdsError {
     Read(#[from] ManifestsError),
     /// The folder is unreadable.
     #[error("cannot read the folder of the CRDs: {0}")]
-    Folder(#[from] std::io::Error),
+    Folder(#[from] io::Error),
 }
 
 impl Crds {
     /// Reads the CRDs. If the test bed's cache lacks them, they are downloaded, which `progress` is told.
     pub fn load(progress: &dyn Fn(&str)) -> Result<Self, CrdsError> {
         let mut crds = BTreeMap::new();
-        for file in std::fs::read_dir(assets::extension_crds(progress)?)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "yaml") {
-                let definitions = manifests::read(&path)?;
-                crds.extend(
-                    definitions.iter().filter_map(|crd| Some((text(crd, "spec.names.kind")?.to_owned(), Crd::of(crd)))),
-                );
-            }
+        let folder = std::fs::read_dir(assets::extension_crds(progress)?)?;
+        let mut files = folder.map(|file| Ok(file?.path())).collect::<io::Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        for file in files.into_iter().chain(workspace::definitions()) {
+            let definitions = manifests::read(&file)?;
+            let named =
+                definitions.iter().filter_map(|crd| Some((text(crd, "spec.names.kind")?.to_owned(), Crd::of(crd))));
+            crds.extend(named);
         }
         Ok(Self(crds))
     }

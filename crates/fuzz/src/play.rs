@@ -20,7 +20,7 @@ const ROUNDS: usize = 12;
 #[derive(Debug, thiserror::Error)]
 pub enum Finding {
     /// The CRDs lack the kind.
-    #[error("there is no CRD of {0}: the CRDs are those of another release of Gardener")]
+    #[error("there is no CRD of {0}: write it to crates/<kind>/crd.yaml, or use the release of Gardener that has it")]
     NoCrd(&'static str),
     /// The object is not like those of an API server, so the generator is wrong.
     #[error("{0}")]

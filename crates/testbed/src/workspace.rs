@@ -20,7 +20,8 @@ pub fn root() -> &'static Path {
 }
 
 /// The `CustomResourceDefinition`s of kinds that are not Gardener's: the files `crates/<kind>/crd.yaml`, sorted.
-pub(crate) fn definitions() -> Vec<PathBuf> {
+#[must_use]
+pub fn definitions() -> Vec<PathBuf> {
     let crates = root().join("crates").read_dir().into_iter().flatten().flatten();
     let mut files: Vec<_> = crates.map(|folder| folder.path().join("crd.yaml")).filter(|file| file.is_file()).collect();
     files.sort();
