@@ -106,7 +106,8 @@ fn minimize(program: &Path, corpus: &Path) -> Result<ExitCode> {
     let smaller = corpus.with_extension("smaller");
     fs::create_dir_all(&smaller).with_context(|| format!("cannot create {}", smaller.display()))?;
     let mut command = fuzzer(program);
-    let merged = command.arg("-merge=1").args([&smaller, corpus]).status().context("cannot start the fuzz target")?;
+    let merged =
+        command.arg("-set_cover_merge=1").args([&smaller, corpus]).status().context("cannot start the fuzz target")?;
     ensure!(merged.success(), "the corpus cannot be reduced: see above");
     fs::remove_dir_all(corpus).with_context(|| format!("cannot remove {}", corpus.display()))?;
     fs::rename(&smaller, corpus).with_context(|| format!("cannot create {}", corpus.display()))?;

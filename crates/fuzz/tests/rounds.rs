@@ -1,5 +1,7 @@
 //! No input makes a controller panic, mislead its user, or write what the API server refuses.
 
+use std::fs;
+
 use mock_fleet::kinds::ALL;
 use mock_fuzz::{Crds, round};
 use proptest::prelude::*;
@@ -32,4 +34,18 @@ fn every_object_is_served_or_named_in_an_error() {
     });
     let findings: Vec<_> = findings.collect();
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a download takes a minute")]
+fn kept_inputs_of_the_fuzz_target_break_no_promise() {
+    let crds = Crds::load(&|step| eprintln!("{step}")).unwrap();
+    let corpus = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus")).unwrap();
+    let mut count = 0;
+    for file in corpus {
+        let path = file.unwrap().path();
+        round(&fs::read(&path).unwrap(), &crds, None).unwrap_or_else(|finding| panic!("{}: {finding}", path.display()));
+        count += 1;
+    }
+    assert!(count > 100, "the corpus has {count} inputs");
 }

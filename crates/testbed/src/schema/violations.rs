@@ -39,8 +39,13 @@ fn check(path: &str, value: &Value, schema: &Value, found: &mut Vec<String>) {
             found.push(format!("{path} is {value}, expected a time"));
         }
         Value::Array(items) => {
-            let schema = schema.get("items").unwrap_or(&Value::Null);
-            items.iter().enumerate().for_each(|(index, item)| check(&format!("{path}[{index}]"), item, schema, found));
+            // Without a schema of its items, an array may hold anything.
+            if let Some(schema) = schema.get("items") {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| check(&format!("{path}[{index}]"), item, schema, found));
+            }
         }
         Value::Object(_) => check_fields(path, value, schema, found),
         _ => {}
@@ -112,6 +117,12 @@ mod tests {
                 "expected a number of 32 bits",
             ),
             (json!({ "type": "string", "enum": ["a"] }), json!("a"), json!("b"), "expected one of [\"a\"]"),
+            (
+                json!({ "x-kubernetes-preserve-unknown-fields": true, "enum": [[{ "a": 1 }]] }),
+                json!([{ "a": 1 }]),
+                json!(1),
+                "one of",
+            ),
             (json!({ "x-kubernetes-int-or-string": true }), json!("1"), json!(true), "f is true"),
             (
                 json!({ "type": "string", "format": "date-time" }),
