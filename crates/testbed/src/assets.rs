@@ -5,6 +5,7 @@ mod cache;
 mod crds;
 mod environment;
 mod error;
+mod garden;
 mod go;
 mod program;
 
@@ -15,6 +16,8 @@ pub(crate) use self::crds::manifests;
 use self::crds::{EXTENSION_CRDS, FURTHER_CRDS, PROVIDER_LOCAL_CRDS};
 use self::environment::{Progress, Variables, of_process};
 pub use self::error::AssetsError;
+pub use self::garden::{GARDENER, GardenPrograms};
+pub use self::program::KUBERNETES_VERSION;
 use self::program::{
     ETCD, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, HELM, KUBE_APISERVER, PROVIDER_LOCAL, Program,
 };

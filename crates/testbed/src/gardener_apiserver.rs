@@ -72,8 +72,8 @@ impl GardenerApiserver {
         server.answers(&direct_client(port, &certificate)?, "/readyz", None).await?;
         let client = bed.client_without_retries().await?;
         register(&client, port, &certificate.pem()).await?;
-        for (group, version, _) in SERVED {
-            server.answers(&client, &format!("/apis/{group}/{version}"), None).await?;
+        for path in served() {
+            server.answers(&client, &path, None).await?;
         }
         Ok(Self { _server: server })
     }
@@ -89,8 +89,14 @@ fn direct_client(port: u16, certificate: &Certificate) -> Result<Client, BedErro
     Client::try_from(config).map_err(BedError::failed(doing))
 }
 
-/// Makes kube-apiserver forward requests for Gardener's API groups to `port` of this machine.
-async fn register(client: &Client, port: u16, certificate: &str) -> Result<(), BedError> {
+/// The paths at which kube-apiserver serves Gardener's API groups once it reaches a registered gardener-apiserver.
+pub fn served() -> impl Iterator<Item = String> {
+    SERVED.iter().map(|(group, version, _)| format!("/apis/{group}/{version}"))
+}
+
+/// Makes kube-apiserver forward requests for Gardener's API groups to `port` of its loopback. gardener-apiserver proves
+/// itself there with a certificate for `gardener-apiserver.kube-system.svc`, which `certificate`, PEM, is or has issued.
+pub async fn register(client: &Client, port: u16, certificate: &str) -> Result<(), BedError> {
     let params = PatchParams::apply(TESTBED).force();
     // Of type ExternalName: the API server refuses endpoints with a loopback address.
     let service = Service {

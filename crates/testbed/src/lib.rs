@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod assets;
 pub mod audit;
+pub mod authority;
 pub mod bed;
 mod causes;
 mod certificate;

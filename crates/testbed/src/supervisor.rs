@@ -17,14 +17,17 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 /// At the end of its input, kills the group `$1` and removes the folder `$2`. Repeats both while the folder cannot be
-/// removed: a child may have joined the group late, or may have written another file. Only the end of its input ends
-/// the guard. It ignores signals, which may be meant for the parent and all its children.
+/// removed, for 10 s: a child may have joined the group late, or a dying process may have written another file. Only the
+/// end of its input ends the guard. It ignores signals, which may be meant for the parent and all its children.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 cat >/dev/null
-for attempt in 1 2 3 4 5; do
+attempt=0
+while [ $attempt -lt 100 ]; do
     kill -s KILL -- "-$1" 2>/dev/null
     rm -rf -- "$2" 2>/dev/null && break
+    attempt=$((attempt + 1))
+    sleep 0.1
 done
 "#;
 
@@ -44,11 +47,17 @@ impl Supervisor {
     pub fn start() -> io::Result<Self> {
         // TMPDIR may be relative. The children run in other folders.
         let parent = std::path::absolute(std::env::temp_dir())?;
-        let folder = tempfile::Builder::new().prefix("gardener-testbed-").tempdir_in(parent)?;
+        Self::owning(tempfile::Builder::new().prefix("gardener-testbed-").tempdir_in(parent)?.keep())
+    }
+
+    /// Takes over an existing folder, and starts the helpers.
+    ///
+    /// Requires a Tokio runtime, as [`Command::spawn`] does. If the helpers cannot be started, the folder stays.
+    pub fn owning(folder: PathBuf) -> io::Result<Self> {
         let leader = helper("cat").spawn()?;
         let group = leader.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
-        let guard = helper("sh").args(["-c", GUARD, "guard"]).arg(group.to_string()).arg(folder.path()).spawn()?;
-        Ok(Self { folder: folder.keep(), group, leader, guard })
+        let guard = helper("sh").args(["-c", GUARD, "guard"]).arg(group.to_string()).arg(&folder).spawn()?;
+        Ok(Self { folder, group, leader, guard })
     }
 
     /// The temporary folder.

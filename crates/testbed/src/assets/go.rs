@@ -125,6 +125,12 @@ impl<'a> Go<'a> {
         fs::remove_file(self.folder.join("go.sum")).map_err(&not_writable)
     }
 
+    /// Builds the main package `package` of the module in this folder into the file `program`.
+    pub(super) fn build_checkout(&self, program: &Path, package: &str, linker_flags: &str) -> Result<(), AssetsError> {
+        let output = program.display().to_string();
+        self.run(["build", "-ldflags", linker_flags, "-o", &output, package]).map(drop)
+    }
+
     fn json<T: DeserializeOwned>(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,

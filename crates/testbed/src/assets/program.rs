@@ -9,7 +9,8 @@ use super::environment::{Progress, Variables};
 use super::error::AssetsError;
 use super::go::Go;
 
-const KUBERNETES_VERSION: &str = "v1.36.3";
+/// The version of Kubernetes' programs.
+pub const KUBERNETES_VERSION: &str = "v1.36.3";
 
 /// A program in a published Go module.
 pub(super) struct Program {
@@ -62,6 +63,17 @@ pub(super) const KUBE_APISERVER: Program = Program {
     otherwise: KUBEBUILDER_ASSETS,
 };
 
+pub(super) const KUBE_CONTROLLER_MANAGER: Program = Program {
+    name: "kube-controller-manager",
+    package: "/cmd/kube-controller-manager",
+    minutes: 2,
+    otherwise: "",
+    ..KUBE_APISERVER
+};
+
+pub(super) const KUBE_SCHEDULER: Program =
+    Program { name: "kube-scheduler", package: "/cmd/kube-scheduler", minutes: 1, otherwise: "", ..KUBE_APISERVER };
+
 pub(super) const GARDENER_APISERVER: Program = Program {
     name: "gardener-apiserver",
     version: GARDENER_VERSION,
@@ -87,6 +99,19 @@ pub(super) const PROVIDER_LOCAL: Program = Program {
     ..GARDENER_APISERVER
 };
 
+pub(super) const GARDENER_SCHEDULER: Program =
+    Program { name: "gardener-scheduler", package: "/cmd/gardener-scheduler", minutes: 1, ..GARDENER_APISERVER };
+
+pub(super) const GARDENLET: Program =
+    Program { name: "gardenlet", package: "/cmd/gardenlet", minutes: 3, ..GARDENER_APISERVER };
+
+pub(super) const GARDENER_RESOURCE_MANAGER: Program = Program {
+    name: "gardener-resource-manager",
+    package: "/cmd/gardener-resource-manager",
+    minutes: 1,
+    ..GARDENER_APISERVER
+};
+
 const HELM_VERSION: &str = "v4.3.1";
 
 pub(super) const HELM: Program = Program {
@@ -109,6 +134,27 @@ impl Program {
         Ok(folder.join(self.name))
     }
 
+    /// Builds the program out of a checkout of its repository, into a file of `folder`. Go reuses what it has compiled
+    /// before, so that a small change takes seconds. The program keeps what a debugger needs.
+    pub(super) fn build_checkout(
+        &self,
+        checkout: &Path,
+        folder: &Path,
+        progress: Progress,
+    ) -> Result<PathBuf, AssetsError> {
+        let go = Go::new(checkout, self.name, "");
+        go.check()?;
+        progress(&format!("building {} out of {}", self.name, checkout.display()));
+        let program = folder.join(self.name);
+        go.build_checkout(&program, &format!(".{}", self.package), &self.version_flags())?;
+        Ok(program)
+    }
+
+    /// The linker's flags that set the version.
+    fn version_flags(&self) -> String {
+        self.variables.iter().map(|(variable, value)| format!(" -X {variable}={value}")).collect()
+    }
+
     fn build(&self, folder: &Path, progress: Progress) -> Result<(), AssetsError> {
         let Self { name, version, module, minutes, .. } = self;
         let go = Go::new(folder, name, self.otherwise);
@@ -125,8 +171,11 @@ impl Program {
                 }
             }
         }
-        let variables = self.variables.iter().map(|(variable, value)| format!(" -X {variable}={value}"));
-        let linker_flags = format!("-s -w{}", variables.collect::<String>());
-        go.build(name, &format!("{module}{}", self.package), &directives.join("\n"), &linker_flags)
+        go.build(
+            name,
+            &format!("{module}{}", self.package),
+            &directives.join("\n"),
+            &format!("-s -w{}", self.version_flags()),
+        )
     }
 }
