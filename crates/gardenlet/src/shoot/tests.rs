@@ -42,7 +42,7 @@ fn names(plan: &ShootPlan) -> Vec<String> {
 fn the_example_has_all_defaults() {
     let plan = example("55-shoot.yaml").plan(None);
     assert_eq!(plan.namespace, "shoot--dev--shoot");
-    assert_eq!(text(&plan.shoot, "spec.kubernetes.version"), Some("1.35.4"));
+    assert_eq!(text(&plan.shoot, "spec.kubernetes.version"), Some("1.36.3"));
     assert_eq!(text(&plan.shoot, "spec.networking.pods"), Some("10.96.0.0/11"));
     assert_eq!(text(&plan.shoot, "spec.networking.services"), Some("10.64.0.0/13"));
     assert_eq!(get(&plan.shoot, "spec.networking.ipFamilies"), Some(&json!(["IPv4"])));
