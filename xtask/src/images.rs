@@ -81,6 +81,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the programs of the images for this machine, without packing them.
+pub(crate) fn programs() -> Result<Vec<PathBuf>> {
+    let built = Platform::host()?.build(kinds::ALL, None)?;
+    Ok(built.into_iter().map(|(_, program)| program).collect())
+}
+
 /// Builds all images for this machine. Builds one of them and its chart again from a copy of the sources, and fails if
 /// the bytes differ.
 pub(crate) fn build_twice() -> Result<()> {

@@ -8,6 +8,7 @@ mod conformance;
 mod demo;
 mod explain;
 mod fuzz;
+mod garden;
 mod images;
 mod landscape;
 mod manifests;
@@ -38,6 +39,9 @@ enum Xtask {
     /// server would refuse. The fuzz target is built first, with optimisation: that takes minutes the first time, and needs
     /// a C++ compiler. No nightly Rust is needed.
     Fuzz(fuzz::Args),
+    /// Run a whole real Gardener on this machine, without containers
+    #[command(subcommand)]
+    Garden(garden::Command),
     /// Build an image of each controller, and pack the chart
     Images(images::Args),
     /// Render the manifests that register the controllers with Gardener
@@ -61,6 +65,7 @@ async fn main() -> ExitCode {
         Xtask::Demo(args) => demo::run(args).await,
         Xtask::Explain(args) => explain::run(args).await,
         Xtask::Fuzz(args) => fuzz::run(&args),
+        Xtask::Garden(command) => garden::run(command).await,
         Xtask::Images(args) => images::run(&args),
         Xtask::Manifests(args) => manifests::run(&args),
         Xtask::NewKind(args) => new_kind::run(&args),

@@ -50,11 +50,19 @@ pub fn build_with(
     arguments: &[String],
     variables: &[(String, String)],
 ) -> Result<Vec<(Package, PathBuf)>> {
+    let names: Vec<_> = packages.iter().map(|package| package.full_name()).collect();
+    let programs = build_named(&names, arguments, variables)?;
+    Ok(packages.iter().copied().zip(programs).collect())
+}
+
+/// Builds packages that have a binary of their own name, as [`build_with`] does. Returns the programs in the order of the
+/// names.
+pub fn build_named(names: &[String], arguments: &[String], variables: &[(String, String)]) -> Result<Vec<PathBuf>> {
     let mut command = command();
     command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
     command.args(arguments).envs(variables.iter().cloned());
-    for package in packages {
-        command.args(["--package", &package.full_name()]);
+    for name in names {
+        command.args(["--package", name]);
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut programs = Vec::new();
@@ -67,14 +75,13 @@ pub fn build_with(
         }
     }
     if !child.wait()?.success() {
-        bail!("cannot build the controllers: see the errors above");
+        bail!("cannot build {}: see the errors above", names.join(", "));
     }
-    let program = |package: &Package| {
-        let name = package.full_name();
-        let found = programs.iter().find(|(built, _)| *built == name);
-        found.map(|(_, program)| (*package, program.clone())).with_context(|| format!("{name} has no binary"))
+    let program = |name: &String| {
+        let found = programs.iter().find(|(built, _)| built == name);
+        found.map(|(_, program)| program.clone()).with_context(|| format!("{name} has no binary"))
     };
-    packages.iter().map(program).collect()
+    names.iter().map(program).collect()
 }
 
 /// The packages of the workspace, as `cargo metadata` describes them.

@@ -152,7 +152,8 @@ impl Program {
 
     /// The linker's flags that set the version.
     fn version_flags(&self) -> String {
-        self.variables.iter().map(|(variable, value)| format!(" -X {variable}={value}")).collect()
+        let variables = self.variables.iter().map(|(variable, value)| format!("-X {variable}={value}"));
+        variables.collect::<Vec<_>>().join(" ")
     }
 
     fn build(&self, folder: &Path, progress: Progress) -> Result<(), AssetsError> {
@@ -175,7 +176,7 @@ impl Program {
             name,
             &format!("{module}{}", self.package),
             &directives.join("\n"),
-            &format!("-s -w{}", self.version_flags()),
+            &format!("-s -w {}", self.version_flags()),
         )
     }
 }

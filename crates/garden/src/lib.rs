@@ -1,0 +1,35 @@
+//! A whole Gardener on one machine, without containers: its real programs as plain processes, and Shoots that they drive.
+//!
+//! The *outside* ([`outside`]) is the command that a person starts. It creates a folder and namespaces of users, networks,
+//! processes and mounts, and starts the *inside* ([`inside`]) in them. The inside starts all programs. When the outside
+//! ends, for whatever reason, the kernel ends every process in the namespaces, and the guard of the outside's
+//! [`Supervisor`](gardener_testbed::supervisor::Supervisor) removes the folder.
+//!
+//! On this machine, nothing listens but two *doors* of the outside, one for the API server of the garden cluster and one
+//! for that of the seed cluster ([`doors`]).
+
+mod access;
+mod cluster;
+pub mod control;
+pub mod doors;
+mod error;
+mod gardener;
+mod gardenlet;
+pub mod inside;
+pub mod isolation;
+mod junit;
+mod layout;
+mod network;
+mod objects;
+pub mod outside;
+mod processes;
+mod seed;
+mod settings;
+mod shoot;
+mod steps;
+mod wait;
+mod walkthrough;
+
+pub use error::GardenError;
+pub use layout::Layout;
+pub use settings::{Doors, Settings, Work};

@@ -1,0 +1,71 @@
+//! Applies and reads objects of the garden and the seed.
+
+use std::time::Duration;
+
+use gardener_testbed::manifests::{self, ManifestsError, Mode};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use crate::error::GardenError;
+use crate::wait;
+
+/// For so long, an object that the API server does not accept yet is sent again. An admission plugin, for example, refuses
+/// everything until its caches are filled.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Applies objects in their order.
+pub(crate) async fn apply_all(client: &Client, objects: &[Value]) -> Result<(), GardenError> {
+    for object in objects {
+        apply(client, object).await?;
+    }
+    Ok(())
+}
+
+/// Applies an object. Sends it again while that may help.
+pub(crate) async fn apply(client: &Client, object: &Value) -> Result<(), GardenError> {
+    let mut refused = None;
+    let sent = async || match manifests::apply(client, object, Mode::Apply).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_final(&error) => {
+            refused = Some(error);
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    wait::until(ACCEPTED_WITHIN, "an object is not accepted", sent).await?;
+    refused.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Whether the same object is refused for ever.
+fn is_final(error: &ManifestsError) -> bool {
+    match error {
+        ManifestsError::Refused { source: kube::Error::Api(status), .. } => matches!(status.code, 400 | 422),
+        ManifestsError::Refused { .. } => false,
+        _ => true,
+    }
+}
+
+/// The API of a kind of Gardener's group `core.gardener.cloud`, in a namespace or for the whole cluster.
+pub(crate) fn core(client: &Client, version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("core.gardener.cloud", version, kind));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// Reads an object as JSON. Returns `None` if it does not exist.
+pub(crate) async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, String> {
+    let object = api.get_opt(name).await.map_err(|error| error.to_string())?;
+    Ok(object.and_then(|object| serde_json::to_value(object).ok()))
+}
+
+/// Merges `change` into an object.
+pub(crate) async fn merge(api: &Api<DynamicObject>, name: &str, change: Value) -> Result<(), GardenError> {
+    let params = PatchParams::default();
+    api.patch(name, &params, &Patch::Merge(change))
+        .await
+        .map(drop)
+        .map_err(GardenError::request(format!("change {name}")))
+}

@@ -1,0 +1,94 @@
+//! The programs that run inside.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gardener_testbed::process::{Process, ProcessError};
+use gardener_testbed::supervisor::Supervisor;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use crate::error::GardenError;
+use crate::layout::Layout;
+
+/// How often the programs are looked after.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How a program is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// The name of the process, which is that of its log.
+    pub(crate) name: String,
+    /// The program's name.
+    pub(crate) program: String,
+    /// The arguments.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Recipe {
+    pub(crate) fn new(name: impl Into<String>, program: &str, arguments: Vec<String>) -> Self {
+        Self { name: name.into(), program: program.to_owned(), arguments }
+    }
+}
+
+/// The running programs.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    supervisor: Supervisor,
+    layout: Layout,
+    running: Mutex<Vec<(Recipe, Process)>>,
+}
+
+impl Processes {
+    pub(crate) fn new(supervisor: Supervisor, layout: Layout) -> Self {
+        Self { supervisor, layout, running: Mutex::default() }
+    }
+
+    /// Starts a program.
+    pub(crate) async fn start(&self, recipe: Recipe) -> Result<(), GardenError> {
+        let process = self.spawn(&recipe)?;
+        self.running.lock().await.push((recipe, process));
+        Ok(())
+    }
+
+    /// Stops a program, and starts its file again, which may be another one meanwhile.
+    pub(crate) async fn restart(&self, name: &str) -> Result<(), GardenError> {
+        let mut running = self.running.lock().await;
+        let names = running.iter().map(|(recipe, _)| recipe.name.as_str()).collect::<Vec<_>>().join(", ");
+        let Some((recipe, process)) = running.iter_mut().find(|(recipe, _)| recipe.name == name) else {
+            return Err(GardenError::Unusable(format!("no process {name} runs here: use one of {names}")));
+        };
+        process.kill().await.map_err(GardenError::system(format!("end {name}")))?;
+        *process = self.spawn(recipe)?;
+        Ok(())
+    }
+
+    fn spawn(&self, recipe: &Recipe) -> Result<Process, GardenError> {
+        let program = self.layout.programs().join(&recipe.program);
+        let mut command = Command::new(&program);
+        command.args(&recipe.arguments).current_dir(self.supervisor.folder());
+        // No proxy of this machine can be reached, and KUBECONFIG would take precedence over configurations.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.supervisor.folder()).env("TMPDIR", self.supervisor.folder());
+        let started = Process::start(&self.supervisor, &recipe.name, command, self.layout.log(&recipe.name));
+        started.map_err(GardenError::system(format!("start {}", program.display())))
+    }
+
+    /// Returns when a program has ended by itself, with the reason.
+    pub(crate) async fn unexpected_end(&self) -> ProcessError {
+        loop {
+            for (_, process) in &mut *self.running.lock().await {
+                if let Err(error) = process.still_runs() {
+                    return error;
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// The folder in which the programs run.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.supervisor.folder().to_owned()
+    }
+}

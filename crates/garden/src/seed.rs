@@ -1,0 +1,144 @@
+//! The seed cluster: what the gardenlet chart and the machines below would bring, and when the Seed is ready.
+
+use std::path::Path;
+use std::time::Duration;
+
+use extension_contract::json::{list, text};
+use gardener_testbed::assets::KUBERNETES_VERSION;
+use gardener_testbed::manifests;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::error::GardenError;
+use crate::layout::Layout;
+use crate::network;
+use crate::objects::{self, core};
+use crate::processes::Recipe;
+use crate::wait;
+
+/// A busy machine takes minutes.
+const READY_WITHIN: Duration = Duration::from_secs(600);
+
+/// The conditions that tell whether extensions are installed and healthy. Further ones are about backups.
+const CONDITIONS: [&str; 3] = ["GardenletReady", "SeedSystemComponentsHealthy", "ExtensionsReady"];
+
+/// A Seed's manifest, and the objects beside it.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    /// The `Seed`. gardenlet creates it.
+    pub(crate) manifest: Value,
+    /// The other objects, such as credentials.
+    pub(crate) others: Vec<Value>,
+}
+
+impl Seed {
+    /// Reads a Seed from a file of `example`.
+    pub(crate) fn read(file: &Path) -> Result<Self, GardenError> {
+        let (mut seeds, others): (Vec<_>, Vec<_>) =
+            manifests::read(file)?.into_iter().partition(|object| text(object, "kind") == Some("Seed"));
+        let problem = || GardenError::File { file: file.to_owned(), problem: "it must have one Seed".to_owned() };
+        let manifest = seeds.pop().ok_or_else(problem)?;
+        Ok(Self { manifest, others })
+    }
+
+    /// The Seed's name.
+    pub(crate) fn name(&self) -> &str {
+        text(&self.manifest, "metadata.name").unwrap_or_default()
+    }
+
+    /// A network of the Seed: `nodes`, `pods` or `services`.
+    pub(crate) fn network(&self, name: &str) -> &str {
+        text(&self.manifest, &format!("spec.networks.{name}")).unwrap_or_default()
+    }
+
+    /// The address of the cluster's DNS, as kube-up has always chosen it: the tenth one of the Services.
+    pub(crate) fn name_server(&self) -> Result<String, GardenError> {
+        network::address(self.network("services"), 10)
+    }
+
+    /// The command line of the players, who stand in for everything below the seed's API server.
+    pub(crate) fn players(&self, kubeconfig: &str, layout: &Layout) -> Result<Recipe, GardenError> {
+        let mut arguments = vec![
+            "seed".to_owned(),
+            format!("--kubeconfig={kubeconfig}"),
+            format!("--root={}", layout.run().join("players").display()),
+            format!("--bin={}", layout.pods().display()),
+            format!("--pod-net={}", self.network("pods")),
+            format!("--node-net={}", self.network("nodes")),
+            format!("--service-net={}", self.network("services")),
+            format!("--api-host={}", network::address(self.network("services"), 1)?),
+            format!("--dns={}", self.name_server()?),
+            format!("--version={KUBERNETES_VERSION}"),
+            format!("--region={}", text(&self.manifest, "spec.provider.region").unwrap_or_default()),
+        ];
+        let zones = list(&self.manifest, "spec.provider.zones").iter().filter_map(Value::as_str);
+        arguments.extend(zones.map(|zone| format!("--zone={zone}")));
+        Ok(Recipe::new("players", "mock-players", arguments))
+    }
+}
+
+/// What the gardenlet chart creates in the seed cluster beside gardenlet (`charts/gardener/gardenlet/templates`).
+pub(crate) fn of_chart() -> [Value; 2] {
+    [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "garden"}}),
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "gardener-system-critical"},
+            "value": 999_998_950,
+        }),
+    ]
+}
+
+/// Returns when gardenlet has set up the Seed, and all of its conditions hold.
+pub(crate) async fn ready(garden: &Client, name: &str) -> Result<(), GardenError> {
+    let seeds = core(garden, "v1beta1", "Seed", None);
+    let check = async || {
+        let seed = objects::get(&seeds, name).await?.ok_or("gardenlet has not registered it")?;
+        unready(&seed).map_or(Ok(()), Err)
+    };
+    wait::until(READY_WITHIN, &format!("the Seed {name} is not ready"), check).await
+}
+
+/// Why a Seed is not ready. Returns `None` if it is.
+fn unready(seed: &Value) -> Option<String> {
+    let operation = |field: &str| text(seed, &format!("status.lastOperation.{field}")).unwrap_or("none");
+    if operation("state") != "Succeeded" {
+        return Some(format!("its last operation is {}: {}", operation("state"), operation("description")));
+    }
+    let conditions = list(seed, "status.conditions");
+    CONDITIONS.iter().find_map(|&name| {
+        let condition = conditions.iter().find(|condition| text(condition, "type") == Some(name));
+        let Some(condition) = condition else { return Some(format!("it has no condition {name}")) };
+        let message = text(condition, "message").unwrap_or_default();
+        (text(condition, "status") != Some("True")).then(|| format!("its condition {name} does not hold: {message}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use gardener_testbed::workspace;
+
+    use super::*;
+
+    #[test]
+    fn cloud_profile_of_the_examples_offers_the_version_that_runs_first() {
+        let profile = manifests::read_one(&workspace::root().join("example/20-cloudprofile.yaml")).unwrap();
+        let offered = text(&profile, "spec.kubernetes.versions[0].version");
+        assert_eq!(offered.map(|version| format!("v{version}")).as_deref(), Some(KUBERNETES_VERSION));
+    }
+
+    #[test]
+    fn seed_is_ready_when_its_flow_has_succeeded_and_all_conditions_hold() {
+        let mut seed = json!({"status": {"lastOperation": {"state": "Processing", "description": "x"}}});
+        assert_eq!(unready(&seed).as_deref(), Some("its last operation is Processing: x"));
+        let conditions =
+            |status: &str| Value::from_iter(CONDITIONS.map(|name| json!({"type": name, "status": status})));
+        seed["status"] = json!({"lastOperation": {"state": "Succeeded"}});
+        assert_eq!(unready(&seed).as_deref(), Some("it has no condition GardenletReady"));
+        seed["status"]["conditions"] = conditions("Progressing");
+        assert!(unready(&seed).unwrap().contains("GardenletReady does not hold"));
+        seed["status"]["conditions"] = conditions("True");
+        assert_eq!(unready(&seed), None);
+    }
+}

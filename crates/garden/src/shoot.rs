@@ -1,0 +1,170 @@
+//! A Shoot of the garden: what a user does with it, and how gardenlet gets on.
+
+use std::time::{Duration, Instant};
+
+use extension_contract::json::{annotation, get, list, text};
+use kube::api::DynamicObject;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::error::GardenError;
+use crate::objects::{self, core};
+use crate::wait;
+
+/// A busy machine takes minutes for each operation.
+const DONE_WITHIN: Duration = Duration::from_secs(600);
+
+/// A controller that runs ends each of gardenlet's steps much earlier.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// The longest text of a step that is shown. gardenlet lists all steps that it is at.
+const SHOWN: usize = 100;
+
+/// A Shoot in the garden cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Shoot {
+    api: Api<DynamicObject>,
+    pub(crate) name: String,
+}
+
+impl Shoot {
+    /// The Shoot of a manifest.
+    pub(crate) fn of(garden: &Client, manifest: &Value) -> Self {
+        let field = |path: &str| text(manifest, path).unwrap_or_default();
+        Self {
+            api: core(garden, "v1beta1", "Shoot", Some(field("metadata.namespace"))),
+            name: field("metadata.name").to_owned(),
+        }
+    }
+
+    /// Requests a reconciliation.
+    pub(crate) async fn request_reconciliation(&self) -> Result<(), GardenError> {
+        let change = json!({"metadata": {"annotations": {"gardener.cloud/operation": "reconcile"}}});
+        objects::merge(&self.api, &self.name, change).await
+    }
+
+    /// Returns when gardenlet has succeeded in the operation that the Shoot's last change demands. Passes what gardenlet
+    /// is at to `say` whenever it changes.
+    pub(crate) async fn succeeds(&self, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+        let mut shown = String::new();
+        let mut failed = None;
+        let check = async || {
+            let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
+            self.show(&shoot, &mut shown, say);
+            match progress(&shoot) {
+                Progress::Done => Ok(()),
+                Progress::Failed(why) => {
+                    failed = Some(why);
+                    Ok(())
+                }
+                Progress::Running(at) => Err(at),
+            }
+        };
+        wait::until(DONE_WITHIN, &format!("the Shoot {} is not reconciled", self.name), check).await?;
+        match failed {
+            None => Ok(()),
+            Some(why) => Err(GardenError::Unusable(format!("the Shoot {} failed for good: {why}", self.name))),
+        }
+    }
+
+    /// Returns when gardenlet has been at a step for [`STUCK`].
+    pub(crate) async fn waits_at(&self, step: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+        let mut shown = String::new();
+        let mut since: Option<Instant> = None;
+        let check = async || {
+            let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
+            self.show(&shoot, &mut shown, say);
+            let at = text(&shoot, "status.lastOperation.description").unwrap_or_default();
+            let processing = text(&shoot, "status.lastOperation.state") == Some("Processing");
+            since = since.or_else(|| Some(Instant::now())).filter(|_| processing && at.contains(step));
+            if since.is_some_and(|since| since.elapsed() >= STUCK) { Ok(()) } else { Err(describe(&shoot)) }
+        };
+        wait::until(DONE_WITHIN, &format!("the Shoot {} does not wait at {step:?}", self.name), check).await
+    }
+
+    fn show(&self, shoot: &Value, shown: &mut String, say: &dyn Fn(&str)) {
+        let now = describe(shoot);
+        if now != *shown {
+            say(&format!("  {}: {now}", self.name));
+            *shown = now;
+        }
+    }
+}
+
+/// How gardenlet gets on with the last change of a Shoot.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// gardenlet has succeeded.
+    Done,
+    /// gardenlet does not try again, for this reason.
+    Failed(String),
+    /// gardenlet is at it, or has not begun.
+    Running(String),
+}
+
+fn progress(shoot: &Value) -> Progress {
+    let generation = |path: &str| get(shoot, path).and_then(Value::as_i64);
+    let noticed = generation("metadata.generation") == generation("status.observedGeneration")
+        && annotation(shoot, "gardener.cloud/operation").is_none();
+    match text(shoot, "status.lastOperation.state") {
+        Some("Succeeded") if noticed => Progress::Done,
+        Some("Failed") if noticed => Progress::Failed(describe(shoot)),
+        _ => Progress::Running(describe(shoot)),
+    }
+}
+
+/// The last operation of a Shoot in one line, with its errors.
+fn describe(shoot: &Value) -> String {
+    let operation = |field: &str| text(shoot, &format!("status.lastOperation.{field}"));
+    let Some(kind) = operation("type") else { return "gardenlet has not begun".to_owned() };
+    let percent = get(shoot, "status.lastOperation.progress").and_then(Value::as_i64).unwrap_or_default();
+    let state = operation("state").unwrap_or_default();
+    let errors = list(shoot, "status.lastErrors").iter();
+    let errors: Vec<_> = errors.filter_map(|error| text(error, "description")).collect();
+    let said =
+        if errors.is_empty() { operation("description").unwrap_or_default().to_owned() } else { errors.join("; ") };
+    format!("{kind} {state}, {percent} %: {}", shortened(&said.replace('\n', " ")))
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shoot(generation: i64, state: &str) -> Value {
+        json!({
+            "metadata": {"generation": generation},
+            "status": {
+                "observedGeneration": 2,
+                "lastOperation": {"type": "Create", "state": state, "progress": 42, "description": "Deploying x"},
+            },
+        })
+    }
+
+    #[test]
+    fn success_of_an_earlier_generation_does_not_count() {
+        assert_eq!(progress(&shoot(2, "Succeeded")), Progress::Done);
+        assert!(matches!(progress(&shoot(3, "Succeeded")), Progress::Running(_)));
+        assert!(matches!(progress(&shoot(2, "Failed")), Progress::Failed(_)));
+        let mut requested = shoot(2, "Succeeded");
+        requested["metadata"]["annotations"] = json!({"gardener.cloud/operation": "reconcile"});
+        assert!(matches!(progress(&requested), Progress::Running(_)));
+    }
+
+    #[test]
+    fn description_is_one_short_line_and_errors_take_precedence() {
+        assert_eq!(describe(&json!({})), "gardenlet has not begun");
+        assert_eq!(describe(&shoot(1, "Processing")), "Create Processing, 42 %: Deploying x");
+        let mut failing = shoot(1, "Error");
+        failing["status"]["lastErrors"] = json!([{"description": "quota\nexceeded ".repeat(20)}]);
+        let line = describe(&failing);
+        assert!(line.starts_with("Create Error, 42 %: quota exceeded quota") && line.ends_with('…'), "{line}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The steps of a garden, with the time of each.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use gardener_testbed::causes;
+
+use crate::error::GardenError;
+
+/// A step that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// What has been done.
+    pub(crate) name: String,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<String>,
+}
+
+/// All steps so far. Each is shown as soon as it has ended.
+pub(crate) struct Steps<'a> {
+    started: Instant,
+    say: &'a dyn Fn(&str),
+    done: RefCell<Vec<Step>>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn new(say: &'a dyn Fn(&str)) -> Self {
+        Self { started: Instant::now(), say, done: RefCell::default() }
+    }
+
+    /// Carries out a step.
+    pub(crate) async fn run<T>(
+        &self,
+        name: &str,
+        step: impl Future<Output = Result<T, GardenError>>,
+    ) -> Result<T, GardenError> {
+        let begun = Instant::now();
+        let result = step.await;
+        let took = begun.elapsed();
+        let failure = result.as_ref().err().map(|error| causes(error));
+        let verdict = if failure.is_some() { "FAILED: " } else { "" };
+        self.say(&format!("{verdict}{name} ({:.1} s)", took.as_secs_f64()));
+        self.done.borrow_mut().push(Step { name: name.to_owned(), took, failure });
+        result
+    }
+
+    /// Shows a line with the time since the start.
+    pub(crate) fn say(&self, line: &str) {
+        (self.say)(&format!("[{:6.1} s] {line}", self.started.elapsed().as_secs_f64()));
+    }
+
+    /// All steps that have ended.
+    pub(crate) fn done(&self) -> Vec<Step> {
+        self.done.borrow().clone()
+    }
+}

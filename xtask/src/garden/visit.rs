@@ -1,0 +1,139 @@
+//! Commands for a garden that another command keeps.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use gardener_testbed::assets::GardenPrograms;
+use mock_garden::isolation::Isolation;
+use mock_garden::{Layout, control, outside};
+use mock_view::say;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::sleep;
+
+use super::{Which, absolute};
+
+/// How often a log is read, and a garden that ends is looked after.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(clap::Args)]
+pub(crate) struct Kubectl {
+    #[command(flatten)]
+    which: Which,
+    /// Use the seed cluster instead of the garden cluster
+    #[arg(long)]
+    seed: bool,
+    /// Arguments of kubectl
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    which: Which,
+    /// The process
+    #[arg(value_name = "PROCESS")]
+    process: String,
+    /// Go on showing what it writes, until Ctrl-C or the end of the garden
+    #[arg(short, long)]
+    follow: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    which: Which,
+    /// The process, such as gardenlet
+    #[arg(value_name = "PROCESS")]
+    process: String,
+    /// Build its program out of this checkout of Gardener first
+    #[arg(long, value_name = "PATH")]
+    gardener_dir: Option<PathBuf>,
+}
+
+/// Ends a garden. Returns when nothing of it is left.
+pub(super) async fn down(which: &Which) -> Result<ExitCode> {
+    let running = which.running()?;
+    let process = Pid::from_raw(running.process.cast_signed()).context("the garden has no process")?;
+    kill_process(process, Signal::TERM).with_context(|| format!("cannot end process {}", running.process))?;
+    while which.running().is_ok_and(|now| now.folder == running.folder) {
+        sleep(PAUSE).await;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes a shell inside.
+pub(super) fn shell(which: &Which) -> Result<ExitCode> {
+    let running = which.running()?;
+    let layout = Layout::new(running.folder.clone());
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+    let (garden, seed) = (layout.kubeconfig_inside("garden"), layout.kubeconfig_inside("seed"));
+    say!("KUBECONFIG is that of the garden; $SEED is the file of the seed. The shell ends with the garden.");
+    let mut command = Isolation::find()?.enter(running.first_process()?, &shell);
+    let error = command.env("KUBECONFIG", garden).env("SEED", seed).exec();
+    Err(error).context("cannot start nsenter: run `apt-get install util-linux`")
+}
+
+/// Becomes kubectl.
+pub(super) fn kubectl(args: &Kubectl) -> Result<ExitCode> {
+    let layout = Layout::new(args.which.running()?.folder);
+    let kubeconfig = layout.kubeconfig(if args.seed { "seed" } else { "garden" });
+    let error = Command::new("kubectl").args(&args.arguments).env("KUBECONFIG", kubeconfig).exec();
+    Err(error).context("cannot start kubectl: put it on PATH")
+}
+
+/// Shows a log.
+pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
+    let layout = Layout::new(args.which.running()?.folder);
+    let path = layout.log(&args.process);
+    let Ok(mut log) = File::open(&path) else {
+        bail!("no process {} runs: use one of {}", args.process, processes(&layout)?.join(", "));
+    };
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        log.read_to_end(&mut text)?;
+        // The reader of a pipe may have seen enough.
+        if io::stdout().write_all(&text).and_then(|()| io::stdout().flush()).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !args.follow || !path.exists() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The processes that have a log.
+fn processes(layout: &Layout) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for file in layout.logs().read_dir()? {
+        let file = file?.path();
+        names.extend(file.file_stem().map(|name| name.display().to_string()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Ends a process and starts it again.
+pub(super) async fn restart(args: &Restart) -> Result<ExitCode> {
+    let layout = Layout::new(args.which.running()?.folder);
+    if let Some(checkout) = args.gardener_dir.clone().map(absolute).transpose()? {
+        let built = Which::names()?.join(format!("{}.built", args.which.name));
+        std::fs::create_dir_all(&built).with_context(|| format!("cannot create {}", built.display()))?;
+        let program = GardenPrograms::rebuild(&args.process, &checkout, &built, &|step| say!("{step}"))?;
+        let program = program.with_context(|| {
+            let known = gardener_testbed::assets::GARDENER.join(", ");
+            format!("{} is no program of Gardener: use one of {known}", args.process)
+        })?;
+        outside::replace(&layout, &program)?;
+    }
+    control::restart(&layout, &args.process).await?;
+    say!("{} runs again", args.process);
+    Ok(ExitCode::SUCCESS)
+}
