@@ -129,7 +129,7 @@ async fn test(
     total.store(judge.tested(), Ordering::Relaxed);
     let run = async {
         first_object(&judge, shared, args.parallel).await?;
-        Ok::<_, Failed>("it was left out")
+        Ok::<_, Failed>("the controller had ended before")
     };
     let (otherwise, interrupted) = tokio::select! {
         ended = run => (ended?, false),
@@ -168,7 +168,7 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// What a file of the command line says, for messages.
+/// Whose controller is judged, for messages.
 fn names(subject: &Subject) -> String {
     format!("{} of type {}", subject.kind.name, subject.type_)
 }
