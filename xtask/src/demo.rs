@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Manifest of the CloudProfile [default: in the Shoot's file, or 20-cloudprofile.yaml beside it]
     #[arg(long, value_name = "FILE")]
     cloudprofile: Option<PathBuf>,
-    /// Manifest of the Seed [default: in the Shoot's file, or 40-seed.yaml beside it]
+    /// Manifest of the Seed [default: in the Shoot's file, or the Seed of its seedName beside it]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
 }
@@ -86,7 +86,9 @@ impl Args {
         let kinds = if chosen.is_empty() { needed(&landscape) } else { chosen };
         let landscape = landscape.of_kinds(kinds);
         if kinds_in(&landscape).is_empty() {
-            eprintln!("Gardener creates no object of these kinds for the Shoot and its Seed");
+            bail!(
+                "--kinds: gardenlet creates no object of these kinds for the Shoot and its Seed: name others, or --shoot"
+            );
         }
         Ok(landscape)
     }

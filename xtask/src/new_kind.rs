@@ -3,6 +3,7 @@
 mod definition;
 mod files;
 mod list;
+mod undo;
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,10 +19,12 @@ use mock_fleet::kinds::Package;
 use mock_view::say;
 
 use self::definition::Definition;
+use self::undo::Undo;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Name of the kind, such as Bastion
+    #[arg(value_parser = kind)]
     kind: String,
     /// Value of spec.type that the controller serves
     #[arg(long = "type", value_name = "TYPE", value_parser = provider)]
@@ -37,7 +40,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 struct Row {
     /// The controller's finalizer [default: extensions.gardener.cloud/KIND]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = finalizer)]
     finalizer: Option<String>,
     /// How long readers wait for an object, in seconds [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(20..))]
@@ -89,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let name = args.kind.to_lowercase();
     ensure!(Package::find(&name).is_none(), "the kind {} has a controller already: crates/{name}", args.kind);
     let folder = cargo::root().join("crates").join(&name);
-    ensure!(!folder.exists(), "{} exists already: remove it, or name another kind", folder.display());
+    ensure!(!folder.exists(), "crates/{name} exists already: name another kind");
     let (definition, file) = definition(args)?;
     definition.check(&args.kind).with_context(|| format!("cannot use {}", file.display()))?;
     let known = kinds::find(&args.kind);
@@ -106,16 +109,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             written
         }
     };
-    for (path, text) in written {
-        let path = folder.join(path);
-        let parent = path.parent().unwrap_or(&folder);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    list::add(cargo::root(), &args.kind)?;
-    cargo_run(&["fmt", "--package", &format!("mock-{name}")])?;
-    // This program was built without the kind.
-    cargo_run(&["run", "--quiet", "--package", "xtask", "--", "manifests"])?;
+    let undo = Undo::of(cargo::root(), folder)?;
+    undo.unless(|folder| {
+        for (path, text) in &written {
+            let path = folder.join(path);
+            let parent = path.parent().unwrap_or(folder);
+            let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
+            written.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        list::add(cargo::root(), &args.kind)?;
+        cargo_run(&["fmt", "--package", &format!("mock-{name}")])?;
+        // This program was built without the kind.
+        cargo_run(&["run", "--quiet", "--package", "xtask", "--", "manifests"])
+    })?;
     say!(
         "\nThe controller of {} succeeds every object of type {}. Fill in what it reports: crates/{name}/src/lib.rs\n\
          Then run the rules of Gardener's contract and our promises for this kind, and after that everything:\n\n    \
@@ -149,14 +155,51 @@ fn cargo_run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Parses a value of `spec.type`. It becomes a string in Rust.
-fn provider(text: &str) -> Result<String, String> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    if is_plain && !text.is_empty() {
+/// Parses the name of a kind. It becomes the name of a type in Rust, and in lower case that of a crate.
+fn kind(text: &str) -> Result<String, String> {
+    let is_name = text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_name && text.len() <= LONGEST {
         Ok(text.to_owned())
     } else {
-        Err("use letters, digits, `.`, `-` and `_`".to_owned())
+        Err("use letters and digits, and begin with a capital letter, as in Bastion".to_owned())
     }
+}
+
+/// Parses a value of `spec.type`. It becomes a string in Rust, and Gardener makes a label's name of it.
+fn provider(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "use letters, digits, `.`, `-` and `_`, at most {LONGEST}, with a letter or digit at the start and end"
+        ))
+    }
+}
+
+/// Parses the name of a finalizer, as the API server does.
+fn finalizer(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((domain, name)) if domain.split('.').all(is_label) && is_name(name) => Ok(text.to_owned()),
+        _ => Err("use a domain, `/` and a name, as in extensions.gardener.cloud/bastion".to_owned()),
+    }
+}
+
+/// The most characters of a name in a label.
+const LONGEST: usize = 63;
+
+/// Whether a text is a name that a label can have.
+fn is_name(text: &str) -> bool {
+    let is_alphanumeric = |char: char| char.is_ascii_alphanumeric();
+    text.len() <= LONGEST
+        && text.starts_with(is_alphanumeric)
+        && text.ends_with(is_alphanumeric)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+/// Whether a text is a part of a domain between two dots.
+fn is_label(text: &str) -> bool {
+    is_name(text) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn class(text: &str) -> Result<Class, String> {
@@ -171,5 +214,24 @@ impl Row {
     /// How long readers tolerate an error: less than they wait.
     fn severe(&self) -> Duration {
         kinds::USUAL.severe.min(self.timeout() / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_rust_and_the_api_server_take() {
+        for (good, bad) in [("Bastion", "bastion"), ("KeyVault2", "Key Vault"), ("A", ""), ("Ab", "../x")] {
+            assert!(kind(good).is_ok() && kind(bad).is_err(), "{good}, {bad}");
+        }
+        let long = "a".repeat(64);
+        for (good, bad) in [("mock", ""), ("A.B_c-d", "A.B_c-"), ("local", "-a"), ("a", long.as_str())] {
+            assert!(provider(good).is_ok() && provider(bad).is_err(), "{good}, {bad}");
+        }
+        for (good, bad) in [("a.b/c", "nodomain"), ("a/c", "a b"), ("a-1.b/C_d", "A/b"), ("a/b", "a\"b/c")] {
+            assert!(finalizer(good).is_ok() && finalizer(bad).is_err(), "{good}, {bad}");
+        }
     }
 }

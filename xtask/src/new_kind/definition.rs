@@ -15,6 +15,14 @@ const OF_EVERY_SPEC: [&str; 3] = ["class", "providerConfig", "type"];
 const OF_EVERY_STATUS: [&str; 7] =
     ["conditions", "lastError", "lastOperation", "observedGeneration", "providerStatus", "resources", "state"];
 
+/// The fields without which gardenlet and a controller do not understand each other.
+const NEEDED: [(&str, &[&str]); 2] =
+    [("spec", &["type"]), ("status", &["conditions", "lastError", "lastOperation", "observedGeneration"])];
+
+const DEFINITION: &str = "CustomResourceDefinition";
+const NAMESPACED: &str = "Namespaced";
+const CLUSTER: &str = "Cluster";
+
 /// A kind as its CustomResourceDefinition describes it.
 #[derive(Debug)]
 pub(super) struct Definition {
@@ -27,9 +35,8 @@ pub(super) struct Definition {
     pub(super) spec_fields: Vec<Field>,
     /// Fields of the status, besides those of every kind.
     pub(super) status_fields: Vec<Field>,
-    group: String,
-    has_version: bool,
-    has_status: bool,
+    /// What keeps an extension's controller from serving the kind.
+    problems: Vec<String>,
 }
 
 /// A field of a spec or of a status.
@@ -60,28 +67,70 @@ impl Definition {
         Self {
             kind: name("spec.names.kind"),
             plural: name("spec.names.plural"),
-            namespaced: text(definition, "spec.scope") == Some("Namespaced"),
+            namespaced: text(definition, "spec.scope") == Some(NAMESPACED),
             spec: if spec.is_object() { spec } else { Value::Object(Map::new()) },
             spec_fields: fields(properties("spec"), &OF_EVERY_SPEC),
             status_fields: fields(properties("status"), &OF_EVERY_STATUS),
-            group: name("spec.group"),
-            has_version: version.is_some(),
-            has_status: version.is_some_and(|version| version.pointer("/subresources/status").is_some()),
+            problems: problems(definition, version),
         }
     }
 
-    /// Fails unless an extension's controller can serve the kind.
+    /// Fails unless an extension's controller can serve the kind. Names each field that is wrong.
     pub(super) fn check(&self, kind: &str) -> Result<()> {
-        let Self { kind: found, group, .. } = self;
-        ensure!(found == kind, "it defines the kind {found:?}: name that kind, or give another file");
-        ensure!(group == GROUP, "its group is {group:?}: extension kinds are in the group {GROUP}");
-        ensure!(self.has_version, "it has no version {VERSION}, which all extension kinds have");
-        ensure!(
-            self.has_status,
-            "its version {VERSION} has no subresource `status`: add `subresources: {{status: {{}}}}`"
-        );
+        ensure!(self.problems.is_empty(), "{}", self.problems.join("; "));
+        let found = &self.kind;
+        ensure!(found == kind, "spec.names.kind is {found:?}: name that kind, or give another file");
         Ok(())
     }
+}
+
+/// Says of each wrong field of a definition what it has to be.
+fn problems(definition: &Value, version: Option<&Value>) -> Vec<String> {
+    let found = text(definition, "kind").unwrap_or_default();
+    if found != DEFINITION {
+        return vec![format!("kind is {found:?}: give a file with one {DEFINITION}")];
+    }
+    let field = |path: &str| text(definition, path).unwrap_or_default();
+    let mut problems = Vec::new();
+    let mut demand = |holds: bool, problem: String| {
+        if !holds {
+            problems.push(problem);
+        }
+    };
+    let (name, group, plural) = (field("metadata.name"), field("spec.group"), field("spec.names.plural"));
+    demand(group == GROUP, format!("spec.group is {group:?}: extension kinds are in the group {GROUP}"));
+    demand(!field("spec.names.kind").is_empty(), "spec.names.kind is missing".to_owned());
+    demand(!plural.is_empty(), "spec.names.plural is missing".to_owned());
+    let full = format!("{plural}.{group}");
+    demand(name == full, format!("metadata.name is {name:?}: the API server wants plural and group, {full:?}"));
+    let scope = field("spec.scope");
+    demand([NAMESPACED, CLUSTER].contains(&scope), format!("spec.scope is {scope:?}: write {NAMESPACED} or {CLUSTER}"));
+    let Some(version) = version else {
+        demand(false, format!("spec.versions has no {VERSION}, which all extension kinds have: add it"));
+        return problems;
+    };
+    let is_served = get(version, "served") == Some(&Value::Bool(true));
+    demand(is_served, format!("spec.versions: {VERSION} is not served: write `served: true`"));
+    let has_status = version.pointer("/subresources/status").is_some();
+    demand(
+        has_status,
+        format!("spec.versions: {VERSION} has no subresource `status`: add `subresources: {{status: {{}}}}`"),
+    );
+    for (part, needed) in NEEDED {
+        let schema = get(version, &format!("schema.openAPIV3Schema.properties.{part}"));
+        let keeps_any = schema.and_then(|schema| schema.get("x-kubernetes-preserve-unknown-fields"));
+        let properties = schema.and_then(|schema| schema.get("properties"));
+        let has = |field: &str| properties.and_then(|properties| properties.get(field)).is_some();
+        let missing: Vec<_> = needed.iter().filter(|field| !has(field)).copied().collect();
+        demand(
+            missing.is_empty() || keeps_any == Some(&Value::Bool(true)),
+            format!(
+                "spec.versions: the schema of {VERSION} has no {} in {part}: add the fields that extension kinds share",
+                missing.join(", ")
+            ),
+        );
+    }
+    problems
 }
 
 fn fields(schema: Option<&Value>, common: &[&str]) -> Vec<Field> {
@@ -102,12 +151,13 @@ mod tests {
     use super::*;
 
     fn crd() -> Value {
-        json!({ "spec": {
+        json!({ "kind": "CustomResourceDefinition", "metadata": { "name": "things.extensions.gardener.cloud" }, "spec": {
             "group": "extensions.gardener.cloud",
             "names": { "kind": "Thing", "plural": "things" },
             "scope": "Cluster",
             "versions": [{
                 "name": "v1alpha1",
+                "served": true,
                 "subresources": { "status": {} },
                 "schema": { "openAPIV3Schema": { "properties": {
                     "spec": {
@@ -116,7 +166,8 @@ mod tests {
                         "properties": { "type": { "type": "string" }, "size": { "type": "integer" }, "note": {} },
                     },
                     "status": { "properties": {
-                        "state": {}, "lastError": {}, "address": { "description": "The\naddress. And more." },
+                        "state": {}, "lastError": {}, "lastOperation": {}, "conditions": {}, "observedGeneration": {},
+                        "address": { "description": "The\naddress. And more." },
                     } },
                 } } },
             }],
@@ -138,15 +189,40 @@ mod tests {
     }
 
     #[test]
+    fn status_of_any_fields_is_accepted() {
+        let mut crd = crd();
+        let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+        *crd.pointer_mut(status).unwrap() = json!({ "x-kubernetes-preserve-unknown-fields": true });
+        Definition::of(&crd).check("Thing").unwrap();
+    }
+
+    #[test]
     fn definition_of_no_extension_kind_is_refused_with_the_reason() {
         for (path, value, says) in [
-            ("/spec/names/kind", json!("Other"), "defines the kind \"Other\""),
-            ("/spec/group", json!("example.org"), "its group is \"example.org\""),
-            ("/spec/versions/0/name", json!("v1"), "no version v1alpha1"),
+            ("/kind", json!("ConfigMap"), "kind is \"ConfigMap\": give a file with one CustomResourceDefinition"),
+            ("/metadata/name", json!("things"), "wants plural and group, \"things.extensions.gardener.cloud\""),
+            ("/spec/names/kind", json!("Other"), "spec.names.kind is \"Other\": name that kind"),
+            ("/spec/names/plural", json!(null), "spec.names.plural is missing"),
+            ("/spec/scope", json!("namespaced"), "spec.scope is \"namespaced\": write Namespaced or Cluster"),
+            ("/spec/group", json!("example.org"), "spec.group is \"example.org\""),
+            ("/spec/versions/0/name", json!("v1"), "spec.versions has no v1alpha1"),
+            ("/spec/versions/0/served", json!(false), "v1alpha1 is not served"),
             ("/spec/versions/0/subresources", json!({}), "no subresource `status`"),
+            ("/spec/versions/0/schema", json!({}), "has no type in spec"),
+            (
+                "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastOperation",
+                json!(null),
+                "has no lastOperation in status",
+            ),
         ] {
             let mut crd = crd();
-            *crd.pointer_mut(path).unwrap() = value;
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            let parent = crd.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+            if value.is_null() {
+                parent.remove(field);
+            } else {
+                parent.insert(field.to_owned(), value);
+            }
             let error = Definition::of(&crd).check("Thing").unwrap_err().to_string();
             assert!(error.contains(says), "{path}: {error}");
         }

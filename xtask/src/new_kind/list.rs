@@ -10,6 +10,9 @@ const LIST: (&str, &str, &str) = ("crates/fleet/src/kinds.rs", "pub const ALL: &
 /// The dependencies on kinds, which are the last of the file.
 const DEPENDENCIES: &str = "crates/fleet/Cargo.toml";
 
+/// The files that change for a kind. Cargo writes the last one.
+pub(super) const FILES: [&str; 3] = [LIST.0, DEPENDENCIES, "Cargo.lock"];
+
 /// Adds a kind to both.
 pub(super) fn add(root: &Path, kind: &str) -> Result<()> {
     let name = kind.to_lowercase();
