@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gardener_testbed::assets::{self, Assets, AssetsError};
 use gardener_testbed::container;
 use mock_fleet::cargo;
@@ -43,6 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let started = Instant::now();
+    commands::remember_program();
     let mut steps = Steps::default();
     if args.faults {
         faults_alone(&mut steps);
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("formatting", || component("fmt", "rustfmt", || cargo_step(&["fmt", "--all", "--check"], &[])));
     steps.run("one TLS provider", one_tls_provider);
+    steps.run("one set of features", one_set_of_features);
     steps.run("licences and sources of dependencies", dependencies);
     steps.run("clippy", || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -179,6 +181,27 @@ fn one_tls_provider() -> Result<Outcome> {
         return Ok(Passed(String::new()));
     }
     Ok(Failed(errors.trim().to_owned()))
+}
+
+/// Checks that a build of all members has the features that `cargo xtask` was built with. Otherwise the build compiles
+/// most dependencies and this program once more.
+fn one_set_of_features() -> Result<Outcome> {
+    let packages = |arguments: &[&str]| -> Result<BTreeSet<String>> {
+        let form = ["--prefix", "none", "--no-dedupe", "--format", "{p} {f}"];
+        let tree = cargo::command().arg("tree").args(arguments).args(form).output();
+        let output = tree.context("cannot start cargo")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    };
+    let all = packages(&["--workspace", "--edges", "normal,build,dev"])?;
+    let own = packages(&["--package", env!("CARGO_PKG_NAME"), "--edges", "normal,build"])?;
+    let others: Vec<_> = own.difference(&all).map(String::as_str).collect();
+    Ok(if others.is_empty() {
+        Passed(String::new())
+    } else {
+        let packages = others.join(", ");
+        Failed(format!("in a build of all members, other features: {packages}: make them equal in Cargo.toml"))
+    })
 }
 
 /// Checks what `.deny.toml` demands of dependencies, and the advisories if cargo-deny has fetched their database before.

@@ -1,15 +1,25 @@
 //! The commands of the steps: their output is shown at once, and sums up what came of them.
 
 use std::env;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use mock_fleet::cargo;
 use mock_view::say;
 
 use super::steps::Outcome::{self, Failed, Passed};
+
+/// The file of this program. [`remember_program`] looks it up before a step builds anything: if a build replaces the file,
+/// the system names the deleted one.
+static PROGRAM: LazyLock<io::Result<PathBuf>> = LazyLock::new(env::current_exe);
+
+/// Must be called before any step.
+pub(super) fn remember_program() {
+    LazyLock::force(&PROGRAM);
+}
 
 pub(super) fn cargo_step(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
     say!("$ cargo {}", arguments.join(" "));
@@ -60,7 +70,8 @@ pub(super) fn counted(line: &str, what: &str) -> u64 {
 /// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
 pub(super) fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
     say!("$ cargo xtask {}", arguments.join(" "));
-    let mut command = Command::new(env::current_exe()?);
+    let program = PROGRAM.as_ref().map_err(|error| anyhow!("cannot find the file of this program: {error}"))?;
+    let mut command = Command::new(program);
     let (ended_well, lines) = shown(command.args(arguments), keep)?;
     let summary = lines.into_iter().next_back().unwrap_or_default();
     Ok(if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) })

@@ -201,7 +201,9 @@ fn each_pool_has_two_operating_system_configs_and_an_entry_in_the_worker() {
     let objects = plan.objects();
     assert!(objects.iter().all(|planned| (planned.asks == Asks::Always) == (planned.kind != "Infrastructure")));
     assert_eq!(get(&objects[4].object, "spec.inPlaceUpdates"), None, "only the purpose reconcile has in-place updates");
-    let updates = json!({"operatingSystemVersion": "1.0.0", "kubelet": "1.35.4"});
+    let version = text(&plan.shoot, "spec.kubernetes.version");
+    assert!(version.is_some());
+    let updates = json!({"operatingSystemVersion": "1.0.0", "kubelet": version});
     assert_eq!(get(&objects[5].object, "spec.inPlaceUpdates"), Some(&updates));
 
     plan.user_data_secrets.insert(format!("{key}-init"), "result".to_owned());
