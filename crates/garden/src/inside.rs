@@ -19,7 +19,8 @@ use crate::seed::{self, Seed};
 use crate::settings::{Settings, Work};
 use crate::shoot::Shoot;
 use crate::steps::Steps;
-use crate::{control, doors, gardener, gardenlet, junit, network, objects, wait, walkthrough};
+use crate::walkthrough::{self, Stage};
+use crate::{control, doors, gardener, gardenlet, junit, network, objects, wait};
 
 /// Limit for a server to answer. A server that cannot start ends much earlier.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -105,7 +106,8 @@ impl Inside<'_> {
     async fn walkthrough(&self) -> Result<(), GardenError> {
         let garden = self.bring_up().await?;
         let seed = self.client(&self.seed_cluster).await?;
-        walkthrough::play(&garden, &seed, &self.settings.sources.join("example"), &self.steps, self.say).await
+        let examples = self.settings.sources.join("example");
+        walkthrough::play(&Stage { garden, seed, examples, steps: &self.steps, say: self.say }).await
     }
 
     /// Starts everything. Returns a client of the garden cluster when the Seed is ready.

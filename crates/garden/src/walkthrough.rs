@@ -1,106 +1,54 @@
-//! What `cargo xtask garden test` plays: a Shoot's life under the real gardenlet, with our controllers as it installs them.
+//! What `cargo xtask garden test` plays: the lives of Shoots under the real gardenlet, with our controllers as it installs
+//! them. Each scene has a file of its own, and leaves the garden as it found it.
 
-use std::path::Path;
-use std::time::Duration;
+mod controllers;
+mod hibernated;
 
-use extension_contract::json::{list, text};
+use std::path::{Path, PathBuf};
+
 use gardener_testbed::manifests;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::ListParams;
-use kube::{Api, Client};
-use serde_json::{Value, json};
+use kube::Client;
+use serde_json::Value;
 
 use crate::error::GardenError;
-use crate::objects::{self, core};
+use crate::objects;
 use crate::shoot::Shoot;
 use crate::steps::Steps;
-use crate::wait;
 
-/// The hibernated Shoot of the examples.
-const SHOOT: &str = "56-shoot-hibernated.yaml";
-/// A controller that each reconciliation of the Shoot needs, and gardenlet's step that waits for it
-/// (`pkg/gardenlet/operation/botanist/flow.go`). gardenlet does not reconcile an Infrastructure unless a
-/// task demands it.
-const CONTROLLER: (&str, &str) = ("mock-controlplane", "Waiting until shoot control plane has been reconciled");
-/// gardener-resource-manager applies a changed chart within seconds. It looks once a minute whether a Deployment has been
-/// rolled out, and gardenlet begins no operation before (`pkg/resourcemanager/controller/health/progressing`).
-const SCALED_WITHIN: Duration = Duration::from_secs(180);
-
-/// Plays the walkthrough on a garden whose Seed is ready. Ends at the first failure.
-pub(crate) async fn play(
-    garden: &Client,
-    seed: &Client,
-    examples: &Path,
-    steps: &Steps<'_>,
-    say: &dyn Fn(&str),
-) -> Result<(), GardenError> {
-    let manifests = manifests::read(&examples.join(SHOOT))?;
-    let missing = || GardenError::File { file: examples.join(SHOOT), problem: "it has no Shoot".to_owned() };
-    let shoot = Shoot::of(garden, manifests.last().ok_or_else(missing)?);
-    let created = async {
-        objects::apply_all(garden, &manifests).await?;
-        shoot.succeeds(say).await
-    };
-    steps.run("a hibernated Shoot is created", created).await?;
-
-    let reconciled = async {
-        shoot.request_reconciliation().await?;
-        shoot.succeeds(say).await
-    };
-    steps.run("it is reconciled", reconciled).await?;
-
-    let (controller, step) = CONTROLLER;
-    let stopped = async {
-        scale(garden, seed, controller, 0).await?;
-        shoot.request_reconciliation().await?;
-        shoot.waits_at(step, say).await
-    };
-    steps.run(&format!("without {controller}, it waits at the step that needs it"), stopped).await?;
-
-    let started = async {
-        scale(garden, seed, controller, 1).await?;
-        shoot.succeeds(say).await
-    };
-    steps.run(&format!("with {controller}, it goes on"), started).await
+/// A garden whose Seed is ready.
+pub(crate) struct Stage<'a> {
+    pub(crate) garden: Client,
+    pub(crate) seed: Client,
+    /// The folder of the manifests that a user applies.
+    pub(crate) examples: PathBuf,
+    pub(crate) steps: &'a Steps<'a>,
+    /// Shows a line.
+    pub(crate) say: &'a dyn Fn(&str),
 }
 
-/// Changes the number of a controller's replicas in its `ControllerDeployment`, as an operator does. Returns when that
-/// many are ready in the seed, and gardenlet has been told that they have been rolled out.
-async fn scale(garden: &Client, seed: &Client, controller: &str, replicas: i32) -> Result<(), GardenError> {
-    let deployments = core(garden, "v1", "ControllerDeployment", None);
-    objects::merge(&deployments, controller, json!({"helm": {"values": {"replicas": replicas}}})).await?;
-    let installations = core(garden, "v1beta1", "ControllerInstallation", None);
-    let deployments: Api<Deployment> = Api::all(seed.clone());
-    let named = ListParams::default().fields(&format!("metadata.name={controller}"));
-    let check = async || {
-        let found = deployments.list(&named).await.map_err(|error| error.to_string())?;
-        let deployment = found.items.into_iter().next().ok_or("its Deployment does not exist")?;
-        let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
-        let status = deployment.status.unwrap_or_default();
-        let (all, ready) = (status.replicas.unwrap_or_default(), status.ready_replicas.unwrap_or_default());
-        if wanted != replicas || all != replicas || ready != replicas {
-            return Err(format!("its Deployment wants {wanted} replicas, has {all}, and {ready} are ready"));
-        }
-        let installations = installations.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let mut installations = installations.iter().filter_map(|object| serde_json::to_value(object).ok());
-        let installation = installations.find(|object| is_of(object, controller));
-        if is_rolled_out(&installation.unwrap_or_default()) { Ok(()) } else { Err("it is not rolled out".to_owned()) }
-    };
-    wait::until(SCALED_WITHIN, &format!("{controller} is not scaled to {replicas}"), check).await
+/// Plays all scenes. Ends at the first failure.
+pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
+    let shoot = hibernated::create(stage).await?;
+    controllers::stopped(stage, &shoot).await
 }
 
-/// Whether a `ControllerInstallation` installs this registration.
-fn is_of(installation: &Value, registration: &str) -> bool {
-    text(installation, "spec.registrationRef.name") == Some(registration)
+impl Stage<'_> {
+    /// Applies a file of the examples, whose last object is a Shoot.
+    async fn apply(&self, file: &str) -> Result<Shoot, GardenError> {
+        let file = self.examples.join(file);
+        let manifests = manifests::read(&file)?;
+        objects::apply_all(&self.garden, &manifests).await?;
+        shoot(&self.garden, &manifests, &file)
+    }
+
+    /// Returns when gardenlet has succeeded in what was demanded of a Shoot.
+    async fn succeeds(&self, shoot: &Shoot) -> Result<(), GardenError> {
+        shoot.succeeds(self.say).await
+    }
 }
 
-/// Whether gardenlet begins operations that need this `ControllerInstallation`.
-fn is_rolled_out(installation: &Value) -> bool {
-    let conditions = list(installation, "status.conditions");
-    let holds = |name: &str, status: &str| {
-        conditions
-            .iter()
-            .any(|condition| text(condition, "type") == Some(name) && text(condition, "status") == Some(status))
-    };
-    holds("Healthy", "True") && holds("Progressing", "False")
+/// The Shoot of a file.
+fn shoot(garden: &Client, manifests: &[Value], file: &Path) -> Result<Shoot, GardenError> {
+    let missing = || GardenError::File { file: file.to_owned(), problem: "it has no Shoot".to_owned() };
+    manifests.last().map(|manifest| Shoot::of(garden, manifest)).ok_or_else(missing)
 }
