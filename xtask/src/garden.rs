@@ -63,6 +63,9 @@ pub(crate) enum Command {
         /// Write the result of each step to this file, as XML that CI systems read
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
+        /// Play all scenes, also those that take long
+        #[arg(long)]
+        full: bool,
     },
     /// End a garden that `up` keeps
     Down(Which),
@@ -88,9 +91,9 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
             let shoots = shoot.into_iter().map(absolute).collect::<Result<_>>()?;
             session(&args, shoots, Work::Up).await
         }
-        Command::Test { args, junit } => {
+        Command::Test { args, junit, full } => {
             let junit = junit.map(absolute).transpose()?;
-            session(&args, Vec::new(), Work::Test { junit }).await
+            session(&args, Vec::new(), Work::Test { junit, full }).await
         }
         Command::Down(which) => visit::down(&which).await,
         Command::Shell(which) => visit::shell(&which),

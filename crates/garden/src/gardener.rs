@@ -46,15 +46,8 @@ pub(crate) fn controller_manager(kubeconfig: &str, folder: &Path) -> Result<Reci
                 "conditionThresholds": [{"type": "ExtensionsReady", "duration": "10s"}],
             },
         },
-        "leaderElection": {"leaderElect": false},
-        "logLevel": "info",
-        "logFormat": "text",
-        "server": {
-            "healthProbes": {"bindAddress": LOCAL, "port": 2718},
-            "metrics": {"bindAddress": LOCAL, "port": 2719},
-        },
     });
-    configured("gardener-controller-manager", &configuration, folder)
+    configured("gardener-controller-manager", configuration, 2718, folder)
 }
 
 /// gardener-scheduler.
@@ -63,19 +56,28 @@ pub(crate) fn scheduler(kubeconfig: &str, folder: &Path) -> Result<Recipe, Garde
         "apiVersion": "scheduler.config.gardener.cloud/v1alpha1",
         "kind": "SchedulerConfiguration",
         "clientConnection": {"kubeconfig": kubeconfig, "qps": 100, "burst": 130},
-        "leaderElection": {"leaderElect": false},
-        "logLevel": "info",
-        "logFormat": "text",
-        "server": {
-            "healthProbes": {"bindAddress": LOCAL, "port": 10251},
-            "metrics": {"bindAddress": LOCAL, "port": 19252},
-        },
     });
-    configured("gardener-scheduler", &configuration, folder)
+    configured("gardener-scheduler", configuration, 2708, folder)
 }
 
-/// A program of Gardener that reads its configuration from a file.
-pub(crate) fn configured(program: &str, configuration: &Value, folder: &Path) -> Result<Recipe, GardenError> {
+/// A program of Gardener that reads its configuration from a file: `configuration`, and what all programs have in common.
+/// Its probes are at `port` of the loopback, and its metrics at the next one.
+pub(crate) fn configured(
+    program: &str,
+    mut configuration: Value,
+    port: u16,
+    folder: &Path,
+) -> Result<Recipe, GardenError> {
+    let listen = |port: u16| json!({"bindAddress": LOCAL, "port": port});
+    let common = [
+        ("leaderElection", json!({"leaderElect": false})),
+        ("logLevel", json!("info")),
+        ("logFormat", json!("text")),
+        ("server", json!({"healthProbes": listen(port), "metrics": listen(port + 1)})),
+    ];
+    if let Some(fields) = configuration.as_object_mut() {
+        fields.extend(common.map(|(name, value)| (name.to_owned(), value)));
+    }
     let file = folder.join(format!("{program}.json"));
     let text = format!("{configuration:#}\n");
     fs::write(&file, text).map_err(GardenError::system(format!("write {}", file.display())))?;

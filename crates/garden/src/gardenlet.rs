@@ -8,8 +8,6 @@ use crate::error::GardenError;
 use crate::gardener::configured;
 use crate::processes::Recipe;
 
-const LOCAL: &str = "127.0.0.1";
-
 /// gardenlet. `garden` and `seed_cluster` are kubeconfigs, and `seed` is the Seed's manifest.
 pub(crate) fn gardenlet(
     garden: &str,
@@ -46,19 +44,12 @@ pub(crate) fn gardenlet(
             // gardenlet v1.149.0 panics without it (`pkg/gardenlet/controller/shoot/add.go`).
             "shootStatus": {"concurrentSyncs": 5},
         },
-        "leaderElection": {"leaderElect": false},
-        "logLevel": "info",
-        "logFormat": "text",
-        "server": {
-            "healthProbes": {"bindAddress": LOCAL, "port": 2728},
-            "metrics": {"bindAddress": LOCAL, "port": 2729},
-        },
         "logging": {"enabled": false},
         "monitoring": {"shoot": {"enabled": false}},
         "featureGates": gates,
         "seedConfig": {"metadata": seed.get("metadata"), "spec": settled(seed)},
     });
-    configured("gardenlet", &configuration, folder)
+    configured("gardenlet", configuration, 2728, folder)
 }
 
 /// The Seed's spec, without what needs more than one machine: spare nodes, and a watchdog of API servers that scales

@@ -71,12 +71,12 @@ impl Inside<'_> {
     async fn work(&self) -> Result<bool, GardenError> {
         match &self.settings.work {
             Work::Up => self.up().await,
-            Work::Test { junit } => {
-                let result = self.walkthrough().await;
-                let steps = self.steps.done();
+            Work::Test { junit, full } => {
+                let result = self.walkthrough(*full).await;
                 if let Some(file) = junit {
-                    fs::write(file, junit::report("garden", &steps))
-                        .map_err(GardenError::system(format!("write {}", file.display())))?;
+                    let report = junit::report("garden", &self.steps.done()).map_err(std::io::Error::other);
+                    let written = report.and_then(|report| fs::write(file, report));
+                    written.map_err(GardenError::system(format!("write {}", file.display())))?;
                 }
                 result.map(|()| true)
             }
@@ -103,11 +103,11 @@ impl Inside<'_> {
         std::future::pending().await
     }
 
-    async fn walkthrough(&self) -> Result<(), GardenError> {
+    async fn walkthrough(&self, full: bool) -> Result<(), GardenError> {
         let garden = self.bring_up().await?;
         let seed = self.client(&self.seed_cluster).await?;
         let examples = self.settings.sources.join("example");
-        walkthrough::play(&Stage { garden, seed, examples, steps: &self.steps, say: self.say }).await
+        walkthrough::play(&Stage { garden, seed, examples, full, steps: &self.steps, say: self.say }).await
     }
 
     /// Starts everything. Returns a client of the garden cluster when the Seed is ready.

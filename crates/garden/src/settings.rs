@@ -26,6 +26,8 @@ pub enum Work {
     Test {
         /// Where the result is written as `JUnit`, if anywhere.
         junit: Option<PathBuf>,
+        /// Whether it plays all scenes, which takes much longer than the first ones.
+        full: bool,
     },
 }
 
