@@ -39,32 +39,52 @@ impl Shoot {
 
     /// Requests a reconciliation.
     pub(crate) async fn request_reconciliation(&self) -> Result<(), GardenError> {
-        let change = json!({"metadata": {"annotations": {"gardener.cloud/operation": "reconcile"}}});
+        self.change(json!({"metadata": {"annotations": {"gardener.cloud/operation": "reconcile"}}})).await
+    }
+
+    /// Merges `change` into the Shoot.
+    pub(crate) async fn change(&self, change: Value) -> Result<(), GardenError> {
         objects::merge(&self.api, &self.name, change).await
     }
 
     /// Returns when gardenlet has succeeded in the operation that the Shoot's last change demands. Passes what gardenlet
     /// is at to `say` whenever it changes.
     pub(crate) async fn succeeds(&self, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+        let shoot = self.ends(say).await?;
+        match progress(&shoot) {
+            Progress::Failed(why) => Err(self.unexpected(&format!("failed for good: {why}"))),
+            Progress::Done | Progress::Running(_) => Ok(()),
+        }
+    }
+
+    /// Returns when gardenlet has given up the operation that the Shoot's last change demands, with this error code.
+    pub(crate) async fn fails_with(&self, code: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+        let shoot = self.ends(say).await?;
+        if !matches!(progress(&shoot), Progress::Failed(_)) {
+            return Err(self.unexpected("succeeded, although its script lets it fail"));
+        }
+        if codes(&shoot).any(|found| found == code) {
+            return Ok(());
+        }
+        Err(self.unexpected(&format!("failed without the code {code}: {}", describe(&shoot))))
+    }
+
+    /// The Shoot when gardenlet has ended the operation that its last change demands, well or not.
+    async fn ends(&self, say: &dyn Fn(&str)) -> Result<Value, GardenError> {
         let mut shown = String::new();
-        let mut failed = None;
         let check = async || {
             let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
             self.show(&shoot, &mut shown, say);
             match progress(&shoot) {
-                Progress::Done => Ok(()),
-                Progress::Failed(why) => {
-                    failed = Some(why);
-                    Ok(())
-                }
                 Progress::Running(at) => Err(at),
+                Progress::Done | Progress::Failed(_) => Ok(shoot),
             }
         };
-        wait::until(DONE_WITHIN, &format!("the Shoot {} is not reconciled", self.name), check).await?;
-        match failed {
-            None => Ok(()),
-            Some(why) => Err(GardenError::Unusable(format!("the Shoot {} failed for good: {why}", self.name))),
-        }
+        wait::until(DONE_WITHIN, &format!("the Shoot {} is not reconciled", self.name), check).await
+    }
+
+    fn unexpected(&self, what: &str) -> GardenError {
+        GardenError::Unusable(format!("the Shoot {} {what}", self.name))
     }
 
     /// Returns when gardenlet has been at a step for [`STUCK`].
@@ -124,6 +144,11 @@ fn describe(shoot: &Value) -> String {
     let said =
         if errors.is_empty() { operation("description").unwrap_or_default().to_owned() } else { errors.join("; ") };
     format!("{kind} {state}, {percent} %: {}", shortened(&said.replace('\n', " ")))
+}
+
+/// The codes of a Shoot's errors.
+fn codes(shoot: &Value) -> impl Iterator<Item = &str> {
+    list(shoot, "status.lastErrors").iter().flat_map(|error| list(error, "codes")).filter_map(Value::as_str)
 }
 
 fn shortened(text: &str) -> String {

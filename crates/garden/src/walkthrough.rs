@@ -3,6 +3,7 @@
 
 mod controllers;
 mod hibernated;
+mod scripts;
 
 use std::path::{Path, PathBuf};
 
@@ -31,9 +32,9 @@ pub(crate) struct Stage<'a> {
 /// Plays the scenes. Ends at the first failure.
 pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
     let shoot = hibernated::create(stage).await?;
-    controllers::stopped(stage, &shoot).await?;
+    scripts::fail_for_good(stage, &shoot).await?;
     if stage.full {
-        // The scenes that take longer follow here.
+        controllers::stopped(stage, &shoot).await?;
     }
     Ok(())
 }
