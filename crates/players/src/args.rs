@@ -35,6 +35,9 @@ pub struct SeedArgs {
     /// Folder for the roots of Pods, the data of PersistentVolumes and the logs of containers
     #[arg(long, value_name = "FOLDER")]
     pub root: PathBuf,
+    /// Folder for the backups of etcds; seeds that share it can restore each other's [default: `backups` below --root]
+    #[arg(long, value_name = "FOLDER")]
+    pub backups: Option<PathBuf>,
     /// Folder of static programs: each container with the name of a program here really runs
     #[arg(long, value_name = "FOLDER")]
     pub bin: PathBuf,
@@ -74,6 +77,11 @@ impl SeedArgs {
     /// Address of the cluster's DNS.
     pub(crate) fn dns(&self) -> Ipv4Addr {
         self.dns.unwrap_or_else(|| nth(self.service_net, 10))
+    }
+
+    /// Folder for the backups of etcds.
+    pub(crate) fn backups(&self) -> PathBuf {
+        self.backups.clone().unwrap_or_else(|| self.root.join("backups"))
     }
 
     /// Address at which Pods find the API server.

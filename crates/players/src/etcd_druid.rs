@@ -1,28 +1,39 @@
 //! etcd: stands for etcd-druid. Each Etcd has its Services and a StatefulSet of one etcd with the TLS files of the Etcd.
-//! Leaves out clusters of several members, TLS between members, backups, compaction, and copying backups.
+//! An etcd with a store starts with its backup, and has a server that takes one. Leaves out clusters of several members,
+//! TLS between members, and compaction.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
+use crate::backup_store::Backups;
+use crate::backups::{BackupServers, Source};
 use crate::container::now;
 use crate::error::Error;
 use crate::player::{PLAYER, Seed, follow, name_of};
+use crate::volumes::folder_of_claim;
 
 /// gardenlet asks with this annotation, and waits until it is gone.
 const OPERATION: &str = "gardener.cloud/operation";
+
+/// The folder of an etcd in its volume.
+const DATA: &str = "data";
 
 /// What the player needs.
 struct Druid {
     seed: Arc<Seed>,
     resource: ApiResource,
+    backups: BackupServers,
 }
 
 /// Serves all Etcds for ever.
@@ -31,8 +42,13 @@ pub(crate) async fn play(seed: Arc<Seed>) {
     let api = Api::all_with(seed.client.clone(), &resource);
     let controller: Controller<DynamicObject> = Controller::new_with(api, watcher::Config::default(), resource.clone());
     let controller = controller.owns(Api::<StatefulSet>::all(seed.client.clone()), watcher::Config::default());
-    let druid = Arc::new(Druid { seed, resource });
-    follow("etcd-druid", controller, druid, reconcile, |_| {}).await;
+    let druid = Arc::new(Druid { seed, resource, backups: BackupServers::default() });
+    let gone = |etcd: &ObjectRef<_>| {
+        let key = (etcd.namespace.clone().unwrap_or_default(), etcd.name.clone());
+        let druid = druid.clone();
+        tokio::spawn(async move { druid.backups.stop(&key).await });
+    };
+    follow("etcd-druid", controller, druid.clone(), reconcile, gone).await;
 }
 
 async fn reconcile(etcd: Arc<DynamicObject>, druid: Arc<Druid>) -> Result<Action, Error> {
@@ -44,10 +60,14 @@ async fn reconcile(etcd: Arc<DynamicObject>, druid: Arc<Druid>) -> Result<Action
     let client = &druid.seed.client;
     let apply = PatchParams::apply(PLAYER).force();
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    for port in [Port::Client, Port::Peer] {
+    for port in [Port::Peer, Port::Client] {
         let service = service(&etcd, &druid.resource, port);
         let written = services.patch(&port.service(&name), &apply, &Patch::Apply(service)).await;
-        written.map_err(Error::api(format!("write a Service of Etcd {namespace}/{name}")))?;
+        let written = written.map_err(Error::api(format!("write a Service of Etcd {namespace}/{name}")))?;
+        let address = written.spec.and_then(|spec| spec.cluster_ip).and_then(|address| address.parse().ok());
+        if let Some(address) = address {
+            serve_backups(&druid, &etcd, address).await?;
+        }
     }
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
     let set = sets.patch(&name, &apply, &Patch::Apply(stateful_set(&etcd, &druid.resource))).await;
@@ -64,6 +84,32 @@ async fn reconcile(etcd: Arc<DynamicObject>, druid: Arc<Druid>) -> Result<Action
         etcds.patch_status(&name, &PatchParams::default(), &patch).await.map_err(failed())?;
     }
     Ok(Action::await_change())
+}
+
+/// Restores the backup of an etcd that has never run, and serves the snapshots of one that runs, if it has a store.
+async fn serve_backups(druid: &Druid, etcd: &DynamicObject, address: IpAddr) -> Result<(), Error> {
+    let seed = &druid.seed;
+    let Some(backups) = Backups::at(&seed.args.backups(), etcd, "/spec/backup/store")? else { return Ok(()) };
+    let (namespace, name) = name_of(etcd);
+    // The StatefulSet uses the claim of this name. It is created here so that its folder is filled before etcd starts.
+    let claim = format!("{}-{name}-0", volume(etcd));
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(seed.client.clone(), &namespace);
+    let wanted = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": claim }, "spec": claim_spec(),
+    });
+    let written = claims.patch(&claim, &PatchParams::apply(PLAYER).force(), &Patch::Apply(wanted)).await;
+    let written = written.map_err(Error::api(format!("write PersistentVolumeClaim {namespace}/{claim}")))?;
+    let volume = folder_of_claim(&seed.args.root, &written.uid().unwrap_or_default());
+    std::fs::create_dir_all(&volume).map_err(Error::io("create", volume.display()))?;
+    let folder = volume.join(DATA);
+    let (place, to) = (backups.clone(), folder.clone());
+    let restored = spawn_blocking(move || place.restore(&to)).await.map_err(std::io::Error::other).flatten();
+    if restored.map_err(Error::io("restore the backup of", format!("{namespace}/{name}")))? {
+        tracing::info!(namespace, name, "an etcd starts with its backup");
+    }
+    let secret = text(etcd, "/spec/backup/tls/serverTLSSecretRef/name").unwrap_or_default().to_owned();
+    let source = Source { namespace: namespace.clone(), secret, folder, backups };
+    druid.backups.ensure(seed, (namespace, name), address, source).await
 }
 
 /// A port of etcd.
@@ -129,7 +175,7 @@ fn service(etcd: &DynamicObject, resource: &ApiResource, port: Port) -> Value {
 
 fn stateful_set(etcd: &DynamicObject, resource: &ApiResource) -> Value {
     let name = etcd.name_any();
-    let volume = text(etcd, "/spec/volumeClaimTemplate").unwrap_or(&name);
+    let volume = volume(etcd);
     let labels = merged(json!(selector(etcd)), etcd.data.pointer("/spec/labels").unwrap_or(&Value::Null));
     let mut mounts = vec![json!({ "name": volume, "mountPath": "/var/etcd" })];
     let mut volumes = Vec::new();
@@ -159,13 +205,20 @@ fn stateful_set(etcd: &DynamicObject, resource: &ApiResource) -> Value {
             },
             "volumeClaimTemplates": [{
                 "metadata": { "name": volume },
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"],
-                    "resources": { "requests": { "storage": "1Gi" } },
-                },
+                "spec": claim_spec(),
             }],
         },
     })
+}
+
+/// The name of the volume of an etcd, of which the names of its claims are made.
+fn volume(etcd: &DynamicObject) -> &str {
+    let name = etcd.metadata.name.as_deref().unwrap_or_default();
+    text(etcd, "/spec/volumeClaimTemplate").unwrap_or(name)
+}
+
+fn claim_spec() -> Value {
+    json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } })
 }
 
 /// The flags of etcd.
@@ -174,7 +227,7 @@ fn arguments(etcd: &DynamicObject) -> Vec<String> {
     let scheme = if tls { "https" } else { "http" };
     let peer = "http://127.0.0.1:2380";
     let mut flags = vec![
-        "--data-dir=/var/etcd/data".to_owned(),
+        format!("--data-dir=/var/etcd/{DATA}"),
         // Data does not outlive a crash of this machine.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=error".to_owned(),

@@ -11,7 +11,10 @@
 
 mod addresses;
 mod args;
+mod backup_store;
+mod backups;
 mod container;
+mod copied_backups;
 mod dns;
 mod endpoints;
 mod environment;
@@ -94,6 +97,7 @@ async fn play(args: SeedArgs) -> Result<(), Error> {
     players.spawn(provisioner::play(seed.clone()));
     players.spawn(load_balancer::play(seed.clone()));
     players.spawn(etcd_druid::play(seed.clone()));
+    players.spawn(copied_backups::play(seed.clone()));
     players.spawn(prometheus_operator::play(seed.clone(), "prometheuses.monitoring.coreos.com"));
     players.spawn(prometheus_operator::play(seed.clone(), "alertmanagers.monitoring.coreos.com"));
     tracing::info!(version = seed.args.version, "playing the seed");
