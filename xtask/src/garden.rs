@@ -12,7 +12,7 @@ use mock_fleet::cargo;
 use mock_fleet::signals::Interrupts;
 use mock_garden::isolation::Isolation;
 use mock_garden::outside::{self, Outside, Reservation, Running};
-use mock_garden::{Layout, Work, inside};
+use mock_garden::{Layout, Wanted, Work, inside};
 use mock_view::say;
 
 /// Everything that the commands of a garden share.
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Build Gardener's programs out of this checkout of its repository, instead of the pinned release
     #[arg(long, value_name = "PATH")]
     gardener_dir: Option<PathBuf>,
+    /// The number of Seeds [default: 1; for `test --full` 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+    seeds: Option<u8>,
     /// Feature gates of gardenlet, such as DefaultSeccompProfile=true, separated by commas
     #[arg(long, value_name = "GATES", value_delimiter = ',', value_parser = gate)]
     feature_gates: Vec<(String, bool)>,
@@ -123,9 +126,14 @@ async fn session(args: &Args, shoots: Vec<PathBuf>, work: Work) -> Result<ExitCo
 
     let mut interrupts = Interrupts::listen()?;
     let test = matches!(work, Work::Test { .. });
-    let sources = cargo::root().to_owned();
-    let mut garden =
-        Outside::start(reservation, isolation, &parts, sources, shoots, args.feature_gates.clone(), work).await?;
+    let wanted = Wanted {
+        sources: cargo::root().to_owned(),
+        seeds: args.seeds.unwrap_or(if matches!(work, Work::Test { full: true, .. }) { 2 } else { 1 }),
+        shoots,
+        feature_gates: args.feature_gates.clone(),
+        work,
+    };
+    let mut garden = Outside::start(reservation, isolation, &parts, wanted).await?;
     let ended = tokio::select! {
         ended = garden.ended() => Some(ended?),
         () = interrupts.next() => None,

@@ -10,8 +10,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
+use crate::cluster::Cluster;
 use crate::error::GardenError;
-use crate::network::HOST;
+use crate::network::{self, HOST};
 
 /// The user who may do everything.
 const ADMIN: &str = "admin";
@@ -20,7 +21,7 @@ const MASTERS: &str = "system:masters";
 /// The group of all gardenlets (`pkg/apis/core/v1beta1/constants/types_constants.go`).
 pub(crate) const SEEDS: &str = "gardener.cloud:system:seeds";
 
-/// The certificates of a garden. Both of its clusters share one authority.
+/// The certificates of a garden. All of its clusters share one authority.
 #[derive(Debug)]
 pub(crate) struct Access {
     folder: PathBuf,
@@ -29,8 +30,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Creates all keys and certificates, in files of `folder`. `addresses` are further ones of the API servers.
-    pub(crate) fn create(folder: &Path, addresses: &[&str]) -> Result<Self, GardenError> {
+    /// Creates all keys and certificates of the clusters, in files of `folder`.
+    pub(crate) fn create(folder: &Path, clusters: &[&Cluster]) -> Result<Self, GardenError> {
         fs::create_dir_all(folder).map_err(GardenError::system(format!("create {}", folder.display())))?;
         let authority = Authority::create("garden")?;
         let admin = authority.user(ADMIN, Some(MASTERS))?;
@@ -38,7 +39,10 @@ impl Access {
         access.write("ca.crt", &access.authority.certificate())?;
         access.write("ca.key", &access.authority.private_key())?;
         let known = ["127.0.0.1", "localhost", HOST, "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-        let names = [known.as_slice(), &["kubernetes.default.svc.cluster.local"], addresses].concat();
+        let services = clusters.iter().map(|cluster| network::address(&cluster.services, 1));
+        let services: Vec<_> = services.collect::<Result<_, _>>()?;
+        let services: Vec<_> = services.iter().map(String::as_str).collect();
+        let names = [known.as_slice(), &["kubernetes.default.svc.cluster.local"], &services].concat();
         access.keep("kube-apiserver", &access.authority.server("kube-apiserver", &names)?)?;
         let names = ["localhost", "gardener-apiserver.kube-system.svc", "127.0.0.1"];
         access.keep("gardener-apiserver", &access.authority.server("gardener-apiserver", &names)?)?;
@@ -47,7 +51,7 @@ impl Access {
         let proxies = Authority::create("front-proxies")?;
         access.write("front-proxies.crt", &proxies.certificate())?;
         access.keep("front-proxy", &proxies.user("front-proxy", None)?)?;
-        for cluster in ["garden", "seed"] {
+        for Cluster { name: cluster, .. } in clusters {
             let key = rcgen::KeyPair::generate().map_err(|error| BedError::Failed {
                 doing: "create the key of service accounts".to_owned(),
                 cause: error.into(),

@@ -1,33 +1,58 @@
-//! The two clusters, garden and seed: etcd, kube-apiserver, and the controllers of Kubernetes that each needs.
+//! The clusters, of the garden and of each seed: etcd, kube-apiserver, and the controllers of Kubernetes that each needs.
 
 use kube::Client;
 
 use crate::access::Access;
-use crate::network::HOST;
+use crate::network::{GARDEN_SERVICES, HOST};
 use crate::processes::Recipe;
 
-/// A cluster, as its programs' command lines need it. The ports are free: nothing else runs in the network inside.
+/// The first port of the garden cluster. Each seed has the next ten. They are free: nothing else runs in the network
+/// inside.
+const FIRST_PORT: u16 = 7000;
+
+/// What a cluster is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Garden,
+    Seed,
+}
+
+/// A cluster, as its programs' command lines need it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    /// `garden` or `seed`.
-    pub(crate) name: &'static str,
+    /// `garden`, `seed`, `seed-2`…
+    pub(crate) name: String,
+    role: Role,
     /// The port of its kube-apiserver.
     pub(crate) port: u16,
     /// The port of its etcd, for clients. The next one is for peers.
     etcd: u16,
     /// The port of its kube-controller-manager. The next one is for its kube-scheduler.
     controllers: u16,
+    /// The first of two ports for its gardenlet.
+    pub(crate) gardenlet: u16,
     /// The network of its Services.
     pub(crate) services: String,
 }
 
+/// The name of a thing of which the garden has several. The first one has no number.
+pub(crate) fn numbered(name: &str, number: u8) -> String {
+    if number == 1 { name.to_owned() } else { format!("{name}-{number}") }
+}
+
 impl Cluster {
-    pub(crate) fn garden(services: String) -> Self {
-        Self { name: "garden", port: 6443, etcd: 2379, controllers: 6460, services }
+    pub(crate) fn garden() -> Self {
+        Self::at(FIRST_PORT, "garden".to_owned(), Role::Garden, GARDEN_SERVICES)
     }
 
-    pub(crate) fn seed(services: String) -> Self {
-        Self { name: "seed", port: 6444, etcd: 2389, controllers: 6470, services }
+    /// The cluster of the seed with this number, from 1.
+    pub(crate) fn seed(number: u8, services: &str) -> Self {
+        Self::at(FIRST_PORT + 10 * u16::from(number), numbered("seed", number), Role::Seed, services)
+    }
+
+    fn at(port: u16, name: String, role: Role, services: &str) -> Self {
+        let services = services.to_owned();
+        Self { name, role, port, etcd: port + 1, controllers: port + 3, gardenlet: port + 5, services }
     }
 
     /// The address of its etcd.
@@ -55,7 +80,7 @@ impl Cluster {
         Recipe::new(format!("{name}-etcd"), "etcd", arguments)
     }
 
-    /// kube-apiserver. The seed's one gets `--enable-aggregator-routing`, because gardener-resource-manager serves an
+    /// kube-apiserver. A seed's one gets `--enable-aggregator-routing`, because gardener-resource-manager serves an
     /// aggregated API at the address of its Pod.
     pub(crate) fn kube_apiserver(&self, access: &Access) -> Recipe {
         let Self { name, port, services, .. } = self;
@@ -83,7 +108,7 @@ impl Cluster {
             "--requestheader-group-headers=X-Remote-Group".to_owned(),
             "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         ];
-        if self.name == "seed" {
+        if self.role == Role::Seed {
             arguments.push("--enable-aggregator-routing=true".to_owned());
         }
         Recipe::new(format!("{name}-kube-apiserver"), "kube-apiserver", arguments)
@@ -106,10 +131,10 @@ impl Cluster {
         Recipe::new(format!("{name}-kube-controller-manager"), "kube-controller-manager", arguments)
     }
 
-    /// The garden cluster runs no Pods. The players of the seed cluster are its nodes, and do the work of the
+    /// The garden cluster runs no Pods. The players of a seed cluster are its nodes, and do the work of the
     /// controllers that are left out there.
     fn wanted_controllers(&self) -> &'static str {
-        if self.name == "garden" {
+        if self.role == Role::Garden {
             "namespace-controller,serviceaccount-controller,serviceaccount-token-controller,\
              root-ca-certificate-publisher-controller,garbage-collector-controller,clusterrole-aggregation-controller,\
              certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller,\

@@ -47,7 +47,8 @@ pub(crate) fn controller_manager(kubeconfig: &str, folder: &Path) -> Result<Reci
             },
         },
     });
-    configured("gardener-controller-manager", configuration, 2718, folder)
+    let name = "gardener-controller-manager";
+    configured(name, name, configuration, 2718, folder)
 }
 
 /// gardener-scheduler.
@@ -57,12 +58,14 @@ pub(crate) fn scheduler(kubeconfig: &str, folder: &Path) -> Result<Recipe, Garde
         "kind": "SchedulerConfiguration",
         "clientConnection": {"kubeconfig": kubeconfig, "qps": 100, "burst": 130},
     });
-    configured("gardener-scheduler", configuration, 2708, folder)
+    let name = "gardener-scheduler";
+    configured(name, name, configuration, 2708, folder)
 }
 
 /// A program of Gardener that reads its configuration from a file: `configuration`, and what all programs have in common.
 /// Its probes are at `port` of the loopback, and its metrics at the next one.
 pub(crate) fn configured(
+    name: &str,
     program: &str,
     mut configuration: Value,
     port: u16,
@@ -78,10 +81,10 @@ pub(crate) fn configured(
     if let Some(fields) = configuration.as_object_mut() {
         fields.extend(common.map(|(name, value)| (name.to_owned(), value)));
     }
-    let file = folder.join(format!("{program}.json"));
+    let file = folder.join(format!("{name}.json"));
     let text = format!("{configuration:#}\n");
     fs::write(&file, text).map_err(GardenError::system(format!("write {}", file.display())))?;
-    Ok(Recipe::new(program, program, vec![format!("--config={}", file.display())]))
+    Ok(Recipe::new(name, program, vec![format!("--config={}", file.display())]))
 }
 
 /// What gardener-operator would create in the garden cluster.

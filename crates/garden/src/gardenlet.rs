@@ -1,20 +1,20 @@
 //! gardenlet, and the Seed that it registers.
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
 
 use crate::error::GardenError;
 use crate::gardener::configured;
+use crate::layout::Layout;
 use crate::processes::Recipe;
+use crate::seed::Seed;
 
-/// gardenlet. `garden` and `seed_cluster` are kubeconfigs, and `seed` is the Seed's manifest.
+/// The gardenlet of a Seed. `garden` and `seed_cluster` are kubeconfigs.
 pub(crate) fn gardenlet(
     garden: &str,
     seed_cluster: &str,
-    seed: &Value,
+    seed: &Seed,
     feature_gates: &[(String, bool)],
-    folder: &Path,
+    layout: &Layout,
 ) -> Result<Recipe, GardenError> {
     let soon = |condition: &str| json!({"type": condition, "duration": "10s"});
     let conditions = [
@@ -47,9 +47,11 @@ pub(crate) fn gardenlet(
         "logging": {"enabled": false},
         "monitoring": {"shoot": {"enabled": false}},
         "featureGates": gates,
-        "seedConfig": {"metadata": seed.get("metadata"), "spec": settled(seed)},
+        "seedConfig": {"metadata": seed.manifest.get("metadata"), "spec": settled(&seed.manifest)},
     });
-    configured("gardenlet", configuration, 2728, folder)
+    let name = seed.process("gardenlet");
+    let recipe = configured(&name, "gardenlet", configuration, seed.cluster.gardenlet, &layout.run())?;
+    Ok(recipe.resolving_with(seed.resolver(layout)))
 }
 
 /// The Seed's spec, without what needs more than one machine: spare nodes, and a watchdog of API servers that scales

@@ -55,7 +55,7 @@ impl Layout {
         self.0.join("settings.json")
     }
 
-    /// The kubeconfig of a cluster, `garden` or `seed`, for this machine: it leads through the door.
+    /// The kubeconfig of a cluster, such as `garden` or `seed`, for this machine: it leads through the door.
     #[must_use]
     pub fn kubeconfig(&self, cluster: &str) -> PathBuf {
         self.0.join(format!("{cluster}.kubeconfig"))

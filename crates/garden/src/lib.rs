@@ -5,10 +5,10 @@
 //! ends, for whatever reason, the kernel ends every process in the namespaces, and the guard of the outside's
 //! [`Supervisor`](gardener_testbed::supervisor::Supervisor) removes the folder.
 //!
-//! On this machine, nothing listens but two *doors* of the outside, one for the API server of the garden cluster and one
-//! for that of the seed cluster ([`doors`]).
+//! On this machine, nothing listens but the *doors* of the outside, one for the API server of each cluster ([`doors`]).
 
 mod access;
+mod backups;
 mod cluster;
 pub mod control;
 pub mod doors;
@@ -32,4 +32,4 @@ mod walkthrough;
 
 pub use error::GardenError;
 pub use layout::Layout;
-pub use settings::{Doors, Settings, Work};
+pub use settings::{Door, Settings, Wanted, Work};

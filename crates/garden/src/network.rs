@@ -9,38 +9,41 @@ use crate::error::GardenError;
 
 /// The address of the machine inside, from which API servers are reached. It is in none of the networks of the examples.
 pub(crate) const HOST: &str = "172.23.0.1";
-/// The Services of the garden cluster. Those of the seed cluster are in the Seed's manifest.
+/// The Services of the garden cluster. Those of a seed cluster are in the Seed's manifest.
 pub(crate) const GARDEN_SERVICES: &str = "172.22.0.0/16";
 
-/// Sets up the network of this process's namespaces, and makes its names be resolved by `name_server`.
-///
-/// `folder` receives the file that takes the place of `/etc/resolv.conf`.
-pub(crate) async fn set_up(seed_services: &str, name_server: &str, folder: &Path) -> Result<(), GardenError> {
+/// Sets up the network of this process's namespaces, with the Services of all clusters, and makes its names be resolved as
+/// the file `resolver` says.
+pub(crate) async fn set_up(services: impl Iterator<Item = &str>, resolver: &Path) -> Result<(), GardenError> {
     run("ip", &["link", "set", "lo", "up"]).await?;
     run("ip", &["address", "add", &format!("{HOST}/32"), "dev", "lo"]).await?;
-    for services in [GARDEN_SERVICES, seed_services] {
+    for services in services {
         // A process can listen at each of these addresses, as kube-proxy makes a node answer for them.
         run("ip", &["route", "add", "local", services, "dev", "lo"]).await?;
     }
     let forward = "/proc/sys/net/ipv4/ip_forward";
     fs::write(forward, "1").map_err(GardenError::system(format!("write {forward}")))?;
-    resolve_names_with(name_server, folder).await
+    resolve_names_with(resolver).await
+}
+
+/// Writes a file that can take the place of `/etc/resolv.conf`.
+pub(crate) fn write_resolver(file: &Path, name_server: &str) -> Result<(), GardenError> {
+    // gardenlet and gardener-resource-manager use names such as `gardener-resource-manager.garden.svc`.
+    let text = format!("nameserver {name_server}\nsearch cluster.local\noptions ndots:5 timeout:2\n");
+    fs::write(file, text).map_err(GardenError::system(format!("write {}", file.display())))
 }
 
 /// Hides `/run`, so that no name is resolved through a socket of this machine's resolver and no file is left there, and
 /// replaces `/etc/resolv.conf`.
-async fn resolve_names_with(name_server: &str, folder: &Path) -> Result<(), GardenError> {
-    // gardenlet and gardener-resource-manager use names such as `gardener-resource-manager.garden.svc`.
-    let text = format!("nameserver {name_server}\nsearch cluster.local\noptions ndots:5 timeout:2\n");
-    let file = folder.join("resolv.conf");
-    fs::write(&file, &text).map_err(GardenError::system(format!("write {}", file.display())))?;
+async fn resolve_names_with(file: &Path) -> Result<(), GardenError> {
     let link = "/etc/resolv.conf";
     let target = fs::canonicalize(link).map_err(GardenError::system(format!("find {link}")))?;
     run("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"]).await?;
     if target.starts_with("/run") {
         let parent = target.parent().unwrap_or(&target);
         fs::create_dir_all(parent)
-            .and_then(|()| fs::write(&target, text))
+            .and_then(|()| fs::copy(file, &target))
+            .map(drop)
             .map_err(GardenError::system(format!("write {}", target.display())))
     } else {
         run("mount", &["--bind", &file.display().to_string(), &target.display().to_string()]).await

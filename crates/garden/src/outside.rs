@@ -13,11 +13,13 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::cluster::Cluster;
 use crate::doors::{self, Socket};
 use crate::error::GardenError;
 use crate::isolation::{Isolation, first_process};
 use crate::layout::Layout;
-use crate::settings::{Doors, Settings, Work};
+use crate::seed::Seeds;
+use crate::settings::{Door, Settings, Wanted};
 
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -134,11 +136,9 @@ impl Outside {
         mut reservation: Reservation,
         isolation: Isolation,
         parts: &Parts,
-        sources: PathBuf,
-        shoots: Vec<PathBuf>,
-        feature_gates: Vec<(String, bool)>,
-        work: Work,
+        wanted: Wanted,
     ) -> Result<Self, GardenError> {
+        let seeds = Seeds::read(&wanted.sources.join("example"), wanted.seeds)?;
         let supervisor = Supervisor::start().map_err(GardenError::system("start a supervisor"))?;
         let layout = Layout::new(supervisor.folder().to_owned());
         if layout.folder().starts_with("/run") {
@@ -154,8 +154,12 @@ impl Outside {
         link(&parts.own, &own)?;
 
         let mut doors = JoinSet::new();
-        let (garden, seed) = (door(&layout, "garden", &mut doors).await?, door(&layout, "seed", &mut doors).await?);
-        let settings = Settings { sources, shoots, feature_gates, doors: Doors { garden, seed }, work };
+        let mut settings =
+            Settings { wanted, doors: vec![door(&layout, Cluster::garden().name, None, &mut doors).await?] };
+        for seed in seeds.list {
+            let name = Some(seed.name().to_owned());
+            settings.doors.push(door(&layout, seed.cluster.name, name, &mut doors).await?);
+        }
         settings.write(&layout)?;
 
         let mut command = isolation.command(&own);
@@ -198,15 +202,21 @@ impl Outside {
     }
 }
 
-/// Opens a door on a free port of the loopback.
-async fn door(layout: &Layout, cluster: &str, doors: &mut JoinSet<std::io::Result<()>>) -> Result<u16, GardenError> {
+/// Opens a door to a cluster on a free port of the loopback.
+async fn door(
+    layout: &Layout,
+    cluster: String,
+    seed: Option<String>,
+    doors: &mut JoinSet<std::io::Result<()>>,
+) -> Result<Door, GardenError> {
     let opening = async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        doors.spawn(doors::outer(listener, Socket::at(&layout.door(cluster))?));
+        doors.spawn(doors::outer(listener, Socket::at(&layout.door(&cluster))?));
         Ok(port)
     };
-    opening.await.map_err(GardenError::system(format!("open a door to the {cluster}")))
+    let port = opening.await.map_err(GardenError::system(format!("open a door to the {cluster}")))?;
+    Ok(Door { cluster, seed, port })
 }
 
 /// Makes a program another file. A link keeps the program as it is now, also if it is built again; on another disk, a copy

@@ -1,6 +1,6 @@
 //! The programs that run inside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gardener_testbed::process::{Process, ProcessError};
@@ -24,11 +24,31 @@ pub(crate) struct Recipe {
     pub(crate) program: String,
     /// The arguments.
     pub(crate) arguments: Vec<String>,
+    /// The file that takes the place of `/etc/resolv.conf`, if it is not that of the inside.
+    resolver: Option<PathBuf>,
 }
+
+/// Runs its arguments after the first one, in whose place `/etc/resolv.conf` is. A mount namespace of its own is needed.
+const RESOLVING: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 
 impl Recipe {
     pub(crate) fn new(name: impl Into<String>, program: &str, arguments: Vec<String>) -> Self {
-        Self { name: name.into(), program: program.to_owned(), arguments }
+        Self { name: name.into(), program: program.to_owned(), arguments, resolver: None }
+    }
+
+    /// The program resolves names as this file says: each seed has a name server of its own.
+    pub(crate) fn resolving_with(self, resolver: PathBuf) -> Self {
+        Self { resolver: Some(resolver), ..self }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(resolver) = &self.resolver {
+            command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", RESOLVING]).arg(resolver).arg(program);
+        }
+        command.args(&self.arguments);
+        command
     }
 }
 
@@ -66,8 +86,8 @@ impl Processes {
 
     fn spawn(&self, recipe: &Recipe) -> Result<Process, GardenError> {
         let program = self.layout.programs().join(&recipe.program);
-        let mut command = Command::new(&program);
-        command.args(&recipe.arguments).current_dir(self.supervisor.folder());
+        let mut command = recipe.command(&program);
+        command.current_dir(self.supervisor.folder());
         // No proxy of this machine can be reached, and KUBECONFIG would take precedence over configurations.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.supervisor.folder()).env("TMPDIR", self.supervisor.folder());

@@ -1,6 +1,6 @@
-//! The seed cluster: what the gardenlet chart and the machines below would bring, and when the Seed is ready.
+//! The seed clusters: what the gardenlet chart and the machines below would bring, and when the Seed is ready.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use extension_contract::json::{list, text};
@@ -9,6 +9,8 @@ use gardener_testbed::manifests;
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::backups;
+use crate::cluster::{Cluster, numbered};
 use crate::error::GardenError;
 use crate::layout::Layout;
 use crate::network;
@@ -19,26 +21,77 @@ use crate::wait;
 /// A busy machine takes minutes.
 const READY_WITHIN: Duration = Duration::from_secs(600);
 
-/// The conditions that tell whether extensions are installed and healthy. Further ones are about backups.
-const CONDITIONS: [&str; 3] = ["GardenletReady", "SeedSystemComponentsHealthy", "ExtensionsReady"];
+/// The conditions that tell whether extensions are installed and healthy, and the backups have a place.
+const CONDITIONS: [&str; 4] =
+    ["GardenletReady", "SeedSystemComponentsHealthy", "ExtensionsReady", "BackupBucketsReady"];
 
-/// A Seed's manifest, and the objects beside it.
+/// The file of the first Seed, in the folder of the examples.
+const FILE: &str = "45-seed-with-backup.yaml";
+
+/// The Seeds of a garden, and the objects beside them.
 #[derive(Debug)]
-pub(crate) struct Seed {
-    /// The `Seed`. gardenlet creates it.
-    pub(crate) manifest: Value,
-    /// The other objects, such as credentials.
+pub(crate) struct Seeds {
+    /// The Seeds, in the order of their numbers.
+    pub(crate) list: Vec<Seed>,
+    /// The other objects, such as credentials, which all Seeds share.
     pub(crate) others: Vec<Value>,
 }
 
-impl Seed {
-    /// Reads a Seed from a file of `example`.
-    pub(crate) fn read(file: &Path) -> Result<Self, GardenError> {
+impl Seeds {
+    /// Reads the Seed of the examples, and makes `count` of it.
+    pub(crate) fn read(examples: &Path, count: u8) -> Result<Self, GardenError> {
+        let file = examples.join(FILE);
         let (mut seeds, others): (Vec<_>, Vec<_>) =
-            manifests::read(file)?.into_iter().partition(|object| text(object, "kind") == Some("Seed"));
-        let problem = || GardenError::File { file: file.to_owned(), problem: "it must have one Seed".to_owned() };
-        let manifest = seeds.pop().ok_or_else(problem)?;
-        Ok(Self { manifest, others })
+            manifests::read(&file)?.into_iter().partition(|object| text(object, "kind") == Some("Seed"));
+        let problem = || GardenError::File { file, problem: "it must have one Seed".to_owned() };
+        let mut manifest = seeds.pop().ok_or_else(problem)?;
+        let of_backups = backups::of_seed(&manifest);
+        json_patch::merge(&mut manifest, &of_backups);
+        Ok(Self { list: (1..=count).map(|number| Seed::new(number, &manifest)).collect(), others })
+    }
+}
+
+/// A Seed, with its cluster.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    number: u8,
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+    /// The `Seed`. gardenlet creates it.
+    pub(crate) manifest: Value,
+}
+
+impl Seed {
+    /// The Seed with this number, from 1. The first one is as in the examples. Each further one has a name and networks of
+    /// its own, which overlap neither with each other nor with those of the examples.
+    fn new(number: u8, first: &Value) -> Self {
+        let mut manifest = first.clone();
+        if number > 1 {
+            let old = text(first, "metadata.name").unwrap_or_default();
+            let name = numbered(old, number);
+            let domain = text(first, "spec.ingress.domain").unwrap_or_default().replace(old, &name);
+            let network = |third: u8| format!("10.{}.0.0/16", 110 + 10 * u16::from(number) + u16::from(third));
+            let own = json!({
+                "metadata": {"name": name},
+                "spec": {
+                    "ingress": {"domain": domain},
+                    "networks": {"nodes": network(0), "pods": network(1), "services": network(2)},
+                },
+            });
+            json_patch::merge(&mut manifest, &own);
+        }
+        let services = text(&manifest, "spec.networks.services").unwrap_or_default();
+        Self { number, cluster: Cluster::seed(number, services), manifest }
+    }
+
+    /// The name of a process of which each seed has one.
+    pub(crate) fn process(&self, name: &str) -> String {
+        numbered(name, self.number)
+    }
+
+    /// The file that takes the place of `/etc/resolv.conf` for programs of this Seed.
+    pub(crate) fn resolver(&self, layout: &Layout) -> PathBuf {
+        layout.run().join(format!("{}.resolv.conf", self.cluster.name))
     }
 
     /// The Seed's name.
@@ -61,8 +114,10 @@ impl Seed {
         let mut arguments = vec![
             "seed".to_owned(),
             format!("--kubeconfig={kubeconfig}"),
-            format!("--root={}", layout.run().join("players").display()),
+            format!("--root={}", layout.run().join(self.process("players")).display()),
             format!("--bin={}", layout.pods().display()),
+            // All seeds reach the same object store.
+            format!("--backups={}", layout.run().join("backups").display()),
             format!("--pod-net={}", self.network("pods")),
             format!("--node-net={}", self.network("nodes")),
             format!("--service-net={}", self.network("services")),
@@ -73,7 +128,7 @@ impl Seed {
         ];
         let zones = list(&self.manifest, "spec.provider.zones").iter().filter_map(Value::as_str);
         arguments.extend(zones.map(|zone| format!("--zone={zone}")));
-        Ok(Recipe::new("players", "mock-players", arguments))
+        Ok(Recipe::new(self.process("players"), "mock-players", arguments).resolving_with(self.resolver(layout)))
     }
 }
 
@@ -126,6 +181,22 @@ mod tests {
         let profile = manifests::read_one(&workspace::root().join("example/20-cloudprofile.yaml")).unwrap();
         let offered = text(&profile, "spec.kubernetes.versions[0].version");
         assert_eq!(offered.map(|version| format!("v{version}")).as_deref(), Some(KUBERNETES_VERSION));
+    }
+
+    #[test]
+    fn further_seeds_have_names_networks_and_ports_of_their_own() {
+        let seeds = Seeds::read(&workspace::root().join("example"), 9).unwrap().list;
+        let distinct = |of: &dyn Fn(&Seed) -> Vec<String>| {
+            let all: Vec<_> = seeds.iter().flat_map(of).collect();
+            assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len(), "{all:?}");
+        };
+        distinct(&|seed| vec![seed.name().to_owned()]);
+        distinct(&|seed| ["nodes", "pods", "services"].map(|network| seed.network(network).to_owned()).into());
+        distinct(&|seed| vec![text(&seed.manifest, "spec.ingress.domain").unwrap().to_owned()]);
+        distinct(&|seed| vec![seed.cluster.port.to_string(), seed.cluster.gardenlet.to_string()]);
+        assert_eq!(seeds[1].process("gardenlet"), "gardenlet-2");
+        let domains: Vec<_> = seeds.iter().map(|seed| text(&seed.manifest, "spec.dns.internal.domain")).collect();
+        assert!(domains.iter().all(|domain| *domain == domains[0]), "a Shoot can only move if this domain stays");
     }
 
     #[test]

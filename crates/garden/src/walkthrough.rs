@@ -16,12 +16,13 @@ use crate::objects;
 use crate::shoot::Shoot;
 use crate::steps::Steps;
 
-/// A garden whose Seed is ready.
+/// A garden whose Seeds are ready.
 pub(crate) struct Stage<'a> {
     pub(crate) garden: Client,
-    pub(crate) seed: Client,
-    /// The folder of the manifests that a user applies.
-    pub(crate) examples: PathBuf,
+    /// The Seeds: the name of each, and a client of its cluster.
+    pub(crate) seeds: Vec<(String, Client)>,
+    /// The root of the sources, with `deploy` and `example`.
+    pub(crate) sources: PathBuf,
     /// Whether all scenes are played.
     pub(crate) full: bool,
     pub(crate) steps: &'a Steps<'a>,
@@ -40,9 +41,14 @@ pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
 }
 
 impl Stage<'_> {
+    /// The folder of the manifests that a user applies.
+    fn examples(&self) -> PathBuf {
+        self.sources.join("example")
+    }
+
     /// Applies a file of the examples, whose last object is a Shoot.
     async fn apply(&self, file: &str) -> Result<Shoot, GardenError> {
-        let file = self.examples.join(file);
+        let file = self.examples().join(file);
         let manifests = manifests::read(&file)?;
         objects::apply_all(&self.garden, &manifests).await?;
         shoot(&self.garden, &manifests, &file)

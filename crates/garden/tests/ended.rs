@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use mock_garden::Work;
 use mock_garden::isolation::Isolation;
 use mock_garden::outside::{Outside, Parts, Reservation, Running, find};
+use mock_garden::{Wanted, Work};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The folder of the test, for the command that the test starts.
@@ -41,8 +41,9 @@ async fn outside_runs_until_it_is_killed() {
     let reservation = Reservation::take(&folder, NAME).unwrap();
     let parts = Parts { own, programs: Vec::new(), pods: Vec::new() };
     let isolation = Isolation::find().unwrap();
-    let mut garden =
-        Outside::start(reservation, isolation, &parts, folder.clone(), Vec::new(), Vec::new(), Work::Up).await.unwrap();
+    let sources = gardener_testbed::workspace::root().to_owned();
+    let wanted = Wanted { sources, seeds: 1, shoots: Vec::new(), feature_gates: Vec::new(), work: Work::Up };
+    let mut garden = Outside::start(reservation, isolation, &parts, wanted).await.unwrap();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
     tokio::select! {
         ended = garden.ended() => assert!(ended.is_err(), "the inside ended by itself"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use gardener_testbed::assets::GardenPrograms;
 use mock_garden::isolation::Isolation;
-use mock_garden::{Layout, control, outside};
+use mock_garden::{Layout, Settings, control, outside};
 use mock_view::say;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
@@ -24,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Kubectl {
     #[command(flatten)]
     which: Which,
-    /// Use the seed cluster instead of the garden cluster
-    #[arg(long)]
-    seed: bool,
+    /// Use the cluster of this Seed, or of the first one, instead of the garden cluster
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    seed: Option<String>,
     /// Arguments of kubectl
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
@@ -82,7 +82,10 @@ pub(super) fn shell(which: &Which) -> Result<ExitCode> {
 /// Becomes kubectl.
 pub(super) fn kubectl(args: &Kubectl) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
-    let kubeconfig = layout.kubeconfig(if args.seed { "seed" } else { "garden" });
+    let settings = Settings::read(&layout)?;
+    let named = |seed: &str| settings.cluster_of(Some(seed).filter(|name| !name.is_empty()));
+    let seed = args.seed.as_deref().map(named).transpose()?;
+    let kubeconfig = layout.kubeconfig(seed.unwrap_or("garden"));
     let error = Command::new("kubectl").args(&args.arguments).env("KUBECONFIG", kubeconfig).exec();
     Err(error).context("cannot start kubectl: put it on PATH")
 }
