@@ -1,4 +1,5 @@
-//! `cargo xtask images`: an image and the packed chart of each controller. It needs neither Docker nor root.
+//! `cargo xtask images`: an image and the packed chart of each controller, and an image of the conformance kit. It needs
+//! neither Docker nor root.
 
 mod checkout;
 mod helm;
@@ -7,6 +8,7 @@ mod labels;
 mod layout;
 mod packed;
 mod platform;
+mod program;
 mod push;
 #[cfg(test)]
 mod tests;
@@ -17,8 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
-use mock_fleet::kinds::Package;
-use mock_fleet::{cargo, kinds};
+use mock_fleet::cargo;
 use mock_view::say;
 
 use self::checkout::Checkout;
@@ -27,6 +28,7 @@ use self::layout::Reference;
 use self::packed::{Packed, size};
 use self::platform::Platform;
 pub(crate) use self::platform::on_path;
+use self::program::Program;
 use self::push::Tool;
 use crate::chart;
 
@@ -35,9 +37,9 @@ const IMPLIED_REGISTRY: &str = "docker.io/library";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Build only the images and charts of these kinds, separated by commas
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Package::parse)]
-    only: Vec<Package>,
+    /// Build only the images and charts of these kinds, separated by commas; `extension-conformance` is the kit's image
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = Program::parse)]
+    only: Vec<Program>,
     /// Tag of the images and of the charts
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = tag)]
     tag: String,
@@ -55,7 +57,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Fail now if there is no tool, because building takes minutes.
     let tool = args.push.as_ref().map(|_| Tool::find()).transpose()?;
-    let packages = Package::only(&args.only);
+    let programs = Program::only(&args.only);
     let (platforms, left_out) = match args.platform.as_slice() {
         [] => platform::buildable()?,
         wanted => (platform::ALL.iter().copied().filter(|platform| wanted.contains(platform)).collect(), Vec::new()),
@@ -63,10 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = args.push.as_deref().unwrap_or(IMPLIED_REGISTRY);
 
     let workspace = Workspace::read()?;
-    let packed = pack(&workspace, &packages, &platforms, registry, &args.tag, None)?;
+    let packed = pack(&workspace, &programs, &platforms, registry, &args.tag, None)?;
     let folder = folder()?;
     write(&packed, &folder)?;
-    say!("{}", table(&packages, &packed, &folder));
+    say!("{}", table(&packed, &folder));
     for note in left_out {
         say!("{note}");
     }
@@ -81,10 +83,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the programs of the images for this machine, without packing them.
-pub(crate) fn programs() -> Result<Vec<PathBuf>> {
-    let built = Platform::host()?.build(kinds::ALL, None)?;
-    Ok(built.into_iter().map(|(_, program)| program).collect())
+/// Builds the controllers of the images for this machine, without packing them.
+pub(crate) fn controllers() -> Result<Vec<PathBuf>> {
+    let mut controllers = Program::all();
+    controllers.retain(|program| program.controller().is_some());
+    Program::build(&controllers, Platform::host()?, None)
 }
 
 /// Builds all images for this machine. Builds one of them and its chart again from a copy of the sources, and fails if
@@ -93,49 +96,45 @@ pub(crate) fn build_twice() -> Result<()> {
     let workspace = Workspace::read()?;
     let host = Platform::host()?;
     let build =
-        |packages, checkout| pack(&workspace, packages, &[host], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), checkout);
-    let packed = build(kinds::ALL, None)?;
-    let one = kinds::ALL.get(..1).unwrap_or_default();
+        |programs, checkout| pack(&workspace, programs, &[host], IMPLIED_REGISTRY, env!("CARGO_PKG_VERSION"), checkout);
+    let programs = Program::all();
+    let packed = build(&programs, None)?;
+    let one = programs.get(..1).unwrap_or_default();
     for second in build(one, Some(&Checkout::copy(host)?))? {
         let same = packed.iter().any(|first| first.file == second.file && first.tar == second.tar);
         ensure!(same, "{} is not reproducible: a second build in another folder has other bytes", second.file);
     }
     let folder = folder()?;
     write(&packed, &folder)?;
-    say!("{}", table(kinds::ALL, &packed, &folder));
+    say!("{}", table(&packed, &folder));
     Ok(())
 }
 
-/// Builds controllers, here or in another checkout. Packs an image of each, and then the chart of each.
+/// Builds programs, here or in another checkout. Packs an image of each, and then the chart of each controller.
 fn pack(
     workspace: &Workspace,
-    packages: &[Package],
+    programs: &[Program],
     platforms: &[Platform],
     registry: &str,
     tag: &str,
     checkout: Option<&Checkout>,
 ) -> Result<Vec<Packed>> {
     let reference = |name: &str| Reference { repository: format!("{registry}/{name}"), tag: tag.to_owned() };
-    let mut programs: Vec<Vec<(Platform, PathBuf)>> = vec![Vec::new(); packages.len()];
+    let mut builds: Vec<Vec<(Platform, Vec<u8>)>> = vec![Vec::new(); programs.len()];
     for platform in platforms {
-        for (programs, (_, program)) in programs.iter_mut().zip(platform.build(packages, checkout)?) {
-            programs.push((*platform, program));
+        for (builds, file) in builds.iter_mut().zip(Program::build(programs, *platform, checkout)?) {
+            builds.push((*platform, fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?));
         }
     }
     let mut packed = Vec::new();
-    for (package, programs) in packages.iter().zip(programs) {
-        let read = |(platform, program): (Platform, PathBuf)| -> Result<_> {
-            Ok((platform, fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?))
-        };
-        let builds = programs.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-        let program = package.full_name();
-        packed.push(image::pack(reference(&program), &program, &workspace.image(*package)?, &builds)?);
+    for (name, builds) in programs.iter().map(|program| program.name()).zip(builds) {
+        packed.push(image::pack(reference(&name), &name, &workspace.image(&name)?, &builds)?);
     }
     let folder = chart::folder();
-    for package in packages {
-        let metadata = chart::metadata(&folder, *package)?;
-        let (reference, labels) = (reference(&chart::repository(*package)), workspace.chart(&metadata));
-        let chart = chart::package(&folder, *package)?;
+    for package in programs.iter().filter_map(|program| program.controller()) {
+        let metadata = chart::metadata(&folder, package)?;
+        let (reference, labels) = (reference(&chart::repository(package)), workspace.chart(&metadata));
+        let chart = chart::package(&folder, package)?;
         packed.push(helm::pack(reference, &package.full_name(), &metadata, labels, chart)?);
     }
     Ok(packed)
@@ -156,19 +155,16 @@ fn write(packed: &[Packed], folder: &Path) -> Result<()> {
 }
 
 /// A table of all archives: the images, then the charts.
-fn table(packages: &[Package], packed: &[Packed], folder: &Path) -> Table {
+fn table(packed: &[Packed], folder: &Path) -> Table {
     let folder = folder.strip_prefix(cargo::root()).unwrap_or(folder);
-    let kinds = packages.iter().map(|package| package.name.to_owned());
-    let charts = packages.iter().map(|package| format!("{} (chart)", package.name));
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["kind", "reference", "digest", "compressed", "file"]);
-    for (kind, packed) in kinds.chain(charts).zip(packed) {
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["reference", "digest", "compressed", "file"]);
+    for packed in packed {
         let sizes: Vec<_> = packed.sizes.iter().copied().map(size).collect();
         let (reference, digest) = (packed.reference.to_string(), packed.digest.clone());
-        let file = folder.join(&packed.file).display().to_string();
-        table.add_row([kind, reference, digest, sizes.join(", "), file]);
+        table.add_row([reference, digest, sizes.join(", "), folder.join(&packed.file).display().to_string()]);
     }
-    if let Some(column) = table.column_mut(3) {
+    if let Some(column) = table.column_mut(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table

@@ -41,22 +41,13 @@ pub fn build(packages: &[Package], release: bool, caller: &str) -> Result<Vec<(P
     if release != cfg!(debug_assertions) {
         arguments.extend(["--package", caller].map(str::to_owned));
     }
-    build_with(packages, &arguments, &[])
-}
-
-/// Builds controllers as [`build`] does, with these arguments and environment variables for cargo.
-pub fn build_with(
-    packages: &[Package],
-    arguments: &[String],
-    variables: &[(String, String)],
-) -> Result<Vec<(Package, PathBuf)>> {
     let names: Vec<_> = packages.iter().map(|package| package.full_name()).collect();
-    let programs = build_named(&names, arguments, variables)?;
+    let programs = build_named(&names, &arguments, &[])?;
     Ok(packages.iter().copied().zip(programs).collect())
 }
 
-/// Builds packages that have a binary of their own name, as [`build_with`] does. Returns the programs in the order of the
-/// names.
+/// Builds packages that have a binary of their own name, with these arguments and environment variables for cargo, while
+/// cargo shows its progress. Returns the programs in the order of the names.
 pub fn build_named(names: &[String], arguments: &[String], variables: &[(String, String)]) -> Result<Vec<PathBuf>> {
     let mut command = command();
     command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);

@@ -35,7 +35,7 @@ pub(super) fn build(own: PathBuf, gardener: Option<&Path>, built: &Path) -> Resu
     programs.extend(cargo::build_named(&[PLAYERS.to_owned()], &together, &[])?);
     let is_in_pods = |file: &&PathBuf| IN_PODS.iter().any(|name| file.file_name().is_some_and(|file| file == *name));
     let mut pods: Vec<_> = found.files().iter().filter(is_in_pods).cloned().collect();
-    // The programs of the images: gardenlet installs the images, and a kubelet would run them.
-    pods.extend(images::programs()?);
+    // The controllers of the images: gardenlet installs the images, and a kubelet would run them.
+    pods.extend(images::controllers()?);
     Ok(Parts { own, programs, pods })
 }

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use mock_fleet::cargo;
-use mock_fleet::kinds::Package;
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REVISION, ANNOTATION_SOURCE, ANNOTATION_TITLE,
     ANNOTATION_VERSION,
@@ -48,13 +47,12 @@ impl Workspace {
         revision.into_iter().chain(self.source.is_none().then_some(source))
     }
 
-    /// The labels of a controller's image.
-    pub(crate) fn image(&self, package: Package) -> Result<Labels> {
-        let name = package.full_name();
-        let package = self.packages.iter().find(|package| text(package, "name").as_deref() == Some(&name));
+    /// The labels of the image of a package's program.
+    pub(crate) fn image(&self, name: &str) -> Result<Labels> {
+        let package = self.packages.iter().find(|package| text(package, "name").as_deref() == Some(name));
         let package = package.with_context(|| format!("the workspace has no package {name}"))?;
         Ok(self.labels(&[
-            (ANNOTATION_TITLE, Some(name)),
+            (ANNOTATION_TITLE, Some(name.to_owned())),
             (ANNOTATION_DESCRIPTION, text(package, "description")),
             (ANNOTATION_VERSION, text(package, "version")),
             (ANNOTATION_LICENSES, text(package, "license")),

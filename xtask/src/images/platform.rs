@@ -6,7 +6,6 @@ use std::{env, fmt};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mock_fleet::cargo;
-use mock_fleet::kinds::Package;
 
 use super::checkout::Checkout;
 
@@ -57,9 +56,9 @@ impl Platform {
         format!("{}-unknown-linux-gnu", self.machine)
     }
 
-    /// Builds programs that are linked statically and optimised for size, here or in another checkout. Their bytes do
-    /// not depend on the paths of the workspace, of cargo and of the toolchain.
-    pub(crate) fn build(self, packages: &[Package], checkout: Option<&Checkout>) -> Result<Vec<(Package, PathBuf)>> {
+    /// Builds the programs of packages, here or in another checkout: linked statically and optimised for size. Their
+    /// bytes do not depend on the paths of the workspace, of cargo and of the toolchain.
+    pub(crate) fn build(self, packages: &[String], checkout: Option<&Checkout>) -> Result<Vec<PathBuf>> {
         let rust = Rust::installed()?;
         let target = self.target();
         let mut arguments = ["--locked", "--profile", PROFILE, "--target", &target].map(str::to_owned).to_vec();
@@ -69,7 +68,7 @@ impl Platform {
             arguments.extend(checkout.arguments());
         }
         // Without an explicit target, the flags would apply to build scripts and procedural macros too.
-        cargo::build_with(packages, &arguments, &variables)
+        cargo::build_named(packages, &arguments, &variables)
     }
 
     /// The variables that make cargo link for this platform. Fails if this machine lacks what that needs.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use gardener_testbed::manifests;
+use mock_fleet::kinds::{self, Package};
 use serde_json::{Value, json};
 
 use super::*;
@@ -182,6 +183,20 @@ fn chart_is_as_helm_pushes_it() {
 fn same_content_gives_the_same_bytes() {
     assert!(image(platform::ALL).tar == image(platform::ALL).tar);
     assert!(chart().tar == chart().tar);
+}
+
+#[test]
+fn kit_has_an_image_and_no_chart_and_can_be_named_beside_kinds() {
+    let names = |named: &[&str]| -> Vec<_> {
+        let named: Vec<_> = named.iter().map(|name| Program::parse(name).unwrap()).collect();
+        Program::only(&named).into_iter().map(|program| (program.name(), program.controller().is_some())).collect()
+    };
+    let [network, kit] = [("mock-network".to_owned(), true), ("extension-conformance".to_owned(), false)];
+    assert_eq!(names(&["extension-conformance", "Network"]), [network, kit.clone()]);
+    assert_eq!(names(&[]).len(), kinds::ALL.len() + 1);
+    assert_eq!(names(&[]).last(), Some(&kit));
+    let error = Program::parse("bastille").unwrap_err();
+    assert!(error.contains("worker") && error.ends_with("extension-conformance"), "{error}");
 }
 
 #[test]

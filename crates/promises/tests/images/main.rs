@@ -10,6 +10,8 @@
     reason = "tests may panic, but .clippy.toml allows it only in functions that are marked as tests"
 )]
 
+mod kit;
+
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             container_ends_with_the_killed_process_that_started_it,
         ),
         trial("changed_archive_is_refused", &runc, changed_archive_is_refused),
+        trial("image_of_the_kit_judges_a_controller_as_its_job_does", &runc, kit::judges_as_its_job_does),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
 }
@@ -93,10 +96,15 @@ fn is_chart(file: &Path) -> bool {
     file.to_str().unwrap().ends_with("-chart.tar")
 }
 
-/// The archives of images, with the names of their controllers.
-fn controllers(files: &[PathBuf]) -> impl Iterator<Item = (&Path, &str)> {
+/// The archives of images, with the names of their programs.
+fn programs(files: &[PathBuf]) -> impl Iterator<Item = (&Path, &str)> {
     let images = files.iter().filter(|file| !is_chart(file));
     images.map(|file| (file.as_path(), file.file_stem().and_then(OsStr::to_str).unwrap()))
+}
+
+/// The archives of the controllers' images, with the names of the controllers.
+fn controllers(files: &[PathBuf]) -> impl Iterator<Item = (&Path, &str)> {
+    programs(files).filter(|(_, name)| *name != kit::NAME)
 }
 
 fn skopeo(arguments: &[&str], archive: &str) -> Value {
@@ -106,7 +114,7 @@ fn skopeo(arguments: &[&str], archive: &str) -> Value {
 }
 
 fn image_is_an_oci_archive(files: &[PathBuf]) {
-    for (file, name) in controllers(files) {
+    for (file, name) in programs(files) {
         let archive = format!("oci-archive:{}", file.display());
         let image = skopeo(&["inspect"], &archive);
         assert_eq!(image["Labels"]["org.opencontainers.image.title"], name);
@@ -117,7 +125,7 @@ fn image_is_an_oci_archive(files: &[PathBuf]) {
 }
 
 fn image_is_a_docker_archive(files: &[PathBuf]) {
-    for (file, name) in controllers(files) {
+    for (file, name) in programs(files) {
         let archive = format!("docker-archive:{}", file.display());
         let tags = skopeo(&["list-tags"], &archive);
         let tag = tags["Tags"][0].as_str().unwrap();
@@ -137,7 +145,7 @@ fn every_chart_is_an_oci_archive(files: &[PathBuf]) {
 }
 
 fn image_prints_its_version(files: &[PathBuf]) {
-    for (file, name) in controllers(files) {
+    for (file, name) in programs(files) {
         let (succeeded, output) = runtime().block_on(async {
             let supervisor = Supervisor::start().unwrap();
             let image = Image::open(file, &supervisor.folder().join("image")).unwrap();
