@@ -21,6 +21,8 @@ use crate::suite::Suite;
 const SHORTEST_LIMIT: Duration = Duration::from_secs(90);
 /// How often the subject's patience may end within one rule. A rule fails at the first wait that exceeds it.
 const WAITS: u32 = 3;
+/// The same for a rule that restarts controllers: it waits for each of up to 36 starts.
+const WAITS_FOR_STARTS: u32 = 40;
 
 /// The user of the controller that the kit starts.
 pub(crate) const CONTROLLER: &str = "controller";
@@ -41,7 +43,7 @@ impl Judge {
             if let Some(lack) = judge.suite.subject().lacks(rule.needs) {
                 let verdict = match lack {
                     Lack::OfKind(_, reason) => Verdict::NotApplicable(reason.to_owned()),
-                    Lack::OfController(feature) => Verdict::NotSupported(format!("needs --features {feature}")),
+                    Lack::OfController(feature) => Verdict::NotSupported(format!("needs {}", feature.remedy())),
                 };
                 judge.note(Finding { rule: *rule, verdict, took: Duration::ZERO });
             }
@@ -115,7 +117,8 @@ impl Judge {
     }
 
     async fn verdict(&self, rule: &Rule, scene: Scene) -> Verdict {
-        let limit = SHORTEST_LIMIT.max(self.suite.subject().patience * WAITS);
+        let waits = if rule.needs.contains(&Feature::Restart) { WAITS_FOR_STARTS } else { WAITS };
+        let limit = SHORTEST_LIMIT.max(self.suite.subject().patience * waits);
         let seen = match tokio::time::timeout(limit, (rule.holds)(scene.clone())).await {
             Ok(Ok(())) => return Verdict::Passed,
             Ok(Err(why)) => message(&why),

@@ -28,7 +28,7 @@ pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
 pub struct Scene {
     suite: Arc<Suite>,
     namespace: String,
-    /// The first request of the rule that the API server refused.
+    /// The first request of the rule that the API server refused, or what else keeps the rule from a verdict.
     refusal: Arc<OnceLock<String>>,
 }
 
@@ -65,8 +65,8 @@ impl Scene {
         Self { suite: self.suite.clone(), namespace, refusal: self.refusal.clone() }
     }
 
-    /// The first request of the rule that the API server refused, such as a change that a webhook does not admit. The
-    /// rule then says nothing about the controller.
+    /// The first request of the rule that the API server refused, such as a change that a webhook does not admit, or
+    /// what else keeps the rule from a verdict. The rule then says nothing about the controller.
     pub(crate) fn refusal(&self) -> Option<&str> {
         self.refusal.get().map(String::as_str)
     }
@@ -81,6 +81,12 @@ impl Scene {
             }
             why.into()
         })
+    }
+
+    /// Notes what keeps the rule from a verdict, and ends it.
+    pub(crate) fn not_judged(&self, why: &str) -> Failed {
+        self.refusal.get_or_init(|| why.to_owned());
+        why.into()
     }
 
     /// What all rules share.

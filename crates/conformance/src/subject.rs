@@ -28,6 +28,8 @@ pub struct Subject {
     pub change: Value,
     /// The `status.state` that rules restore. `None` if the objects of the kind have none until a controller writes it.
     pub state: Option<Value>,
+    /// A merge patch of an object after which an ordinary deletion does not succeed. `None` if none is known.
+    pub undeletable: Option<Value>,
     /// The `shoot`, `cloudProfile` and `seed` of the Clusters, as far as the controller needs more than a minimal one.
     pub cluster: Value,
     /// The finalizer that the controller puts on its objects.
@@ -52,6 +54,7 @@ impl Subject {
             in_each_namespace: Vec::new(),
             change: json!({ "providerConfig": { "new": true } }),
             state: None,
+            undeletable: None,
             cluster: json!({}),
             finalizer: kind.finalizer.unwrap_or_default().to_owned(),
             features: Vec::new(),
@@ -96,7 +99,10 @@ impl Subject {
             if let Some(reason) = feature.missing_in(self) {
                 return Some(Lack::OfKind(self.kind.name, reason));
             }
-            let is_supported = feature.follows_from_the_kind() || self.features.contains(feature);
+            let is_supported = match feature {
+                Feature::Undeletable => self.undeletable.is_some(),
+                _ => feature.follows_from_the_kind() || self.features.contains(feature),
+            };
             (!is_supported).then_some(Lack::OfController(*feature))
         };
         needs.iter().find_map(missing)
@@ -163,7 +169,11 @@ pub enum Feature {
     /// After a restore, `status.state` is what gardenlet wrote. A controller may write another state of its own.
     KeepsState,
     /// The kit can start and kill controllers.
+    #[value(skip)]
     Restart,
+    /// The kit knows how to keep an ordinary deletion from success.
+    #[value(skip)]
+    Undeletable,
     /// Objects have a Cluster. Follows from the kind.
     #[value(skip)]
     HasCluster,
@@ -196,7 +206,7 @@ pub enum Feature {
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Cluster,
         Self::MissingCluster,
         Self::FailedShoot,
@@ -209,6 +219,7 @@ impl Feature {
         Self::ClockSkew,
         Self::KeepsState,
         Self::Restart,
+        Self::Undeletable,
         Self::HasCluster,
         Self::SkipsFailedShoots,
         Self::PolledReader,
@@ -234,6 +245,15 @@ impl Feature {
                 | Self::Namespace
                 | Self::GardenClass
         )
+    }
+
+    /// What gives it to a controller on the command line.
+    pub(crate) fn remedy(self) -> String {
+        match self {
+            Self::Restart => "--command".to_owned(),
+            Self::Undeletable => "--undeletable".to_owned(),
+            _ => format!("--features {self}"),
+        }
     }
 
     /// Why objects of the subject's kind lack it, whatever their controller does. `None` if they have it.
@@ -263,7 +283,7 @@ impl Feature {
             Self::CreatedCondition => (kind.created.is_some(), "no condition says whether it was created"),
             Self::Namespace => (kind.namespaced, "its objects have no namespace"),
             Self::GardenClass => (kind.classes.contains(&Class::Garden), "gardener-operator creates no such objects"),
-            Self::Retry | Self::Unannotated | Self::ClockSkew | Self::Restart => (true, ""),
+            Self::Retry | Self::Unannotated | Self::ClockSkew | Self::Restart | Self::Undeletable => (true, ""),
         };
         (!has).then_some(otherwise)
     }
@@ -296,14 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn command_line_has_all_features_that_do_not_follow_from_the_kind() {
+    fn command_line_has_all_features_that_neither_the_kind_nor_another_flag_gives() {
         let named: Vec<_> = Feature::ALL.into_iter().filter(|feature| feature.to_possible_value().is_some()).collect();
         assert_eq!(named, Feature::value_variants());
         for feature in &named {
             let value = feature.to_possible_value().unwrap();
             assert_eq!(value.get_name(), feature.to_string());
         }
-        assert!(Feature::ALL.iter().all(|feature| feature.follows_from_the_kind() != named.contains(feature)));
+        let is_given = |feature: &Feature| {
+            feature.follows_from_the_kind() || matches!(feature, Feature::Restart | Feature::Undeletable)
+        };
+        assert!(Feature::ALL.iter().all(|feature| is_given(feature) != named.contains(feature)));
     }
 
     #[test]

@@ -181,6 +181,7 @@ fn subject<K: MockKind>(candidate: Candidate) -> Result<Subject, Failed> {
         classes: K::KIND.usual_classes().to_vec(),
         given: (candidate.given)(),
         state: Some(json!({ "of": "another seed" })),
+        undeletable: Some(json!({ "spec": { "providerConfig": script(&script::endless_deletion()) } })),
         finalizer: K::FINALIZER.to_owned(),
         features: Feature::ALL.to_vec(),
         ..Subject::new(K::KIND, type_, (candidate.spec)())

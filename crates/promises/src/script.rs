@@ -13,6 +13,11 @@ pub fn script(rules: &Value) -> Value {
     json!({ "apiVersion": MOCK_API_VERSION, "kind": "Script", "seed": 7, "rules": rules })
 }
 
+/// Rules of a script: an ordinary deletion never ends.
+pub(crate) fn endless_deletion() -> Value {
+    json!([{ "match": { "operations": ["Delete"] }, "hang": {} }])
+}
+
 /// The bookkeeping in an object's status. `None` if no script applies.
 #[must_use]
 pub fn record(object: &Value) -> Option<Record> {

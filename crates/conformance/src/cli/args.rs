@@ -44,6 +44,10 @@ pub(super) struct Args {
     /// YAML file with a merge patch of the spec that the controller accepts [default: {providerConfig: {new: true}}]
     #[arg(long, value_name = "FILE")]
     change: Option<PathBuf>,
+    /// YAML file with a merge patch of an object after which an ordinary deletion cannot succeed, such as credentials
+    /// that do not exist. Force deletion is then told from an ordinary deletion
+    #[arg(long, value_name = "FILE")]
+    undeletable: Option<PathBuf>,
     /// YAML files with objects that each namespace gets before its first object, such as the Secret cloudprovider
     #[arg(long, value_name = "FILES", value_delimiter = ',')]
     apply: Vec<PathBuf>,
@@ -156,6 +160,9 @@ impl Args {
         }
         if let Some(file) = &self.state {
             subject.state = Some(files::object(file)?);
+        }
+        if let Some(file) = &self.undeletable {
+            subject.undeletable = Some(files::object(file)?);
         }
         if let Some(file) = &self.cluster {
             subject.cluster = files::cluster(file)?;

@@ -46,11 +46,22 @@ rules! {
         "The controller releases a deleted object of a force-deleted Shoot."
         otherwise "gardenlet waits 5 min for each object, and the force deletion fails.";
 
+    Must force_deletion_of_the_shoot_releases_an_object_that_cannot_be_deleted needs [ForceDeletion, Undeletable]
+        from "extensions/pkg/controller/infrastructure/reconciler.go":
+        "The controller releases an object of a force-deleted Shoot, even if an ordinary deletion never succeeds."
+        otherwise "gardenlet waits 5 min for each object, and the force deletion fails: the cloud that cannot be cleaned \
+                   up is why a user asks for it.";
+
     Must force_deletion_of_the_object_releases_it needs [OwnForceDeletion]
         from "extensions/pkg/controller/bastion/reconciler.go":
         "The controller releases a deleted object with the annotation on the object itself."
         otherwise "gardenlet looks again every 15 s for ever: it copies the annotation when a Shoot is \
                    force-deleted.";
+
+    Must force_deletion_of_the_object_releases_one_that_cannot_be_deleted needs [OwnForceDeletion, Undeletable]
+        from "extensions/pkg/controller/bastion/reconciler.go":
+        "The controller releases an object with the annotation, even if an ordinary deletion never succeeds."
+        otherwise "gardenlet looks again every 15 s for ever, because the cloud cannot be cleaned up.";
 }
 
 async fn confirmed_deletion_removes_the_object(scene: Scene) -> Result<(), Failed> {
@@ -119,9 +130,35 @@ async fn force_deletion_of_the_shoot_releases_the_object(scene: Scene) -> Result
     scene.until_gone("a").await
 }
 
+async fn force_deletion_of_the_shoot_releases_an_object_that_cannot_be_deleted(scene: Scene) -> Result<(), Failed> {
+    vain_deletion(&scene).await?;
+    scene.force_delete_shoot().await?;
+    // gardenlet writes the Cluster, and deletes all objects again (`pkg/gardenlet/controller/shoot/shoot/cleaner.go`).
+    scene.delete("a").await?;
+    scene.until_gone("a").await
+}
+
+/// Deletes an object `a` whose ordinary deletion does not succeed.
+async fn vain_deletion(scene: &Scene) -> Result<(), Failed> {
+    scene.create_ready().await?;
+    scene.patch("a", scene.suite().subject().undeletable.clone().unwrap_or_default()).await?;
+    scene.delete("a").await?;
+    scene.settled().await?;
+    if scene.get("a").await?.is_null() {
+        return Err(scene.not_judged("the object was deleted, although --undeletable says that it cannot be"));
+    }
+    Ok(())
+}
+
 async fn force_deletion_of_the_object_releases_it(scene: Scene) -> Result<(), Failed> {
     scene.create_ready().await?;
     scene.force_delete("a").await?;
     scene.delete("a").await?;
+    scene.until_gone("a").await
+}
+
+async fn force_deletion_of_the_object_releases_one_that_cannot_be_deleted(scene: Scene) -> Result<(), Failed> {
+    vain_deletion(&scene).await?;
+    scene.force_delete("a").await?;
     scene.until_gone("a").await
 }

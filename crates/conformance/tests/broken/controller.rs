@@ -1,15 +1,16 @@
 //! A controller that keeps the whole contract, unless it is told to make one mistake.
 
+mod leaving;
 mod writes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use extension_conformance::object::{annotation, finalizers, last, text};
-use extension_contract::kinds::{Class, Force, HasCluster, Kind, Reader};
+use extension_contract::kinds::{Class, HasCluster, Kind, Reader};
 use extension_contract::{
-    FORCE_DELETION_ANNOTATION, GROUP, OPERATION_ANNOTATION, OperationAnnotation as Asked, SHOOT_NAMESPACE,
-    TIMESTAMP_ANNOTATION, VERSION, readiness, whole_seconds,
+    GROUP, OPERATION_ANNOTATION, OperationAnnotation as Asked, SHOOT_NAMESPACE, TIMESTAMP_ANNOTATION, VERSION,
+    whole_seconds,
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -106,8 +107,9 @@ impl Controller {
         let api = api(&self.client, self.kind.name, self.kind.plural, self.kind.namespaced.then_some(&namespace));
         let name = text(&object, "/metadata/name").to_owned();
         let mut turn = Turn { controller: self, api, name, object };
-        // An object that is gone, or a refusal: the next event comes anyway. Other errors are tried again.
-        for _ in 0..5 {
+        // An object that is gone, or a refusal: the next event comes anyway. Other errors are tried again, for no event
+        // follows them.
+        loop {
             match turn.run(is_forced).await {
                 Err(kube::Error::Api(status)) if status.code == 409 && self.makes(M::GivesUpOnConflict) => {
                     let last = turn.last_operation("Reconcile", "Error", 50);
@@ -189,7 +191,7 @@ impl Turn<'_> {
             && self.controller.kind.skips_failed_shoots
             && !self.makes(M::ServesFailed);
         if is_deleted && self.is_force_deleted(&shoot) {
-            return self.release().await;
+            return if self.makes(M::DeletesAsUsual) { self.delete().await } else { self.release().await };
         }
         if asked == Some(Asked::WaitForState) && !self.makes(M::ServesWaitForState) || is_failed {
             return Ok(());
@@ -223,16 +225,6 @@ impl Turn<'_> {
             return Ok(());
         }
         self.operate(asked).await
-    }
-
-    fn is_force_deleted(&self, shoot: &Value) -> bool {
-        let is_set = |object: &Value| annotation(object, FORCE_DELETION_ANNOTATION) == Some("true");
-        match self.controller.kind.force {
-            _ if self.makes(M::NoForce) => false,
-            Force::Never => false,
-            Force::OfShoot => is_set(shoot),
-            Force::OfObject => is_set(&self.object),
-        }
     }
 
     fn is_held(&self) -> bool {
@@ -362,38 +354,5 @@ impl Turn<'_> {
         }
         let patch = json!({ "metadata": metadata });
         if self.makes(M::RemovesBlindly) { self.send(patch).await } else { self.patch(patch).await }
-    }
-
-    async fn migrate(&mut self, is_migrated: bool) -> kube::Result<()> {
-        if is_migrated && self.makes(M::TrustsMigrated) || !self.is_held() && self.makes(M::MigratesOnlyHeld) {
-            return Ok(());
-        }
-        if self.makes(M::MigratesInSteps) {
-            self.status(json!({ "lastOperation": self.last_operation("Migrate", "Processing", 1) })).await?;
-        }
-        if !is_migrated || readiness::check_migrated(&self.object).is_err() {
-            let last = self.last_operation("Migrate", "Succeeded", 100);
-            self.status(json!({ "lastOperation": last, "lastError": null })).await?;
-        }
-        let held: Vec<_> = finalizers(&self.object).into_iter().filter(|held| *held != FINALIZER).collect();
-        let mut metadata = json!({ "annotations": { OPERATION_ANNOTATION: null }, "finalizers": held });
-        if self.makes(M::MigratedKeepsFinalizer) {
-            metadata = json!({ "annotations": { OPERATION_ANNOTATION: null } });
-        }
-        self.patch(json!({ "metadata": metadata })).await
-    }
-
-    async fn delete(&mut self) -> kube::Result<()> {
-        if !self.is_held() {
-            if self.makes(M::WritesDeleted) && last(&self.object) != "Delete/Succeeded" {
-                self.status(json!({ "lastOperation": self.last_operation("Delete", "Succeeded", 100) })).await?;
-            }
-            return Ok(());
-        }
-        // Without force, what the object stands for cannot be deleted.
-        if self.makes(M::KeepsFinalizer) || self.makes(M::NoForce) {
-            return Ok(());
-        }
-        self.release().await
     }
 }

@@ -102,6 +102,11 @@ fn trials(runtime: &Arc<Runtime>, beds: Option<(&Arc<TestBed>, &Arc<TestBed>)>) 
         Trial::test("every_rule_has_a_broken_controller", every_rule_has_a_broken_controller),
         Trial::test("page_shows_the_table", page_shows_the_table),
     ];
+    let bed = beds.map(|(_, broken)| broken.clone());
+    let alone = runtime.clone();
+    trials.push(Trial::test("no_other_rule_tells_force_deletion_from_an_ordinary_one", move || {
+        alone.block_on(deletes_as_usual(&bed.ok_or("listed only")?))
+    }));
     let is_full = std::env::var_os("MOCK_FULL").is_some();
     let mut seen = BTreeSet::new();
     for (index, row) in TABLE.iter().copied().enumerate() {
@@ -162,6 +167,25 @@ fn broken(bed: Arc<TestBed>, index: usize, (rule, kind, mutation): Row) -> Outco
     })
 }
 
+/// A controller that deletes as usual instead of by force keeps all other rules of force deletion.
+async fn deletes_as_usual(bed: &Arc<TestBed>) -> Result<(), Failed> {
+    let mutation = Mutation::DeletesAsUsual;
+    for (index, (rule, kind, _)) in TABLE.iter().enumerate().filter(|(_, row)| row.0.starts_with("force_deletion_")) {
+        if TABLE.contains(&(*rule, kind, mutation)) {
+            continue;
+        }
+        let type_ = format!("usual{index}");
+        let controller = Controller { client: bed.client(), kind, type_: type_.clone(), mutation: Some(mutation) };
+        let task = tokio::spawn(controller.serve());
+        let verdict = verdict(bed, rule, subject(kind, &type_, 60), &format!("u{index}"), Some(mutation)).await?;
+        task.abort();
+        if !matches!(verdict, Some(Verdict::Passed)) {
+            return Err(format!("{rule}: {verdict:#?}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Whether the proof of a rule starts further controllers.
 fn starts_programs(rule: &str) -> bool {
     rules::all().iter().any(|known| known.name == rule && known.needs.contains(&Feature::Restart))
@@ -201,6 +225,7 @@ fn subject(kind: &'static Kind, type_: &str, seconds: u64) -> Subject {
         features: Feature::ALL.to_vec(),
         classes: vec![Class::Shoot],
         state: Some(json!({ "of": "another seed" })),
+        undeletable: Some(json!({ "spec": { "providerConfig": { "undeletable": true } } })),
         patience: Duration::from_secs(seconds),
         ..Subject::new(kind, type_, spec)
     }

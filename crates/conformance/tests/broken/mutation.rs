@@ -104,6 +104,8 @@ pub(crate) enum Mutation {
     RemovesAllFinalizers,
     /// Knows no force deletion: a deletion takes for ever.
     NoForce,
+    /// Deletes as usual, where force makes it release the object.
+    DeletesAsUsual,
     /// Ignores what it finds at its start.
     IgnoresTheFound,
     /// Takes a conflict for the end of the operation, and gives up.
@@ -174,7 +176,9 @@ pub(crate) const TABLE: &[Row] = &[
     ("deletion_removes_only_the_own_finalizer", &NETWORK, M::RemovesAllFinalizers),
     ("force_deletion_releases_the_object_of_a_failed_shoot", &NETWORK, M::IgnoresCluster),
     ("force_deletion_of_the_shoot_releases_the_object", &NETWORK, M::NoForce),
+    ("force_deletion_of_the_shoot_releases_an_object_that_cannot_be_deleted", &NETWORK, M::DeletesAsUsual),
     ("force_deletion_of_the_object_releases_it", &BASTION, M::NoForce),
+    ("force_deletion_of_the_object_releases_one_that_cannot_be_deleted", &BASTION, M::DeletesAsUsual),
     ("killed_controller_loses_no_request", &NETWORK, M::IgnoresTheFound),
     ("two_controllers_at_once_do_no_harm", &NETWORK, M::GivesUpOnConflict),
     ("request_from_before_the_start_is_served", &NETWORK, M::IgnoresTheFound),

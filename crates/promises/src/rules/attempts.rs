@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::promise::Promise;
 use crate::promises;
 use crate::scene::MockScene;
-use crate::script::{record, script};
+use crate::script::{endless_deletion, record, script};
 
 pub(crate) const PROMISES: &[Promise] = promises![
     killed_controller_finishes_the_attempt_it_began,
@@ -19,7 +19,6 @@ pub(crate) const PROMISES: &[Promise] = promises![
     pending_attempt_ends_with_a_new_request_or_deletion,
     pending_attempt_ends_with_a_migration needs [Migrate],
     running_deletion_is_not_restarted_by_further_confirmations,
-    force_deletion_of_the_shoot_ignores_scripts needs [ForceDeletion],
     force_deletion_of_the_object_ignores_scripts needs [OwnForceDeletion],
     health_conditions_come_on_time_and_keep_those_of_others,
     attempt_of_a_clock_that_was_an_hour_ahead_takes_no_hour,
@@ -138,28 +137,17 @@ async fn running_deletion_is_not_restarted_by_further_confirmations(scene: MockS
     scene.until_gone("a").await
 }
 
-async fn force_deletion_of_the_shoot_ignores_scripts(scene: MockScene) -> Result<(), Failed> {
-    hanging_deletion(&scene).await?;
-    scene.force_delete_shoot().await?;
-    scene.until_gone("a").await
-}
-
 async fn force_deletion_of_the_object_ignores_scripts(scene: MockScene) -> Result<(), Failed> {
-    hanging_deletion(&scene).await?;
+    scene.create_scripted("a", &endless_deletion()).await?;
+    scene.until_ready("a").await?;
+    scene.delete("a").await?;
+    let object = scene.until("a", "the hang", |object| last(object) == "Delete/Processing").await?;
+    scene.unchanged("a", &object, "it hangs").await?;
     scene.force_delete_shoot().await?;
     let object = scene.get("a").await?;
     scene.unchanged("a", &object, "the annotation of the Shoot is not for this kind").await?;
     scene.force_delete("a").await?;
     scene.until_gone("a").await
-}
-
-/// Deletes an object `a` whose deletion never ends.
-async fn hanging_deletion(scene: &MockScene) -> Result<(), Failed> {
-    scene.create_scripted("a", &json!([{ "match": { "operations": ["Delete"] }, "hang": {} }])).await?;
-    scene.until_ready("a").await?;
-    scene.delete("a").await?;
-    let object = scene.until("a", "the hang", |object| last(object) == "Delete/Processing").await?;
-    scene.unchanged("a", &object, "it hangs").await
 }
 
 async fn health_conditions_come_on_time_and_keep_those_of_others(scene: MockScene) -> Result<(), Failed> {

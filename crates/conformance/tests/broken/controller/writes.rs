@@ -1,25 +1,15 @@
 //! What the controller writes, and how.
 
-use extension_conformance::object::{annotation, finalizers, text};
+use extension_conformance::object::{annotation, text};
 use extension_contract::{TIMESTAMP_ANNOTATION, whole_seconds};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{FINALIZER, Turn};
+use super::Turn;
 use crate::mutation::Mutation as M;
 
 impl Turn<'_> {
-    /// Removes the finalizer.
-    pub(super) async fn release(&mut self) -> kube::Result<()> {
-        if !self.is_held() {
-            return Ok(());
-        }
-        let all = self.makes(M::RemovesAllFinalizers);
-        let others: Vec<_> = finalizers(&self.object).into_iter().filter(|held| *held != FINALIZER && !all).collect();
-        self.patch(json!({ "metadata": { "finalizers": others } })).await
-    }
-
     pub(super) fn last_operation(&self, operation: &str, state: &str, progress: i32) -> Value {
         let now = whole_seconds(Timestamp::now());
         let requested = annotation(&self.object, TIMESTAMP_ANNOTATION).and_then(|time| time.parse().ok());
