@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, GROUP, Kind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use libtest_mimic::Failed;
@@ -49,9 +50,8 @@ pub(super) async fn judge(
     };
     if let Err(why) = cleaned {
         let left = "the run has left objects behind";
-        return Err(
-            format!("{left}: {}\nremove them with: {}", why.message().unwrap_or_default(), by_hand(&run)).into()
-        );
+        let by_hand = by_hand(&run, suite.subject().kind);
+        return Err(format!("{left}: {}\nremove them with:\n{by_hand}", why.message().unwrap_or_default()).into());
     }
     Ok(Some(ended?.report))
 }
@@ -77,14 +77,22 @@ pub(super) fn plan(run: &str, server: &str, subject: &Subject, rules: &[Rule]) -
         "judging the controller of {} on {server} by {applying} rules. The run creates, and removes at its end or when \
          interrupted:\n  - up to {namespaces} namespaces with the name shoot--{run}--… and the label {RUN_LABEL}={run}\n  \
          - a Cluster (extensions.gardener.cloud) of the same name for each\n  - {} objects for the namespaces, with \
-         whatever the controller creates for them{apply}\nIt changes nothing else. If the kit is killed, remove them with:\n  \
-         {}",
+         whatever the controller creates for them{apply}\nIt changes nothing else. If the kit is killed, remove them with:\n{}",
         names(subject),
         subject.kind.name,
-        by_hand(run),
+        by_hand(run, subject.kind),
     )
 }
 
-fn by_hand(run: &str) -> String {
-    format!("kubectl delete namespaces,clusters.extensions.gardener.cloud --selector {RUN_LABEL}={run}")
+/// The commands that remove everything of a run. A webhook of gardener-resource-manager refuses to delete an object
+/// without the confirmation (`pkg/resourcemanager/webhook/crddeletionprotection/handler.go`). A controller may need the
+/// Cluster to delete its objects, so the Clusters go last.
+fn by_hand(run: &str, kind: &Kind) -> String {
+    let (objects, clusters) = (format!("{}.{GROUP}", kind.plural), format!("clusters.{GROUP}"));
+    let of_run = format!("--selector {RUN_LABEL}={run}");
+    let all = if kind.namespaced { "--all-namespaces " } else { "" };
+    format!(
+        "  kubectl annotate {objects} {all}{of_run} {DELETION_CONFIRMATION_ANNOTATION}=true\n  kubectl delete {objects} \
+         {all}{of_run}\n  kubectl delete namespaces,{clusters} {of_run}"
+    )
 }

@@ -96,8 +96,19 @@ fn plan_names_what_a_run_creates_and_how_to_remove_it() {
         "Worker of type aws on https://seed.example",
         "shoot--kit1--",
         "extension-conformance/run=kit1",
-        "kubectl delete",
+        "kubectl annotate workers.extensions.gardener.cloud --all-namespaces",
+        "kubectl delete namespaces,clusters.extensions.gardener.cloud --selector",
     ] {
         assert!(plan.contains(part), "{part} in {plan}");
     }
+    let bucket = Subject::new(&kinds::BACKUP_BUCKET, "aws", json!({}));
+    let plan = cluster::plan("kit1", "https://seed.example", &bucket, &crate::rules::all());
+    assert!(plan.contains("kubectl delete backupbuckets.extensions.gardener.cloud --selector"), "{plan}");
+}
+
+#[test]
+fn readme_shows_the_plan_as_it_is() {
+    let subject = Subject::new(&kinds::NETWORK, "mock", json!({}));
+    let plan = cluster::plan("kit4f0a91", "https://seed.example/", &subject, &crate::rules::all());
+    assert!(include_str!("../../README.md").contains(&plan), "write it to README.md:\n{plan}");
 }

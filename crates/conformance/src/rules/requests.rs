@@ -115,10 +115,14 @@ async fn newer_timestamp_without_annotation_is_served(scene: Scene) -> Result<()
 }
 
 async fn unreadable_timestamp_is_kept_and_ignored(scene: Scene) -> Result<(), Failed> {
+    is_no_request(&scene, TIMESTAMP_ANNOTATION, "yesterday", "an unreadable timestamp is no request").await
+}
+
+/// Fails if the controller writes a ready object that gets this annotation.
+async fn is_no_request(scene: &Scene, annotation: &str, value: &str, why: &str) -> Result<(), Failed> {
     scene.create_ready().await?;
-    let annotations = json!({ TIMESTAMP_ANNOTATION: "yesterday" });
-    let before = scene.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
-    scene.unchanged("a", &before, "an unreadable timestamp is no request").await
+    let before = scene.patch("a", json!({ "metadata": { "annotations": { annotation: value } } })).await?;
+    scene.unchanged("a", &before, why).await
 }
 
 async fn wait_for_state_is_left_alone(scene: Scene) -> Result<(), Failed> {
@@ -134,10 +138,8 @@ async fn wait_for_state_is_left_alone(scene: Scene) -> Result<(), Failed> {
 }
 
 async fn unknown_operation_is_left_alone(scene: Scene) -> Result<(), Failed> {
-    scene.create_ready().await?;
-    let annotations = json!({ OPERATION_ANNOTATION: "keepalive" });
-    let before = scene.patch("a", json!({ "metadata": { "annotations": annotations } })).await?;
-    scene.unchanged("a", &before, "an unknown operation is not for extension objects").await
+    let why = "an unknown operation is not for extension objects";
+    is_no_request(&scene, OPERATION_ANNOTATION, "keepalive", why).await
 }
 
 async fn object_at_rest_is_not_written(scene: Scene) -> Result<(), Failed> {

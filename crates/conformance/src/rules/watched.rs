@@ -267,7 +267,10 @@ impl OwnSecret {
     async fn create(scene: &Scene, ahead: SignedDuration) -> Result<Self, Failed> {
         let spec = &scene.suite().subject().spec;
         let namespace = text(spec, "/secretRef/namespace");
-        let given = Api::<Secret>::namespaced(scene.client(), namespace).get(text(spec, "/secretRef/name")).await?;
+        let name = text(spec, "/secretRef/name");
+        let given = Api::<Secret>::namespaced(scene.client(), namespace).get_opt(name).await?;
+        let missing = || scene.not_judged(&format!("create the Secret {namespace}/{name}, which the spec names"));
+        let given = given.ok_or_else(missing)?;
         // On a cluster that is not the kit's, it writes to its own namespaces alone.
         let namespace = if scene.suite().is_own() { namespace } else { scene.namespace() };
         let secrets = Api::<Secret>::namespaced(scene.client(), namespace);

@@ -26,7 +26,8 @@ impl Scene {
 
     /// Creates an object with a merge patch over [`object`](Self::object).
     pub async fn create_object(&self, name: &str, patch: &Value) -> Result<Value, Failed> {
-        let object: DynamicObject = serde_json::from_value(merged(self.object(name), patch))?;
+        let labels = json!({ "metadata": { "labels": self.suite.labels() } });
+        let object: DynamicObject = serde_json::from_value(merged(merged(self.object(name), &labels), patch))?;
         let created = self.api().create(&PostParams::default(), &object).await;
         Ok(json!(self.sent(&format!("create {name}"), created)?))
     }
