@@ -59,6 +59,7 @@ const PERMISSIONS: &str = "Permissions on the seed:
   namespaces: list, and get to explain a namespace that is no Shoot's
   secrets: get; only their metadata is read. Without it, rules about Secrets are left out
   leases (coordination.k8s.io): list. Without it, heartbeats are left out
+  deployments (apps): list, in the namespaces of extensions. Without it, it is unknown whether an extension has a Pod
 Permissions in the garden:
   controllerregistrations, controllerinstallations (core.gardener.cloud): list";
 

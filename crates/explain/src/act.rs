@@ -24,6 +24,8 @@ pub enum Who {
     Gardenlet,
     /// The owner of the Shoot.
     Owner,
+    /// The operator of the landscape: the extension does not run.
+    Operator,
 }
 
 /// Who should act, and how.
@@ -94,6 +96,20 @@ pub struct Extension {
     pub heartbeat: Option<Heartbeat>,
     /// What is wrong or unknown, for people.
     pub notes: Vec<String>,
+    /// What there is to do for the extension to run. `None` if it seems to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Act {
+    /// The same, unless the extension should act and does not run: then the operator should start it.
+    #[must_use]
+    pub fn unless_missing(self, extension: &Extension) -> Self {
+        match &extension.remedy {
+            Some(remedy) if self.who == Who::Extension => Self { who: Who::Operator, how: remedy.clone() },
+            _ => self,
+        }
+    }
 }
 
 /// Looks for the extension of an object.
@@ -105,7 +121,7 @@ pub fn extension(found: &Found, seed: &Seed, ours: Option<&Ours>, now: Timestamp
         ClusterOf::Known(cluster) => text(cluster, "spec.seed.metadata.name"),
         ClusterOf::Missing | ClusterOf::Unneeded => None,
     };
-    let mut notes = Vec::new();
+    let (mut notes, mut remedy) = (Vec::new(), None);
     let installation = match &seed.garden {
         _ if found.is_of_garden() => {
             notes.push("gardener-operator installs extensions of class garden by its own Extension".to_owned());
@@ -117,13 +133,13 @@ pub fn extension(found: &Found, seed: &Seed, ours: Option<&Ours>, now: Timestamp
         }
         Some(garden) => match garden.server(kind, type_, seed_name.or(seed.name())) {
             Server::Unregistered => {
-                notes.push(format!(
-                    "no ControllerRegistration has kind {kind} and type {type_}: register the extension"
-                ));
+                notes.push(format!("no ControllerRegistration has kind {kind} and type {type_}"));
+                remedy = Some("register an extension for this kind and type".to_owned());
                 None
             }
             Server::NotInstalled(registration) => {
                 notes.push(format!("ControllerRegistration {registration} is not installed on this seed"));
+                remedy = Some(format!("install {registration}: look at its spec.deployment and at gardenlet"));
                 None
             }
             Server::Installed(installation) => {
@@ -133,9 +149,19 @@ pub fn extension(found: &Found, seed: &Seed, ours: Option<&Ours>, now: Timestamp
         },
     };
     let heartbeat = match &installation {
-        Some(installation) => seed.heartbeats.get(&installation.namespace).cloned(),
-        None => ours.and_then(|ours| of_ours(ours, &seed.heartbeats)).cloned(),
+        Some(installation) => seed.heartbeats.get_key_value(&installation.namespace),
+        None => ours.and_then(|ours| of_ours(ours, &seed.heartbeats)),
     };
+    let namespace = installation.as_ref().map(|it| &it.namespace).or(heartbeat.map(|(namespace, _)| namespace));
+    for idle in namespace.and_then(|namespace| seed.deployments.get(namespace)).into_iter().flatten() {
+        let (problem, what) = idle.words();
+        notes.push(problem);
+        remedy.get_or_insert(what);
+    }
+    if let Some(installation) = installation.as_ref().filter(|installation| installation.is_broken) {
+        remedy.get_or_insert_with(|| format!("look why ControllerInstallation {} is not healthy", installation.name));
+    }
+    let heartbeat = heartbeat.map(|(_, heartbeat)| heartbeat.clone());
     match &heartbeat {
         Some(heartbeat) if heartbeat.is_stale(now) => notes.push(match heartbeat.renewed {
             Some(renewed) => format!("its heartbeat is stale: renewed {}", ago(renewed, now)),
@@ -144,13 +170,13 @@ pub fn extension(found: &Found, seed: &Seed, ours: Option<&Ours>, now: Timestamp
         None if installation.is_some() => notes.push("it has no heartbeat".to_owned()),
         _ => {}
     }
-    Extension { installation, heartbeat, notes }
+    Extension { installation, heartbeat, notes, remedy }
 }
 
-/// The heartbeat of our own controller: it has the controller's name.
-fn of_ours<'a>(ours: &Ours, heartbeats: &'a Heartbeats) -> Option<&'a Heartbeat> {
+/// The heartbeat of our own controller, with its namespace: it has the controller's name.
+fn of_ours<'a>(ours: &Ours, heartbeats: &'a Heartbeats) -> Option<(&'a String, &'a Heartbeat)> {
     let name = format!("mock-{}", ours.kind.name.to_lowercase());
-    heartbeats.values().find(|heartbeat| heartbeat.holder == name)
+    heartbeats.iter().find(|(_, heartbeat)| heartbeat.holder == name)
 }
 
 /// The class of an object, as the spec spells it.

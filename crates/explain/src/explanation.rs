@@ -74,14 +74,15 @@ pub fn explain(found: &Found, seed: &Seed, history: &History, ours: &[Ours], now
     let waits = unmet.map(|unmet| {
         let wait = Wait::of(found);
         let since = since(&found.object, wait);
+        let extension = extension(found, seed, ours, now);
         Waits {
             wait,
             rule: unmet.name(),
             why: unmet.to_string(),
             since,
             patience: patience(found, wait, &unmet, since, timeout(found, seed, wait)),
-            act: act(found, wait, &unmet, cluster),
-            extension: extension(found, seed, ours, now),
+            act: act(found, wait, &unmet, cluster).unless_missing(&extension),
+            extension,
             script: ours.and_then(|ours| ours.next(found, cluster, now)),
         }
     });

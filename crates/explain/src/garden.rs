@@ -36,6 +36,9 @@ pub struct Installation {
     pub namespace: String,
     /// Conditions that say that something is wrong: `Healthy is False: …`.
     pub problems: Vec<String>,
+    /// Whether one of them says more than that a rollout is under way.
+    #[serde(skip)]
+    pub is_broken: bool,
 }
 
 impl Garden {
@@ -62,6 +65,11 @@ impl Garden {
         text(resource(self.registration(kind, type_)?, kind, type_)?, "reconcileTimeout")
     }
 
+    /// The namespaces of all installations, on their seeds.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = String> {
+        self.installations.iter().filter_map(|installation| text(installation, "metadata.name")).map(namespace)
+    }
+
     fn registration(&self, kind: &str, type_: &str) -> Option<&Value> {
         self.registrations.iter().find(|registration| resource(registration, kind, type_).is_some())
     }
@@ -70,6 +78,11 @@ impl Garden {
 fn resource<'a>(registration: &'a Value, kind: &str, type_: &str) -> Option<&'a Value> {
     let mut resources = list(registration, "spec.resources").iter();
     resources.find(|resource| text(resource, "kind") == Some(kind) && text(resource, "type") == Some(type_))
+}
+
+/// The namespace of an installation on its seed (`pkg/utils/gardener/controllerinstallation.go`).
+fn namespace(installation: &str) -> String {
+    format!("extension-{installation}")
 }
 
 impl Installation {
@@ -84,7 +97,9 @@ impl Installation {
             };
             text(condition, "status") != Some(wanted)
         };
-        let problems = list(installation, "status.conditions").iter().filter(wrong).map(|condition| {
+        let conditions = list(installation, "status.conditions").iter().filter(wrong);
+        let is_broken = conditions.clone().any(|condition| text(condition, "type") != Some("Progressing"));
+        let problems = conditions.map(|condition| {
             let field = |field| text(condition, field).unwrap_or_default();
             format!("{} is {}: {}", field("type"), field("status"), field("message"))
         });
@@ -93,6 +108,6 @@ impl Installation {
         } else {
             problems.collect()
         };
-        Self { registration: registration.to_owned(), namespace: format!("extension-{name}"), name, problems }
+        Self { registration: registration.to_owned(), namespace: namespace(&name), name, problems, is_broken }
     }
 }

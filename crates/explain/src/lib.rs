@@ -6,6 +6,7 @@
 //! Rules come from [`extension_contract`], the same code by which tests judge an extension.
 
 pub mod act;
+pub mod deployments;
 pub mod explanation;
 pub mod find;
 pub mod garden;

@@ -1,10 +1,11 @@
 //! Reads a seed and its garden. Nothing here writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use extension_contract::kinds::{self, Kind};
 use extension_contract::{GROUP, SHOOT_NAMESPACE, TIMESTAMP_ANNOTATION, VERSION};
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1;
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -12,6 +13,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
+use crate::deployments::{Deployments, Idle};
 use crate::find::{self, NotFound};
 use crate::garden::Garden;
 use crate::heartbeat::{Heartbeat, Heartbeats, LEASE};
@@ -123,7 +125,13 @@ impl Reader {
             None => None,
             Some(garden) => self::garden(garden).await.map_err(|error| or_note("the garden", &error)).ok(),
         };
-        Seed { objects, clusters, shoot_namespaces, secrets, heartbeats, garden, unread }
+        let installed = garden.iter().flat_map(Garden::namespaces);
+        let extensions: BTreeSet<_> = heartbeats.keys().cloned().chain(installed).collect();
+        let deployments = self.deployments(extensions).await.unwrap_or_else(|error| {
+            or_note("Deployments", &error);
+            Deployments::new()
+        });
+        Seed { objects, clusters, shoot_namespaces, secrets, heartbeats, deployments, garden, unread }
     }
 
     async fn clusters(&self, name: Option<&str>) -> kube::Result<BTreeMap<String, Value>> {
@@ -143,6 +151,16 @@ impl Reader {
                 Secret::Exists(secret.annotations().get(TIMESTAMP_ANNOTATION).cloned())
             });
             Ok(((namespace, name), secret))
+        });
+        stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Reads the Deployments of extensions, by their namespaces.
+    async fn deployments(&self, namespaces: BTreeSet<String>) -> kube::Result<Deployments> {
+        let read = namespaces.into_iter().map(async |namespace| {
+            let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &namespace);
+            let deployments = deployments.list(&ListParams::default()).await?;
+            Ok((namespace, deployments.items.iter().filter_map(Idle::of).collect()))
         });
         stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await
     }

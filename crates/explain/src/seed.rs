@@ -6,6 +6,7 @@ use extension_contract::json::{get, text};
 use extension_contract::kinds::{Class, HasCluster, Kind};
 use serde_json::Value;
 
+use crate::deployments::Deployments;
 use crate::garden::Garden;
 use crate::heartbeat::Heartbeats;
 use crate::secrets::Secrets;
@@ -32,6 +33,8 @@ pub struct Seed {
     pub secrets: Secrets,
     /// The heartbeats of extensions.
     pub heartbeats: Heartbeats,
+    /// The Deployments of extensions that have no ready Pod.
+    pub deployments: Deployments,
     /// What the garden knows of extensions. `None` without a kubeconfig of the garden.
     pub garden: Option<Garden>,
     /// What could not be read, for people.

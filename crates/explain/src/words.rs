@@ -104,9 +104,10 @@ fn paragraph(waits: &Waits, status: &str, last: Option<&Value>, now: Timestamp) 
         Who::Extension => "its extension",
         Who::Gardenlet => "gardenlet",
         Who::Owner => "the Shoot's owner",
+        Who::Operator => "the operator of the landscape",
     };
     lines.push(format!("to act: {who}: {}", waits.act.how));
-    if waits.act.who == Who::Extension {
+    if matches!(waits.act.who, Who::Extension | Who::Operator) {
         lines.push(extension(waits, now));
     }
     if let Some(next) = &waits.script {

@@ -55,6 +55,7 @@ fn permissions() -> Vec<PolicyRule> {
         rule("", &["namespaces"], &["list", "get"]),
         rule("", &["secrets"], &["get"]),
         rule("coordination.k8s.io", &["leases"], &["list"]),
+        rule("apps", &["deployments"], &["list"]),
     ]
 }
 

@@ -1,6 +1,8 @@
 //! What the garden says of an object's extension, and which Shoot a person means.
 
 use super::*;
+use crate::deployments::Idle;
+use crate::explanation::Waits;
 use crate::find::namespace;
 
 fn garden(seed: &str, conditions: &Value) -> Garden {
@@ -22,12 +24,50 @@ fn garden(seed: &str, conditions: &Value) -> Garden {
 
 /// The notes of the extension of a Network with an open request.
 fn notes(type_: &str, garden: Garden, renewed: Option<&str>) -> (Option<String>, Vec<String>) {
-    let heartbeat = Heartbeat { holder: "provider-x".to_owned(), renewed: renewed.map(time) };
-    let heartbeats = [("extension-provider-x-abc".to_owned(), heartbeat)];
-    let seed = Seed { garden: Some(garden), heartbeats: heartbeats.into(), ..seed() };
-    let object = annotated(ready(&kinds::NETWORK), OPERATION_ANNOTATION, "reconcile");
-    let extension = explained(&kinds::NETWORK, with(object, "spec.type", type_), &seed).waits.unwrap().extension;
+    let extension = waits(type_, garden, renewed, Vec::new()).extension;
     (extension.installation.map(|installation| installation.namespace), extension.notes)
+}
+
+/// Why a Network with an open request waits.
+fn waits(type_: &str, garden: Garden, renewed: Option<&str>, idle: Vec<Idle>) -> Waits {
+    let namespace = || "extension-provider-x-abc".to_owned();
+    let heartbeat = Heartbeat { holder: "provider-x".to_owned(), renewed: renewed.map(time) };
+    let seed = Seed {
+        garden: Some(garden),
+        heartbeats: [(namespace(), heartbeat)].into(),
+        deployments: [(namespace(), idle)].into(),
+        ..seed()
+    };
+    let object = annotated(ready(&kinds::NETWORK), OPERATION_ANNOTATION, "reconcile");
+    explained(&kinds::NETWORK, with(object, "spec.type", type_), &seed).waits.unwrap()
+}
+
+#[test]
+fn operator_acts_where_the_extension_does_not_run() {
+    let healthy = || garden("seed", &json!([{ "type": "Healthy", "status": "True" }]));
+    let alive = Some("2026-08-20T10:16:00Z");
+    let deployment = |wanted: i32, ready: i32| {
+        let of = json!({ "metadata": { "name": "x" }, "spec": { "replicas": wanted, "selector": {}, "template": {} },
+            "status": { "readyReplicas": ready } });
+        Idle::of(&serde_json::from_value(of).unwrap())
+    };
+    assert_eq!(deployment(2, 1), None);
+    for (type_, garden, idle, how) in [
+        ("mock", healthy(), deployment(0, 0), "scale x up, in the ControllerDeployment that installs it"),
+        ("mock", healthy(), deployment(1, 0), "look why no Pod of x is ready"),
+        (
+            "mock",
+            garden("seed", &json!([{ "type": "Healthy", "status": "False" }])),
+            None,
+            "look why ControllerInstallation provider-x-abc is not healthy",
+        ),
+        ("other", healthy(), None, "register an extension for this kind and type"),
+        ("mock", garden("other", &json!([])), None, "install provider-x: look at its spec.deployment and at gardenlet"),
+    ] {
+        let act = waits(type_, garden, alive, Vec::from_iter(idle)).act;
+        assert_eq!((act.who, act.how.as_str()), (Who::Operator, how));
+    }
+    assert_eq!(waits("mock", healthy(), alive, Vec::new()).act.who, Who::Extension);
 }
 
 #[test]
