@@ -5,7 +5,9 @@
 //! server restored from a backup does not have yet. It shows neither versions nor that the API server answers again, so
 //! its user cannot do better. No open issue of kube asks for this.
 
+mod answer;
 mod comparison;
+mod event;
 mod trouble;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,13 +17,16 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{GetParams, ListParams, WatchParams};
+use kube::core::WatchEvent;
 use kube::core::request::Request;
-use kube::core::{ObjectList, WatchEvent};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::answer::Pages;
+use self::answer::{complete, number, within};
 use self::comparison::Comparison;
+pub(crate) use self::event::Event;
 pub(crate) use self::trouble::Trouble;
 use super::key::Key;
 use super::memory;
@@ -48,41 +53,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 // Two watches that retry this often send less than one request a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// What an [`Informer`] found out.
-#[derive(Debug)]
-pub(crate) enum Event<T> {
-    /// A list begins. Everything that was known stays valid until the list has ended.
-    ListBegan,
-    /// The list contains this object.
-    Listed(T),
-    /// The list is complete, and shows everything up to this version. Objects that it did not contain are gone.
-    ListEnded(u64),
-    /// An object was created or changed.
-    Changed(T),
-    /// An object was deleted.
-    Deleted(T),
-    /// An object is gone, and no event has shown its deletion.
-    Gone(Key),
-    /// Everything up to this version has been shown.
-    Reached(u64),
-    /// Something failed. The informer retries.
-    Failed(Trouble),
-    /// The API server answers again.
-    Answered,
-}
-
 /// The keys and versions of all known objects.
 pub(crate) type Versions = HashMap<Key, u64>;
-
-/// How many objects an answer may contain. `None` means all.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pages {
-    /// In a page of whole objects.
-    pub(crate) objects: u32,
-    /// In a page of metadata. The API server reads all objects of a page from etcd, but serves a list without pages
-    /// from its cache.
-    pub(crate) metadata: Option<u32>,
-}
 
 /// Lists and watches one resource for ever.
 pub(crate) struct Informer<T> {
@@ -411,23 +383,6 @@ where
     fn params(&self, limit: Option<u32>, continue_token: Option<String>) -> ListParams {
         ListParams { field_selector: self.fields.clone(), limit, continue_token, ..ListParams::default() }
     }
-}
-
-/// Sends a request that has to end in time.
-async fn within<T>(limit: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    Ok(timeout(limit, request).await.map_err(|_| Trouble::NoAnswer(limit.as_secs()))??)
-}
-
-/// The objects of a page, its version, and the token for the next page. An answer without a version, which is a number,
-/// is no list.
-fn complete<T: Clone>(list: ObjectList<T>) -> Result<(Vec<T>, String, Option<String>), Trouble> {
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let version = list.metadata.resource_version.filter(|version| number(version) > 0).ok_or(Trouble::NoVersion)?;
-    Ok((list.items, version, filled(list.metadata.continue_)))
-}
-
-fn number(version: &str) -> u64 {
-    version.parse().unwrap_or_default()
 }
 
 /// A random number from 0 to `limit`.

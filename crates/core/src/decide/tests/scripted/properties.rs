@@ -1,6 +1,9 @@
 //! Properties of every script.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::decide::tests::properties::any_object;
 
 fn any_rules() -> impl Strategy<Value = String> {
     let delay = || prop::sample::select(vec!["0s", "3s", "{uniform: {from: 1s, to: 9s}}"]);
