@@ -83,11 +83,13 @@ impl Controller {
             };
             if is_object {
                 let value = json!(object);
-                known.insert((object.namespace().unwrap_or_default(), object.name_any()), value.clone());
-                if !(is_found && self.makes(M::IgnoresTheFound)) {
+                let before = known.insert((object.namespace().unwrap_or_default(), object.name_any()), value.clone());
+                let is_known = before.is_some_and(|before| before.pointer("/metadata/deletionTimestamp").is_some());
+                let is_ignored = is_found && self.makes(M::IgnoresTheFound) || is_known && self.makes(M::DeletesOnce);
+                if !is_ignored {
                     self.reconcile(value, false).await;
                 }
-            } else if !self.makes(M::IgnoresCluster) {
+            } else if !self.makes(M::IgnoresCluster) && !self.makes(M::DeletesOnce) {
                 let namespace = object.name_any();
                 for ((of, _), value) in known.clone() {
                     if of == namespace {

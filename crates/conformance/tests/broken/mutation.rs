@@ -106,6 +106,8 @@ pub(crate) enum Mutation {
     NoForce,
     /// Deletes as usual, where force makes it release the object.
     DeletesAsUsual,
+    /// Looks at an object that is being deleted only once.
+    DeletesOnce,
     /// Ignores what it finds at its start.
     IgnoresTheFound,
     /// Takes a conflict for the end of the operation, and gives up.
@@ -174,7 +176,7 @@ pub(crate) const TABLE: &[Row] = &[
     ("deletion_without_the_finalizer_is_ignored", &NETWORK, M::WritesDeleted),
     ("deletion_needs_no_cluster", &NETWORK, M::AlwaysNeedsCluster),
     ("deletion_removes_only_the_own_finalizer", &NETWORK, M::RemovesAllFinalizers),
-    ("force_deletion_releases_the_object_of_a_failed_shoot", &NETWORK, M::IgnoresCluster),
+    ("force_deletion_of_a_failed_shoot_releases_the_object", &NETWORK, M::DeletesOnce),
     ("force_deletion_of_the_shoot_releases_the_object", &NETWORK, M::NoForce),
     ("force_deletion_of_the_shoot_releases_an_object_that_cannot_be_deleted", &NETWORK, M::DeletesAsUsual),
     ("force_deletion_of_the_object_releases_it", &BASTION, M::NoForce),
