@@ -9,9 +9,10 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use gardener_testbed::assets::{self, Assets, AssetsError};
+use gardener_testbed::assets::{self, Assets, AssetsError, GardenPrograms};
 use gardener_testbed::container;
 use mock_fleet::cargo;
+use mock_garden::isolation::Isolation;
 use mock_view::say;
 use mock_view::words::duration;
 use serde_json::Value;
@@ -84,7 +85,9 @@ fn every_step(steps: &mut Steps, args: &Args) {
     let garden = steps.run("gardener and helm", || {
         let others = assets::further_crds(progress).and_then(|_| assets::helm(progress));
         let gardener = others.and_then(|_| assets::gardener_apiserver(progress));
-        Ok(located(gardener.and_then(|_| assets::gardener_controller_manager(progress))))
+        // The step of a whole Gardener runs these programs, and is not to build them.
+        let whole = gardener.and_then(|program| GardenPrograms::locate(None, progress).map(|_| program));
+        Ok(located(whole))
     });
     let full = args.full;
     let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {
@@ -98,6 +101,7 @@ fn every_step(steps: &mut Steps, args: &Args) {
     steps.run("new kind", unless_missing(bed, |_| tests(&["--test", "new_kind"])));
     let images = steps.run("images", images);
     steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
+    steps.run("whole Gardener", unless_missing(bed && garden && images, whole_gardener));
 }
 
 /// Runs all faults.
@@ -259,6 +263,16 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
         cargo.env("MOCK_FULL", "1");
     }
     counted_tests(&mut in_own_network(&cargo))
+}
+
+/// Lets a real gardenlet drive Shoots: all scenes if `full`, and those of a few minutes otherwise.
+fn whole_gardener(full: bool) -> Result<Outcome> {
+    if let Err(error) = Isolation::find() {
+        return Ok(NotRun(error.to_string()));
+    }
+    let arguments = ["garden", "test", "--name", "test", "--full"];
+    let arguments = arguments.get(..if full { 5 } else { 4 }).unwrap_or(&arguments);
+    xtask(arguments, |line| line.ends_with(" steps passed"))
 }
 
 /// Runs all faults: in a network of their own, if this machine allows one.

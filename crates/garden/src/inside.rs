@@ -76,6 +76,7 @@ impl Inside<'_> {
             Work::Up => self.up().await,
             Work::Test { junit, full } => {
                 let result = self.walkthrough(*full).await;
+                self.steps.sum_up();
                 if let Some(file) = junit {
                     let report = junit::report("garden", &self.steps.done()).map_err(std::io::Error::other);
                     let written = report.and_then(|report| fs::write(file, report));

@@ -21,7 +21,14 @@ const OF_ALL: &[&str] = &["--net", "--pid", "--mount", "--fork", "--kill-child",
 const INIT: &str = r#""$@"; exit "$?""#;
 
 /// The programs that a garden needs from this machine, each with its Debian package.
-const PROGRAMS: &[(&str, &str)] = &[("unshare", "util-linux"), ("mount", "mount"), ("ip", "iproute2")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("chroot", "coreutils"),
+    ("mount", "mount"),
+    ("ip", "iproute2"),
+];
 
 /// A way to create the namespaces that this machine allows this user.
 #[derive(Clone, Copy, Debug)]

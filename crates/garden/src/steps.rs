@@ -51,6 +51,13 @@ impl<'a> Steps<'a> {
         (self.say)(&format!("[{:6.1} s] {line}", self.started.elapsed().as_secs_f64()));
     }
 
+    /// Shows how many steps passed.
+    pub(crate) fn sum_up(&self) {
+        let done = self.done.borrow();
+        let passed = done.iter().filter(|step| step.failure.is_none()).count();
+        self.say(&format!("{passed} of {} steps passed", done.len()));
+    }
+
     /// All steps that have ended.
     pub(crate) fn done(&self) -> Vec<Step> {
         self.done.borrow().clone()
