@@ -18,12 +18,14 @@ const METADATA: &str = "Chart.yaml";
 pub(crate) const RBAC: &str = "rbac";
 /// The same for the garden's runtime cluster.
 pub(crate) const RBAC_IN_GARDEN: &str = "rbac-in-garden";
+/// The chart's folder of the further rules of each kind that can keep hollow nodes, one file per kind.
+pub(crate) const RBAC_HOLLOW_NODES: &str = "rbac-hollow-nodes";
 /// The chart's folder of the admission policies, one file per kind.
 pub(crate) const ADMISSION: &str = "admission";
 /// The chart's folder of the policies that limit which Secrets a controller may write, one file per kind.
 pub(crate) const SECRETS: &str = "secrets";
 /// The folders with files that serve one kind alone.
-const OF_ONE_KIND: [&str; 4] = [RBAC, RBAC_IN_GARDEN, ADMISSION, SECRETS];
+const OF_ONE_KIND: [&str; 5] = [RBAC, RBAC_IN_GARDEN, RBAC_HOLLOW_NODES, ADMISSION, SECRETS];
 
 /// The content of a Chart.yaml.
 #[derive(Deserialize, Serialize)]

@@ -83,6 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut stale = Files::at(chart_folder.join(chart::RBAC)).update(rules()?, args.check)?;
     stale.extend(Files::at(chart_folder.join(chart::RBAC_IN_GARDEN)).update(rules_in_garden()?, args.check)?);
+    stale.extend(Files::at(chart_folder.join(chart::RBAC_HOLLOW_NODES)).update(rules_of_companions()?, args.check)?);
     stale.extend(Files::at(chart_folder.join(chart::ADMISSION)).update(policies()?, args.check)?);
     stale.extend(Files::at(chart_folder.join(chart::SECRETS)).update(limits()?, args.check)?);
 
@@ -149,6 +150,13 @@ fn rules() -> Result<Vec<(String, String)>> {
 /// The rules of the ClusterRole of each kind that has objects in the garden's runtime cluster.
 fn rules_in_garden() -> Result<Vec<(String, String)>> {
     let rules = kinds::ALL.iter().filter_map(|package| Some((*package, package.rules_in_garden()?)));
+    rules.map(|(package, rules)| of_kind(package, &rules)).collect()
+}
+
+/// The further rules of the ClusterRole of each kind that has a companion. The chart includes them if the companion is
+/// switched on.
+fn rules_of_companions() -> Result<Vec<(String, String)>> {
+    let rules = kinds::ALL.iter().filter_map(|package| Some((*package, package.companion_rules()?)));
     rules.map(|(package, rules)| of_kind(package, &rules)).collect()
 }
 

@@ -2,7 +2,8 @@
 //! change here.
 
 pub use k8s_openapi::ByteString;
-pub use k8s_openapi::api::core::v1::Secret;
+pub use k8s_openapi::api::core::v1::{Secret, Taint};
+pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 pub use k8s_openapi::jiff::{SignedDuration, Timestamp};
 pub use kube::Resource;

@@ -1,5 +1,6 @@
 //! What a kind must provide: one trait, mostly constants; and the types that it uses, above all the object.
 
+mod companion;
 mod outcome;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+pub use self::companion::{Companion, Surroundings};
 pub use self::outcome::{Leftover, Outcome, SecretKey, Wanted};
 pub use crate::invalid::Invalid;
 use crate::script::source::{Parsed, of_provider_config};
@@ -53,6 +55,8 @@ pub trait MockKind: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// Fields of the outcome that are reported as soon as an operation starts, before what it waits for is there. All
     /// others are reported once it has succeeded.
     const EARLY: &'static [&'static str] = &[];
+    /// A task that runs beside the reconciler.
+    const COMPANION: Option<Companion<Self>> = None;
 
     /// Name of the Shoot in the seed, if the object has no Cluster that says so. Scripts can match it.
     fn technical_id(object: &Object<Self>) -> &str {

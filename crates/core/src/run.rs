@@ -11,10 +11,11 @@ use futures::StreamExt;
 use kube::Api;
 use kube::runtime::reflector;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Context;
 use crate::events::Events;
-use crate::kind::MockKind;
+use crate::kind::{MockKind, Surroundings};
 use crate::pipeline::{follow_clusters, follow_namespaces, follow_objects, reconciles, resync};
 use crate::process::admin::{self, Ready};
 use crate::process::args::Args;
@@ -173,7 +174,7 @@ async fn run<K: MockKind>(
         tokio::spawn(follow_clusters(context.clone(), namespace.clone()));
     }
     if context.has_cluster() == HasCluster::InShootNamespaces {
-        tokio::spawn(follow_namespaces(context.clone(), namespace));
+        tokio::spawn(follow_namespaces(context.clone(), namespace.clone()));
     }
     let announce = async {
         if listed.wait_until_ready().await.is_ok() {
@@ -197,6 +198,7 @@ async fn run<K: MockKind>(
         }
     }
     context.metrics.leader.set(1);
+    let _companion = companion(&context, namespace).map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
     let workers = async {
         tokio::select! {
             () = context.clusters_listed() => {}
@@ -225,6 +227,16 @@ async fn run<K: MockKind>(
     }
     context.events.published().await;
     Ok(())
+}
+
+/// The kind's companion, if its flags ask for it.
+fn companion<K: MockKind>(
+    context: &Context<K>,
+    namespace: Option<String>,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let companion = K::COMPANION.filter(|companion| (companion.is_wanted)(&context.options))?;
+    let (client, types) = (context.client.clone(), context.types.clone());
+    Some((companion.run)(Surroundings { client, types, namespace }))
 }
 
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {

@@ -19,6 +19,7 @@ pub struct Package {
     kind: &'static Kind,
     registration: fn(&str) -> Map<String, Value>,
     rules: fn(&[Class]) -> Vec<PolicyRule>,
+    companion_rules: fn() -> Option<Vec<PolicyRule>>,
     admission: fn(&str, &str) -> Option<Value>,
     policy: fn(&str, &[String]) -> Option<[Value; 2]>,
     secrets: fn(&str) -> Option<Value>,
@@ -65,6 +66,7 @@ impl Package {
             kind: K::KIND,
             registration: K::registration,
             rules: rbac::rules::<K>,
+            companion_rules: rbac::companion_rules::<K>,
             admission: admission::spec::<K>,
             policy: admission::policy_and_binding::<K>,
             secrets: secrets::spec::<K>,
@@ -108,6 +110,12 @@ impl Package {
     #[must_use]
     pub fn rules_in_garden(self) -> Option<Vec<PolicyRule>> {
         self.is_in_garden().then(|| (self.rules)(&[Class::Garden]))
+    }
+
+    /// The further rules of the controller's ClusterRole with its companion. Returns `None` if the kind has none.
+    #[must_use]
+    pub fn companion_rules(self) -> Option<Vec<PolicyRule>> {
+        (self.companion_rules)()
     }
 
     /// The colour of the controller's lines where the output of several controllers is mixed.

@@ -152,6 +152,7 @@ impl Eviction {
     }
 }
 
-fn sha256(text: &str) -> String {
+/// The SHA-256 digest in hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use mock_core::contract::kinds;
 use mock_core::contract::status::readable_time;
 use mock_core::k8s::{SignedDuration, Time, Timestamp};
-use mock_core::kind::{Input, Invalid, Kind, MockKind, NoOptions, Object, Outcome};
+use mock_core::kind::{Companion, Input, Invalid, Kind, MockKind, Object, Outcome};
+use mock_hollow::seed::{self, Settings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::options::Options;
+
+mod hollow;
 mod in_place;
+mod options;
 mod quantity;
 
 const MACHINE_DEPLOYMENTS: &str = "machineDeployments";
@@ -87,11 +92,21 @@ pub struct InPlaceUpdates {
 impl MockKind for Worker {
     type Reported = Reported;
     type Shoot = in_place::Shoot;
-    type Options = NoOptions;
+    type Options = Options;
     const KIND: &'static Kind = &kinds::WORKER;
     const TYPES: &'static [&'static str] = &["mock"];
     // gardenlet deploys cluster-autoscaler before the machines are there (`docs/extensions/resources/worker.md`).
     const EARLY: &'static [&'static str] = &[MACHINE_DEPLOYMENTS, LAST_UPDATE_TIME];
+
+    const COMPANION: Option<Companion<Self>> = Some(Companion {
+        is_wanted: |options| options.hollow_nodes,
+        rules: seed::rules,
+        run: |surroundings| {
+            let settings =
+                Settings { types: surroundings.types, namespace: surroundings.namespace, planner: hollow::plan };
+            Box::pin(seed::run(surroundings.client, settings))
+        },
+    });
 
     fn reads_shoot(&self) -> bool {
         self.pools.iter().any(Pool::is_in_place)

@@ -56,7 +56,7 @@ fn a_failed_pool_keeps_its_reported_hash() {
     .unwrap();
     let (shoot, failed_pools) = (in_place::Shoot::default(), ["bad".to_owned()]);
     let input = Input {
-        options: &NoOptions {},
+        options: &Options::default(),
         time: Timestamp::UNIX_EPOCH,
         technical_id: "shoot--dev--a",
         repeat_time: false,

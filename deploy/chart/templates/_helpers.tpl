@@ -33,11 +33,19 @@ mock-{{ include "mock.kind" . }}
 {{- toJson (default $default .Values.classes) -}}
 {{- end -}}
 
+{{/* The further rules of a controller that keeps hollow nodes, empty for all others. */}}
+{{- define "mock.hollowNodes" -}}
+{{- if .Values.hollowNodes -}}
+{{- .Files.Get (printf "rbac-hollow-nodes/%s.yaml" (include "mock.kind" .)) | trim -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The rules of the ClusterRole. A controller that serves class `garden` alone needs no Clusters, and there may be none. */}}
 {{- define "mock.rules" -}}
 {{- $kind := include "mock.kind" . -}}
 {{- if ne (include "mock.classes" .) `["garden"]` -}}
 {{- .Files.Get (printf "rbac/%s.yaml" $kind) | trim -}}
+{{- with include "mock.hollowNodes" . }}{{ printf "\n%s" . }}{{ end -}}
 {{- else -}}
 {{- $rules := .Files.Get (printf "rbac-in-garden/%s.yaml" $kind) -}}
 {{- if not $rules -}}

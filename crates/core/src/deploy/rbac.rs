@@ -42,6 +42,12 @@ pub fn rules<K: MockKind>(classes: &[Class]) -> Vec<PolicyRule> {
     rules
 }
 
+/// The further rules of the ClusterRole of a controller with its companion. Returns `None` if the kind has none.
+#[must_use]
+pub fn companion_rules<K: MockKind>() -> Option<Vec<PolicyRule>> {
+    K::COMPANION.map(|companion| (companion.rules)())
+}
+
 /// The rules of the Role in the namespace of the controller's Pod, for leader election and heartbeat.
 #[must_use]
 pub fn lease_rules(name: &str) -> Vec<PolicyRule> {

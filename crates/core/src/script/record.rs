@@ -137,6 +137,15 @@ impl Record {
         }
     }
 
+    /// The message of a rule that lets the attempt fail.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match &self.rule.as_ref()?.action {
+            Action::Fail { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
     /// Rule, attempt and seed for people, enough to replay the attempt.
     #[must_use]
     pub fn label(&self) -> String {

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod hollow_nodes;
 mod pods;
 
 use std::io::{self, Write};
@@ -220,9 +221,10 @@ async fn api_server_accepts_every_object_of_every_kind_with_unusual_values() {
     for kind in kinds() {
         let policy = json!({ "admissionPolicy": { "enabled": kinds_with_policy().contains(&kind) } });
         let in_garden = kinds_in_garden().contains(&kind).then(|| ("the garden", in_garden()));
+        let nodes = ("hollow nodes", json!({ "hollowNodes": true }));
         // Only names, permissions and policies differ between kinds.
         let unusual = if kind == "network" { unusual_values() } else { vec![] };
-        for (case, values) in [("the policy", policy)].into_iter().chain(in_garden).chain(unusual) {
+        for (case, values) in [("the policy", policy), nodes].into_iter().chain(in_garden).chain(unusual) {
             let objects = render(&kind, &values).unwrap_or_else(|error| panic!("{kind}, {case}: {error}"));
             for object in &objects {
                 let accepted = manifests::apply(&bed.client(), object, Mode::DryRun).await;
@@ -368,6 +370,8 @@ fn invalid_values_are_refused_by_name() {
         (json!({ "admissionPolicy": { "enabled": "yes" } }), "/admissionPolicy/enabled"),
         (json!({ "admissionPolicy": null }), "missing property 'admissionPolicy'"),
         (json!({ "vpa": { "updateMode": "Sometimes" } }), "/vpa/updateMode"),
+        (json!({ "hollowNodes": "yes" }), "/hollowNodes"),
+        (json!({ "hollowNodes": null }), "missing property 'hollowNodes'"),
     ] {
         let error = render("network", &values).expect_err(&values.to_string());
         assert!(error.contains(named), "{values}: {error}");
