@@ -12,7 +12,7 @@ use crate::wait;
 
 /// For so long, an object that the API server does not accept yet is sent again. An admission plugin, for example, refuses
 /// everything until its caches are filled.
-const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Applies objects in their order.
 pub(crate) async fn apply_all(client: &Client, objects: &[Value]) -> Result<(), GardenError> {

@@ -3,6 +3,7 @@
 
 mod controllers;
 mod hibernated;
+mod registrations;
 mod scripts;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
     scripts::fail_for_good(stage, &shoot).await?;
     if stage.full {
         controllers::stopped(stage, &shoot).await?;
+        registrations::changed(stage, &shoot).await?;
     }
     Ok(())
 }

@@ -40,14 +40,14 @@ pub(super) async fn stopped(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), Gard
 }
 
 /// Changes the number of a controller's replicas, as an operator does.
-async fn scale(stage: &Stage<'_>, controller: &str, replicas: i32) -> Result<(), GardenError> {
+pub(super) async fn scale(stage: &Stage<'_>, controller: &str, replicas: i32) -> Result<(), GardenError> {
     let scaled = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(replicas);
     change(stage, controller, json!({"replicas": replicas}), scaled).await
 }
 
 /// Changes values of a controller's chart in its `ControllerDeployment`. Returns when its Deployment in each seed is as
 /// `is_changed` says and rolled out, and gardenlet has been told so.
-async fn change(
+pub(super) async fn change(
     stage: &Stage<'_>,
     controller: &str,
     values: Value,
