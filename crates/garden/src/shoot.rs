@@ -1,5 +1,7 @@
 //! A Shoot of the garden: what a user does with it, and how gardenlet gets on.
 
+mod moving;
+
 use std::time::{Duration, Instant};
 
 use extension_contract::json::{annotation, get, list, text};

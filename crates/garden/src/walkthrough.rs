@@ -3,6 +3,7 @@
 
 mod controllers;
 mod hibernated;
+mod migration;
 mod registrations;
 mod scripts;
 
@@ -38,6 +39,7 @@ pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
     if stage.full {
         controllers::stopped(stage, &shoot).await?;
         registrations::changed(stage, &shoot).await?;
+        migration::moved(stage).await?;
     }
     Ok(())
 }

@@ -1,0 +1,80 @@
+//! A Shoot moves from one Seed to another: Gardener migrates its control plane
+//! (`docs/operations/control_plane_migration.md`).
+
+use extension_contract::json::get;
+use extension_contract::{GROUP, VERSION};
+use gardener_testbed::manifests;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::Stage;
+use crate::error::GardenError;
+use crate::objects;
+use crate::shoot::Shoot;
+
+const FILE: &str = "56-shoot-hibernated.yaml";
+const NAME: &str = "moving";
+
+/// The kind whose controller keeps a state. A new object would get another one.
+const KEEPS_STATE: &str = "Infrastructure";
+
+/// Creates a Shoot on the first Seed, and moves it to the second one.
+pub(super) async fn moved(stage: &Stage<'_>) -> Result<(), GardenError> {
+    let [(from, source), (to, target), ..] = stage.seeds.as_slice() else {
+        return Err(GardenError::Unusable("a Shoot moves between two Seeds: use --seeds 2".to_owned()));
+    };
+    let created = async {
+        let manifest = on_seed(manifests::read_one(&stage.examples().join(FILE))?, from);
+        objects::apply(&stage.garden, &manifest).await?;
+        let shoot = Shoot::of(&stage.garden, &manifest);
+        stage.succeeds(&shoot).await.map(|()| shoot)
+    };
+    let shoot = stage.steps.run(&format!("a Shoot is created on the Seed {from}"), created).await?;
+    let namespace = shoot.technical_id().await?;
+    let before = state(source, &namespace).await?;
+
+    let moved = async {
+        shoot.bind(to).await?;
+        shoot.is_restored_on(to, stage.say).await
+    };
+    stage.steps.run(&format!("it moves to the Seed {to}"), moved).await?;
+    let carried_over = async {
+        let after = state(target, &namespace).await?;
+        if before == after {
+            return Ok(());
+        }
+        Err(GardenError::Unusable(format!("the state of its {KEEPS_STATE} was {before}, and is {after}")))
+    };
+    stage.steps.run(&format!("the state of its {KEEPS_STATE} is carried over"), carried_over).await?;
+    stage.steps.run(&format!("nothing of it is left on the Seed {from}"), is_gone(source, &namespace)).await?;
+    let reconciled = async {
+        shoot.request_reconciliation().await?;
+        stage.succeeds(&shoot).await
+    };
+    stage.steps.run(&format!("it is reconciled on the Seed {to}"), reconciled).await
+}
+
+/// The Shoot with another name, on a Seed.
+fn on_seed(mut manifest: Value, seed: &str) -> Value {
+    json_patch::merge(&mut manifest, &json!({"metadata": {"name": NAME}, "spec": {"seedName": seed}}));
+    manifest
+}
+
+/// The `status.state` of the Shoot's object that keeps one.
+async fn state(seed: &Client, namespace: &str) -> Result<Value, GardenError> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, KEEPS_STATE));
+    let api: Api<DynamicObject> = Api::namespaced_with(seed.clone(), namespace, &resource);
+    let object = objects::get(&api, NAME).await.map_err(GardenError::Unusable)?;
+    let state = object.as_ref().and_then(|object| get(object, "status.state")).cloned();
+    state.ok_or_else(|| GardenError::Unusable(format!("the {KEEPS_STATE} {namespace}/{NAME} has no state")))
+}
+
+async fn is_gone(seed: &Client, namespace: &str) -> Result<(), GardenError> {
+    let namespaces: Api<Namespace> = Api::all(seed.clone());
+    match namespaces.get_opt(namespace).await.map_err(GardenError::request(format!("read Namespace {namespace}")))? {
+        None => Ok(()),
+        Some(_) => Err(GardenError::Unusable(format!("the Namespace {namespace} still exists"))),
+    }
+}
