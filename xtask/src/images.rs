@@ -83,11 +83,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the controllers of the images for this machine, without packing them.
-pub(crate) fn controllers() -> Result<Vec<PathBuf>> {
-    let mut controllers = Program::all();
-    controllers.retain(|program| program.controller().is_some());
-    Program::build(&controllers, Platform::host()?, None)
+/// Builds the controllers of the images for this machine, without packing them, and further packages in the same way.
+pub(crate) fn controllers(further: &[&str]) -> Result<Vec<PathBuf>> {
+    let controllers = Program::all().into_iter().filter(|program| program.controller().is_some());
+    let names = controllers.map(|program| program.name()).chain(further.iter().map(|&name| name.to_owned()));
+    Platform::host()?.build(&names.collect::<Vec<_>>(), None)
 }
 
 /// Builds all images for this machine. Builds one of them and its chart again from a copy of the sources, and fails if

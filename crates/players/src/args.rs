@@ -27,7 +27,7 @@ pub(crate) enum Command {
 }
 
 /// The flags of `mock-players seed`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct SeedArgs {
     /// Kubeconfig of the seed's API server; its user needs all permissions
     #[arg(long, value_name = "FILE")]

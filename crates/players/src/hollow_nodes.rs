@@ -13,8 +13,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +23,7 @@ use crate::container::now;
 use crate::endpoints::Endpoints;
 use crate::error::Error;
 use crate::player::{PLAYER, Seed, name_of};
+use crate::shoot_client::ShootClient;
 use crate::status::{Observed, compose};
 
 /// How often Shoots are looked at.
@@ -43,8 +43,7 @@ const SECRET: &str = "worker.gardener.cloud/gardener-node-agent-secret-name";
 
 /// What is remembered of a Shoot between two looks.
 struct Shoot {
-    kubeconfig: Vec<u8>,
-    client: Client,
+    client: ShootClient,
     addresses: Addresses,
     renewed: HashMap<String, Instant>,
 }
@@ -83,8 +82,8 @@ async fn look(seed: &Seed, namespace: &str, known: Option<Shoot>) -> Result<Opti
     let workers: Api<DynamicObject> = Api::namespaced_with(seed.client.clone(), namespace, &extension("Worker"));
     let worker = workers.get_opt(&facts.name).await.map_err(Error::api(format!("read the Worker of {namespace}")))?;
     let wanted = plan::wanted(namespace, &facts, worker.as_ref());
-    let nodes = follow_worker(&shoot.client, &facts, &wanted).await?;
-    report_checksums(&shoot.client, &nodes).await?;
+    let nodes = follow_worker(&shoot.client.client, &facts, &wanted).await?;
+    report_checksums(&shoot.client.client, &nodes).await?;
     renew_leases(&mut shoot, &nodes).await?;
     report_pods(&mut shoot, &nodes).await?;
     Ok(Some(shoot))
@@ -92,28 +91,19 @@ async fn look(seed: &Seed, namespace: &str, known: Option<Shoot>) -> Result<Opti
 
 /// Connects with the API server of a Shoot, as gardenlet does.
 async fn reach(seed: &Seed, namespace: &str, facts: &Facts, known: Option<Shoot>) -> Result<Option<Shoot>, Error> {
-    let secrets: Api<Secret> = Api::namespaced(seed.client.clone(), namespace);
-    let secret = secrets.get_opt("gardener-internal").await;
-    let secret = secret.map_err(Error::api(format!("read the kubeconfig of {namespace}")))?;
-    let Some(kubeconfig) = secret.and_then(|secret| secret.data?.remove("kubeconfig")) else { return Ok(None) };
-    if let Some(known) = known.filter(|known| known.kubeconfig == kubeconfig.0) {
-        return Ok(Some(known));
+    let earlier = known.as_ref().map(|known| known.client.clone());
+    let Some(client) = ShootClient::reach(seed, namespace, earlier).await? else { return Ok(None) };
+    if let Some(known) = known {
+        return Ok(Some(Shoot { client, ..known }));
     }
-    // Its token comes later than the rest.
-    let parsed = Kubeconfig::from_yaml(&String::from_utf8_lossy(&kubeconfig.0));
-    let Ok(parsed) = parsed else { return Ok(None) };
-    let Ok(config) = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await else {
-        return Ok(None);
-    };
-    let client = Client::try_from(config).map_err(Error::api(format!("use the kubeconfig of {namespace}")))?;
     let mut addresses = Addresses::new(facts.pods);
-    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await;
+    let pods = Api::<Pod>::all(client.client.clone()).list(&ListParams::default()).await;
     for pod in pods.map_err(Error::api(format!("list the Pods of {namespace}")))? {
         if let Some(address) = plan::address_of_pod(&pod) {
             addresses.seen(address);
         }
     }
-    Ok(Some(Shoot { kubeconfig: kubeconfig.0, client, addresses, renewed: HashMap::new() }))
+    Ok(Some(Shoot { client, addresses, renewed: HashMap::new() }))
 }
 
 /// Creates and deletes nodes. Returns those that exist after that.
@@ -167,7 +157,7 @@ async fn report_checksums(client: &Client, nodes: &[Node]) -> Result<(), Error> 
 
 /// Renews the Leases of the nodes that are due.
 async fn renew_leases(shoot: &mut Shoot, nodes: &[Node]) -> Result<(), Error> {
-    let api: Api<Lease> = Api::namespaced(shoot.client.clone(), "kube-node-lease");
+    let api: Api<Lease> = Api::namespaced(shoot.client.client.clone(), "kube-node-lease");
     for name in nodes.iter().map(kube::ResourceExt::name_any) {
         if shoot.renewed.get(&name).is_some_and(|time| time.elapsed() < RENEW) {
             continue;
@@ -184,11 +174,11 @@ async fn renew_leases(shoot: &mut Shoot, nodes: &[Node]) -> Result<(), Error> {
 async fn report_pods(shoot: &mut Shoot, nodes: &[Node]) -> Result<(), Error> {
     let hosts: HashMap<_, _> =
         nodes.iter().filter_map(|node| Some((node.name_any(), plan::address_of_node(node)?))).collect();
-    let pods = Api::<Pod>::all(shoot.client.clone()).list(&ListParams::default()).await;
+    let pods = Api::<Pod>::all(shoot.client.client.clone()).list(&ListParams::default()).await;
     for pod in pods.map_err(Error::api("list the Pods of a Shoot"))? {
         let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) else { continue };
         let (namespace, name) = name_of(&pod);
-        let api: Api<Pod> = Api::namespaced(shoot.client.clone(), &namespace);
+        let api: Api<Pod> = Api::namespaced(shoot.client.client.clone(), &namespace);
         let host = hosts.get(node).filter(|_| pod.metadata.deletion_timestamp.is_none());
         let written = match host {
             None => api.delete(&name, &DeleteParams::default().grace_period(0)).await.map(drop),

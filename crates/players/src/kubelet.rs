@@ -28,7 +28,8 @@ use crate::environment::Place;
 use crate::error::Error;
 use crate::player::{Seed, drain, name_of, retry};
 use crate::running_pod::RunningPod;
-use crate::sandbox;
+use crate::sandbox::{self, Network};
+use crate::shoot_pods::ShootPods;
 use crate::status::{Observed, compose};
 use crate::vpn_proxy::VpnProxies;
 
@@ -61,7 +62,7 @@ pub(crate) struct Kubelet {
 
 impl Kubelet {
     /// Makes the network of the Pods. Deletes what an earlier run left.
-    pub(crate) async fn start(seed: Arc<Seed>) -> Result<Arc<Self>, Error> {
+    pub(crate) async fn start(seed: Arc<Seed>, shoot_pods: ShootPods) -> Result<Arc<Self>, Error> {
         let folder = seed.args.root.join("pods");
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(Error::io("delete", folder.display()))?;
@@ -80,7 +81,7 @@ impl Kubelet {
             seed,
             addresses: Mutex::new(free),
             running: Mutex::new(HashMap::new()),
-            proxies: VpnProxies::default(),
+            proxies: VpnProxies::new(shoot_pods),
             started: AtomicU32::new(0),
             notify,
             changes: Mutex::new(Some(changes)),
@@ -177,12 +178,12 @@ impl Kubelet {
         }
         let address = self.address(pod, Half::Runs).await?;
         let place = Place { address, host, api_host: self.seed.args.api_host() };
-        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let network = Network::Bridge(self.started.fetch_add(1, Ordering::Relaxed));
         let object = ObjectRef::from_obj(pod.as_ref());
         let notify = self.notify.clone();
         // Fails only while the process ends.
         let changed = Arc::new(move || drop(notify.send(object.clone())));
-        let started = RunningPod::start(self.seed.clone(), pod.clone(), place, number, programs, changed).await;
+        let started = RunningPod::start(self.seed.clone(), pod.clone(), place, network, programs, changed).await;
         if started.is_err() && addresses_of(pod).is_empty() {
             self.addresses.lock().await.release(address);
         }
@@ -254,13 +255,18 @@ fn duty(pod: &Pod, bin: &Path) -> Duty {
     if matches!(phase, Some("Succeeded" | "Failed")) {
         return Duty::Leave;
     }
+    let programs = programs(pod, bin);
+    if programs.is_empty() { Duty::Report } else { Duty::Run(programs) }
+}
+
+/// The containers of a Pod whose programs are at hand, in a folder of programs.
+pub(crate) fn programs(pod: &Pod, bin: &Path) -> BTreeMap<String, PathBuf> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let programs = containers.filter_map(|container| {
         let file = bin.join(&container.name);
         (file.is_file() && access(&file, Access::EXEC_OK).is_ok()).then(|| (container.name.clone(), file))
     });
-    let programs: BTreeMap<_, _> = programs.collect();
-    if programs.is_empty() { Duty::Report } else { Duty::Run(programs) }
+    programs.collect()
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ async fn serve_node(seed: Arc<Seed>, listener: TcpListener, acceptor: TlsAccepto
 }
 
 /// The log that a request asks for, or a refusal.
-async fn answer(root: &Path, uri: &Uri) -> Response<Full<Bytes>> {
+pub(crate) async fn answer(root: &Path, uri: &Uri) -> Response<Full<Bytes>> {
     let log = match log_file(root, uri.path()) {
         Some(file) => tokio::fs::read(file).await.ok(),
         None => None,

@@ -1,11 +1,10 @@
-//! The port of the kubelet of a hollow node: stands for a kubelet's server. Accepts port forwardings, which is how
-//! gardenlet checks the tunnel to a Shoot's nodes. Leaves out forwarding anything: no Pod of a hollow node runs. Logs and
-//! exec are refused in words.
+//! The port of the kubelet of a hollow node: stands for a kubelet's server. Forwards ports of Pods that run, and shows their
+//! logs. Accepts forwardings to other Pods as well, which is how gardenlet checks the tunnel to a Shoot's nodes, and refuses
+//! connections to them in words, as it refuses exec.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -22,27 +21,36 @@ use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
 use crate::player::Seed;
+use crate::shoot_pods::{self, ShootPods};
+use crate::{kubelet_logs, port_forward};
 
 /// The port of kubelets.
 pub(crate) const PORT: u16 = 10250;
 
-/// How long a forwarding may last.
-const LONGEST: Duration = Duration::from_secs(60);
-
 /// The authority of a Shoot's kubelets. Its common name is also the name of its Secret.
 const AUTHORITY: &str = "ca-kubelet";
 
-/// Serves one connection to the kubelet with an address, in the Shoot of a namespace.
-pub(crate) async fn serve<S>(seed: &Seed, namespace: &str, address: IpAddr, stream: S) -> Result<(), Error>
+/// The nodes of a Shoot.
+#[derive(Clone)]
+pub(crate) struct Nodes {
+    pub(crate) seed: Arc<Seed>,
+    /// The namespace of the Shoot in the seed.
+    pub(crate) namespace: String,
+    /// The Pods that run.
+    pub(crate) shoot_pods: ShootPods,
+}
+
+/// Serves one connection to the kubelet with an address, in a Shoot.
+pub(crate) async fn serve<S>(nodes: Nodes, address: IpAddr, stream: S) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let Nodes { seed, namespace, .. } = &nodes;
     let secrets: Api<Secret> = Api::namespaced(seed.client.clone(), namespace);
     let found = secrets.list(&ListParams::default().labels(&format!("name={AUTHORITY}"))).await;
     let found = found.map_err(Error::api(format!("read the authority of the kubelets of {namespace}")))?;
@@ -51,7 +59,8 @@ where
     let config = config(&certificate(key, address)?)?;
     let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await;
     let stream = stream.map_err(Error::io("accept TLS at the kubelet", address))?;
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).with_upgrades();
+    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&nodes, request).await));
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     // The client closes the connection at any time.
     let _ = connection.await;
     Ok(())
@@ -121,24 +130,24 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Answers one request.
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    if !path.starts_with("/portForward/") {
-        return Ok(refusal(&path));
-    }
+async fn answer(nodes: &Nodes, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let Nodes { seed, namespace, shoot_pods } = nodes;
+    let ["", "portForward", pod_namespace, pod, ..] = request.uri().path().split('/').collect::<Vec<_>>()[..] else {
+        return kubelet_logs::answer(&shoot_pods::root(seed, namespace), request.uri()).await;
+    };
+    let pod = Arc::new(shoot_pods.named(namespace, pod_namespace, pod));
     let Some(accepted) = accepted(request.headers()) else {
         let mut answer = Response::new(Full::from("this kubelet speaks SPDY/3.1 only"));
         *answer.status_mut() = StatusCode::BAD_REQUEST;
-        return Ok(answer);
+        return answer;
     };
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
-        let mut stream = TokioIo::new(upgraded);
-        let mut bytes = Vec::new();
-        // Until the client closes the forwarding.
-        let _ = timeout(LONGEST, stream.read_to_end(&mut bytes)).await;
+        if let Err(error) = port_forward::serve(TokioIo::new(upgraded), pod).await {
+            tracing::debug!(%error, "a port forwarding has ended");
+        }
     });
-    Ok(accepted)
+    accepted
 }
 
 /// The answer that begins a forwarding, if the client offers the protocol.
@@ -162,7 +171,7 @@ pub(crate) fn refusal(path: &str) -> Response<Full<Bytes>> {
     let text = match what {
         "containerLogs" => "there are no logs: this Pod is only reported as running",
         "exec" | "attach" | "run" => "nothing can be executed: this Pod is only reported as running",
-        _ => "this kubelet serves port forwardings only",
+        _ => "this kubelet serves port forwardings and logs only",
     };
     let mut answer = Response::new(Full::from(text));
     // An API server passes on the text of server errors alone.

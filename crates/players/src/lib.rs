@@ -29,6 +29,7 @@ mod load_balancer;
 mod nodes;
 mod pause;
 mod player;
+mod port_forward;
 mod prober;
 mod prometheus_operator;
 mod provisioner;
@@ -36,6 +37,9 @@ mod root;
 mod running_pod;
 mod sandbox;
 mod service_proxy;
+mod shoot_client;
+mod shoot_pods;
+mod spdy;
 mod status;
 mod tools;
 mod volumes;
@@ -53,6 +57,7 @@ pub use crate::error::Error;
 use crate::ingress_gateway::Routes;
 use crate::kubelet::Kubelet;
 use crate::player::Seed;
+use crate::shoot_pods::ShootPods;
 
 /// Runs the command until it ends or is interrupted.
 pub fn main(cli: Cli) -> Result<(), Error> {
@@ -81,7 +86,8 @@ async fn play(args: SeedArgs) -> Result<(), Error> {
     };
     let seed = Arc::new(Seed::connect(args).await?);
     nodes::register(&seed).await?;
-    let kubelet = Kubelet::start(seed.clone()).await?;
+    let shoot_pods = ShootPods::default();
+    let kubelet = Kubelet::start(seed.clone(), shoot_pods.clone()).await?;
     let kubelet_logs = kubelet_logs::serve(&seed).await?;
     let (endpoints, follow_endpoints) = Endpoints::watch(&seed.client);
     let mut players = JoinSet::new();
@@ -90,6 +96,7 @@ async fn play(args: SeedArgs) -> Result<(), Error> {
     players.spawn(nodes::renew_leases(seed.clone()));
     players.spawn(dns::serve(&seed, endpoints.clone()).await?);
     players.spawn(hollow_nodes::play(seed.clone(), endpoints.clone()));
+    players.spawn(shoot_pods.clone().play(seed.clone(), endpoints.clone()));
     let routes = Routes::default();
     players.spawn(routes.clone().follow(seed.clone()));
     players.spawn(service_proxy::play(seed.clone(), endpoints, routes));

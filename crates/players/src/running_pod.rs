@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{self, EnvVar, Pod};
@@ -20,7 +20,7 @@ use crate::kubelet_logs::log_of;
 use crate::player::{Seed, name_of};
 use crate::prober::{self, Prober};
 use crate::root;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Network, Sandbox};
 use crate::status::View;
 use crate::volumes::{Files, Volumes};
 
@@ -39,17 +39,17 @@ pub(crate) struct RunningPod {
     stop: CancellationToken,
     tasks: JoinSet<()>,
     // Its namespaces end after its containers.
-    _sandbox: Arc<Sandbox>,
+    sandbox: Arc<Sandbox>,
 }
 
 impl RunningPod {
-    /// Starts the programs of a Pod. `programs` are the files of the containers that run; `number` is unique among the
-    /// Pods that run; `changed` is called after each change of a container.
+    /// Starts the programs of a Pod. `programs` are the files of the containers that run; `changed` is called after
+    /// each change of a container. Probes need a network that reaches the Pod; without, a program is ready while it runs.
     pub(crate) async fn start(
         seed: Arc<Seed>,
         pod: Arc<Pod>,
         place: Place,
-        number: u32,
+        network: Network,
         programs: &BTreeMap<String, PathBuf>,
         changed: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, Error> {
@@ -68,7 +68,7 @@ impl RunningPod {
             let log = log(&seed.args.root, &namespace, &name, &container.name)?;
             starts.push((container.clone(), root, variables, log));
         }
-        let sandbox = Arc::new(Sandbox::start(&seed, &binds, place.address, number).await?);
+        let sandbox = Arc::new(Sandbox::start(&seed, &binds, place.address, network).await?);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut views = BTreeMap::new();
@@ -77,7 +77,7 @@ impl RunningPod {
             views.insert(container.name.clone(), receiver);
             let arguments = environment::arguments(&container, &variables);
             let (seed, sandbox) = (seed.clone(), sandbox.clone());
-            let probe = prober::deciding(&container).cloned();
+            let probe = prober::deciding(&container).filter(|_| matches!(network, Network::Bridge(_))).cloned();
             let probe = probe.map(|probe| (probe.clone(), Prober::new(&probe, &container, place.address)));
             let running = Container {
                 command: Box::new(move || sandbox.command(&seed.tools, &root, &container.name, &arguments, &variables)),
@@ -90,7 +90,7 @@ impl RunningPod {
         }
         tasks.spawn(refresh(volumes, stop.clone()));
         tracing::info!(namespace, name, address = %place.address, "started");
-        Ok(Self { pod, place, folder, views, stop, tasks, _sandbox: sandbox })
+        Ok(Self { pod, place, folder, views, stop, tasks, sandbox })
     }
 
     /// True for the Pod that was started, and false for a later one of the same name.
@@ -101,6 +101,11 @@ impl RunningPod {
     /// Where the Pod is.
     pub(crate) fn place(&self) -> Place {
         self.place
+    }
+
+    /// Its namespaces, as long as it runs.
+    pub(crate) fn sandbox(&self) -> Weak<Sandbox> {
+        Arc::downgrade(&self.sandbox)
     }
 
     /// What its containers do now.

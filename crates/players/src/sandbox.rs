@@ -2,14 +2,20 @@
 //! plugin that connects them with a bridge. Leaves out users, cgroups, capabilities, seccomp and network policies.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use std::{io, thread};
 
 use ipnet::Ipv4Net;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::error::Error;
@@ -21,6 +27,15 @@ use crate::tools::Tools;
 /// How long the namespaces and mounts of a Pod may take.
 const START: Duration = Duration::from_secs(20);
 
+/// What the network of a Pod is connected with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Network {
+    /// The bridge of all Pods, with this number, which is unique among the Pods that run.
+    Bridge(u32),
+    /// Nothing. The Pod has its address for itself, so that Pods of different clusters may have the same one.
+    Alone,
+}
+
 /// The namespaces of a Pod. They end when this is dropped and no process is left in them.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
@@ -30,9 +45,8 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the namespaces and the mounts, and connects the Pod with the bridge. `number` is unique among all Pods that
-    /// run.
-    pub(crate) async fn start(seed: &Seed, binds: &[Bind], address: Ipv4Addr, number: u32) -> Result<Self, Error> {
+    /// Makes the namespaces, the mounts and the network.
+    pub(crate) async fn start(seed: &Seed, binds: &[Bind], address: Ipv4Addr, network: Network) -> Result<Self, Error> {
         let binds = serde_json::to_string(binds).map_err(|error| Error::Unusable(error.to_string()))?;
         let mut pause = Command::new(&seed.tools.unshare)
             .args(["--mount", "--net", "--"])
@@ -49,8 +63,31 @@ impl Sandbox {
         timeout(START, ready(&mut pause, &binds)).await.unwrap_or_else(|_| {
             Err(Error::Tool { tool: "pause".to_owned(), message: format!("not ready within {} s", START.as_secs()) })
         })?;
-        connect(&seed.tools, seed.args.pod_net, address, process, number).await?;
+        match network {
+            Network::Bridge(number) => connect(&seed.tools, seed.args.pod_net, address, process, number).await?,
+            Network::Alone => {
+                let lines = format!("link set lo up\naddr add {address}/32 dev lo\n");
+                seed.tools.ip(&lines, Some(process), false).await?;
+            }
+        }
         Ok(Self { _pause: pause, process })
+    }
+
+    /// Connects with a port of the Pod's loopback, as container runtimes do to forward ports.
+    pub(crate) async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.process))?;
+        let (sender, receiver) = oneshot::channel();
+        // A thread of its own, because it stays in the namespace. The connection stays there, too.
+        thread::spawn(move || {
+            let connected = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(io::Error::from)
+                .and_then(|()| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+            // Fails if the client has gone already.
+            let _ = sender.send(connected);
+        });
+        let connection = receiver.await.map_err(io::Error::other)??;
+        connection.set_nonblocking(true)?;
+        TcpStream::from_std(connection)
     }
 
     /// A command that runs a program of the Pod in a root, with arguments and exactly these variables.

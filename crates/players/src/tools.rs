@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::error::Error;
 
 /// Absolute paths of the tools. Containers have a PATH of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tools {
     ip: PathBuf,
     /// Starts a program in new namespaces.

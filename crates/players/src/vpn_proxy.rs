@@ -27,8 +27,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::environment::Place;
 use crate::error::Error;
-use crate::kubelet_port;
+use crate::kubelet_port::{self, Nodes};
 use crate::player::{Seed, name_of};
+use crate::port_forward::Dial as _;
+use crate::shoot_pods::ShootPods;
 use crate::volumes::{Volumes, inside};
 
 /// The container that is played, its port, and where its certificate is (`pkg/component/networking/vpn/envoy`).
@@ -40,14 +42,20 @@ const CERTIFICATE: &str = "/srv/secrets/envoy-proxy";
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// The proxies of all Shoots, by namespace and name of their Pods.
-#[derive(Default)]
-pub(crate) struct VpnProxies(Mutex<HashMap<(String, String), DropGuard>>);
+pub(crate) struct VpnProxies {
+    running: Mutex<HashMap<(String, String), DropGuard>>,
+    shoot_pods: ShootPods,
+}
 
 impl VpnProxies {
+    pub(crate) fn new(shoot_pods: ShootPods) -> Self {
+        Self { running: Mutex::default(), shoot_pods }
+    }
+
     /// Starts the proxy of a Pod that has one, unless it runs.
     pub(crate) async fn ensure(&self, seed: &Arc<Seed>, pod: &Arc<Pod>, place: Place) -> Result<(), Error> {
         let key = name_of(pod.as_ref());
-        let mut proxies = self.0.lock().await;
+        let mut proxies = self.running.lock().await;
         if certificate_volume(pod).is_none() || proxies.contains_key(&key) {
             return Ok(());
         }
@@ -55,14 +63,15 @@ impl VpnProxies {
         let address = SocketAddr::from((place.address, PORT));
         let listener = TcpListener::bind(address).await.map_err(Error::io("listen on", address))?;
         let stop = CancellationToken::new();
-        tokio::spawn(serve(seed.clone(), key.0.clone(), listener, acceptor, stop.clone()));
+        let nodes = Nodes { seed: seed.clone(), namespace: key.0.clone(), shoot_pods: self.shoot_pods.clone() };
+        tokio::spawn(serve(nodes, listener, acceptor, stop.clone()));
         proxies.insert(key, stop.drop_guard());
         Ok(())
     }
 
     /// Stops the proxy of a Pod.
     pub(crate) async fn stop(&self, key: &(String, String)) {
-        self.0.lock().await.remove(key);
+        self.running.lock().await.remove(key);
     }
 }
 
@@ -87,13 +96,7 @@ async fn acceptor(seed: &Arc<Seed>, pod: &Arc<Pod>, place: Place) -> Result<TlsA
     Ok(TlsAcceptor::from(Arc::new(kubelet_port::config(&(chain, key))?)))
 }
 
-async fn serve(
-    seed: Arc<Seed>,
-    namespace: String,
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    stop: CancellationToken,
-) {
+async fn serve(nodes: Nodes, listener: TcpListener, acceptor: TlsAcceptor, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -101,11 +104,11 @@ async fn serve(
         };
         // Fails if the client has gone already, or all file descriptors are in use.
         let Ok((client, _)) = accepted else { continue };
-        let (seed, namespace, acceptor) = (seed.clone(), namespace.clone(), acceptor.clone());
+        let (nodes, acceptor) = (nodes.clone(), acceptor.clone());
         tokio::spawn(async move {
             // A probe connects and says nothing.
             let Ok(client) = acceptor.accept(client).await else { return };
-            let service = service_fn(|request| connect(seed.clone(), namespace.clone(), request));
+            let service = service_fn(|request| connect(nodes.clone(), request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(client), service).with_upgrades();
             // The client closes the connection at any time.
             let _ = connection.await;
@@ -133,12 +136,23 @@ fn target(method: &Method, uri: &Uri) -> Option<Target> {
     }
 }
 
+/// Connects with a server: with a Pod of the Shoot that runs, or with another one.
+async fn dial(nodes: &Nodes, server: &str) -> Result<TcpStream, String> {
+    let pod = server.parse::<SocketAddr>().ok().and_then(|address| {
+        let pod = nodes.shoot_pods.at(&nodes.namespace, address.ip())?;
+        Some((pod, address.port()))
+    });
+    if let Some((pod, port)) = pod {
+        return pod.dial(port).await;
+    }
+    match timeout(CONNECT, TcpStream::connect(server)).await {
+        Ok(connected) => connected.map_err(|error| format!("cannot connect to {server}: {error}")),
+        Err(_) => Err(format!("{server} does not answer")),
+    }
+}
+
 /// Answers one request, and connects its client.
-async fn connect(
-    seed: Arc<Seed>,
-    namespace: String,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn connect(nodes: Nodes, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let refused = |status: StatusCode, text: String| {
         let mut answer = Response::new(Full::from(text));
         *answer.status_mut() = status;
@@ -149,21 +163,21 @@ async fn connect(
         Some(Target::Kubelet(address)) => {
             tokio::spawn(async move {
                 let Ok(client) = hyper::upgrade::on(request).await else { return };
-                if let Err(error) = kubelet_port::serve(&seed, &namespace, address, TokioIo::new(client)).await {
+                let namespace = nodes.namespace.clone();
+                if let Err(error) = kubelet_port::serve(nodes, address, TokioIo::new(client)).await {
                     tracing::info!(namespace, %address, %error, "a connection to a kubelet failed");
                 }
             });
         }
-        Some(Target::Server(server)) => match timeout(CONNECT, TcpStream::connect(&server)).await {
-            Ok(Ok(mut server)) => {
+        Some(Target::Server(server)) => match dial(&nodes, &server).await {
+            Ok(mut server) => {
                 tokio::spawn(async move {
                     let Ok(client) = hyper::upgrade::on(request).await else { return };
                     // Either side may close the connection at any time.
                     let _ = copy_bidirectional(&mut TokioIo::new(client), &mut server).await;
                 });
             }
-            Ok(Err(error)) => return refused(StatusCode::BAD_GATEWAY, format!("cannot connect to {server}: {error}")),
-            Err(_) => return refused(StatusCode::GATEWAY_TIMEOUT, format!("{server} does not answer")),
+            Err(problem) => return refused(StatusCode::BAD_GATEWAY, problem),
         },
     }
     Ok(Response::new(Full::default()))

@@ -14,6 +14,9 @@ use crate::images;
 /// The program that stands in for everything below the seed's API server.
 const PLAYERS: &str = "mock-players";
 
+/// The web server that a user may run in an awake Shoot.
+const HELLO: &str = "mock-hello";
+
 /// The programs that really run as containers in the seed, of those that also run beside it.
 const IN_PODS: [&str; 5] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "gardener-resource-manager"];
@@ -36,6 +39,6 @@ pub(super) fn build(own: PathBuf, gardener: Option<&Path>, built: &Path) -> Resu
     let is_in_pods = |file: &&PathBuf| IN_PODS.iter().any(|name| file.file_name().is_some_and(|file| file == *name));
     let mut pods: Vec<_> = found.files().iter().filter(is_in_pods).cloned().collect();
     // The controllers of the images: gardenlet installs the images, and a kubelet would run them.
-    pods.extend(images::controllers()?);
+    pods.extend(images::controllers(&[HELLO])?);
     Ok(Parts { own, programs, pods })
 }
