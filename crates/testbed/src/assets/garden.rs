@@ -6,14 +6,14 @@ use super::environment::{Progress, of_process};
 use super::error::AssetsError;
 use super::program::{
     ETCD, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, GARDENER_RESOURCE_MANAGER, GARDENER_SCHEDULER, GARDENLET,
-    KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, Program,
+    KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, Program,
 };
 
 /// The programs of Gardener in a whole Gardener, the largest last.
 const OF_GARDENER: [Program; 5] =
     [GARDENER_SCHEDULER, GARDENER_RESOURCE_MANAGER, GARDENER_APISERVER, GARDENER_CONTROLLER_MANAGER, GARDENLET];
 
-const OF_KUBERNETES: [Program; 4] = [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER];
+const OF_KUBERNETES: [Program; 5] = [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL];
 
 /// The names of Gardener's programs that [`GardenPrograms::rebuild`] knows.
 pub const GARDENER: [&str; 5] =

@@ -74,6 +74,9 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Program = Program {
 pub(super) const KUBE_SCHEDULER: Program =
     Program { name: "kube-scheduler", package: "/cmd/kube-scheduler", minutes: 1, otherwise: "", ..KUBE_APISERVER };
 
+pub(super) const KUBECTL: Program =
+    Program { name: "kubectl", package: "/cmd/kubectl", minutes: 1, otherwise: "", ..KUBE_APISERVER };
+
 pub(super) const GARDENER_APISERVER: Program = Program {
     name: "gardener-apiserver",
     version: GARDENER_VERSION,
