@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Builds the controllers of the images for this machine, without packing them, and further packages in the same way.
 pub(crate) fn controllers(further: &[&str]) -> Result<Vec<PathBuf>> {
     let controllers = Program::all().into_iter().filter(|program| program.controller().is_some());
-    let names = controllers.map(|program| program.name()).chain(further.iter().map(|&name| name.to_owned()));
+    let names = controllers.map(Program::name).chain(further.iter().map(|&name| name.to_owned()));
     Platform::host()?.build(&names.collect::<Vec<_>>(), None)
 }
 

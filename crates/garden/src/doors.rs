@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
@@ -54,12 +55,12 @@ pub(crate) async fn outer(listener: TcpListener, socket: Socket) -> io::Result<(
     }
 }
 
-/// The inner end: forwards connections to the socket to a port of the loopback. Runs until it is dropped.
-pub(crate) async fn inner(listener: UnixListener, port: u16) -> io::Result<()> {
+/// The inner end: forwards connections to the socket to a server. Runs until it is dropped.
+pub(crate) async fn inner(listener: UnixListener, server: SocketAddr) -> io::Result<()> {
     loop {
         let (mut outside, _) = listener.accept().await?;
         tokio::spawn(async move {
-            if let Ok(mut inside) = TcpStream::connect(("127.0.0.1", port)).await {
+            if let Ok(mut inside) = TcpStream::connect(server).await {
                 let _ = copy_bidirectional(&mut outside, &mut inside).await;
             }
         });
@@ -79,10 +80,10 @@ mod tests {
         std::fs::create_dir(&deep).unwrap();
         let path = deep.join("door");
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = server.local_addr().unwrap().port();
+        let behind = server.local_addr().unwrap();
         let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = door.local_addr().unwrap();
-        tokio::spawn(inner(Socket::at(&path).unwrap().listen().unwrap(), port));
+        tokio::spawn(inner(Socket::at(&path).unwrap().listen().unwrap(), behind));
         tokio::spawn(outer(door, Socket::at(&path).unwrap()));
 
         let mut client = TcpStream::connect(address).await.unwrap();

@@ -1,7 +1,9 @@
 //! The inside of a garden: starts all programs, each as soon as what it needs is there.
 
+use std::convert::Infallible;
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gardener_testbed::gardener_apiserver;
@@ -17,10 +19,10 @@ use crate::layout::Layout;
 use crate::processes::Processes;
 use crate::seed::{self, Seed, Seeds};
 use crate::settings::{Door, Settings, Wanted, Work};
-use crate::shoot::Shoot;
+use crate::shoot::{Shoot, with_all_waits};
 use crate::steps::Steps;
 use crate::walkthrough::{self, Stage};
-use crate::{backups, control, doors, gardener, gardenlet, junit, network, objects, wait};
+use crate::{backups, control, doors, gardener, gardenlet, junit, kubeconfigs, network, objects, wait};
 
 /// Limit for a server to answer. A server that cannot start ends much earlier.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -73,7 +75,7 @@ pub async fn run(folder: PathBuf, say: &dyn Fn(&str)) -> Result<bool, GardenErro
 impl Inside<'_> {
     async fn work(&self) -> Result<bool, GardenError> {
         match &self.settings.wanted.work {
-            Work::Up => self.up().await,
+            Work::Up => self.up().await.map(|never| match never {}),
             Work::Test { junit, full } => {
                 let result = self.walkthrough(*full).await;
                 self.steps.sum_up();
@@ -87,15 +89,28 @@ impl Inside<'_> {
         }
     }
 
-    async fn up(&self) -> Result<bool, GardenError> {
+    async fn up(&self) -> Result<Infallible, GardenError> {
         let garden = self.bring_up().await?;
         self.tell();
+        for seed in &self.seeds.list {
+            let gateway = kubeconfigs::gateway(&self.client(&seed.cluster).await?).await?;
+            Self::open(&self.layout.door_to_shoots(&seed.cluster.name), gateway)?;
+        }
+        let follow = kubeconfigs::follow(&garden, &self.layout, &self.settings.doors, self.say);
+        tokio::select! {
+            result = self.create_shoots(&garden) => result,
+            never = follow => match never {},
+        }
+    }
+
+    async fn create_shoots(&self, garden: &Client) -> Result<Infallible, GardenError> {
         let mut shoots = Vec::new();
         for file in &self.settings.wanted.shoots {
             for manifest in manifests::read(file)? {
-                objects::apply(&garden, &manifest).await?;
+                let manifest = with_all_waits(manifest);
+                objects::apply(garden, &manifest).await?;
                 if manifest.get("kind").and_then(Value::as_str) == Some("Shoot") {
-                    shoots.push(Shoot::of(&garden, &manifest));
+                    shoots.push(Shoot::of(garden, &manifest));
                 }
             }
         }
@@ -113,8 +128,8 @@ impl Inside<'_> {
         for seed in &self.seeds.list {
             seeds.push((seed.name().to_owned(), self.client(&seed.cluster).await?));
         }
-        let sources = self.settings.wanted.sources.clone();
-        walkthrough::play(&Stage { garden, seeds, sources, full, steps: &self.steps, say: self.say }).await
+        let (sources, layout) = (self.settings.wanted.sources.clone(), &self.layout);
+        walkthrough::play(&Stage { garden, seeds, layout, sources, full, steps: &self.steps, say: self.say }).await
     }
 
     /// Starts everything. Returns a client of the garden cluster when the Seeds are ready.
@@ -144,10 +159,7 @@ impl Inside<'_> {
             self.processes.start(cluster.kube_apiserver(&self.access)).await?;
             let inside = self.access.kubeconfig(&cluster.name, cluster.port);
             write_kubeconfig(&self.layout.kubeconfig_inside(&cluster.name), &inside)?;
-            let door = self.layout.door(&cluster.name);
-            let listening = doors::Socket::at(&door).and_then(|socket| socket.listen());
-            let listener = listening.map_err(GardenError::system(format!("open the door {}", door.display())))?;
-            tokio::spawn(doors::inner(listener, cluster.port));
+            Self::open(&self.layout.door(&cluster.name), SocketAddr::from(([127, 0, 0, 1], cluster.port)))?;
         }
         for Door { cluster, port, .. } in &self.settings.doors {
             write_kubeconfig(&self.layout.kubeconfig(cluster), &self.access.kubeconfig(cluster, *port))?;
@@ -210,6 +222,14 @@ impl Inside<'_> {
             &self.layout,
         )?;
         self.processes.start(recipe).await
+    }
+
+    /// Opens the inner end of a door.
+    fn open(door: &Path, server: SocketAddr) -> Result<(), GardenError> {
+        let listening = doors::Socket::at(door).and_then(|socket| socket.listen());
+        let listener = listening.map_err(GardenError::system(format!("open the door {}", door.display())))?;
+        tokio::spawn(doors::inner(listener, server));
+        Ok(())
     }
 
     /// Returns when a server answers.

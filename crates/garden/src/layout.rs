@@ -61,10 +61,28 @@ impl Layout {
         self.0.join(format!("{cluster}.kubeconfig"))
     }
 
+    /// The kubeconfigs of awake Shoots, in a folder for each namespace.
+    #[must_use]
+    pub fn shoots(&self) -> PathBuf {
+        self.0.join("shoots")
+    }
+
+    /// The kubeconfig of a Shoot for this machine, which exists while the Shoot is awake.
+    #[must_use]
+    pub fn kubeconfig_of_shoot(&self, namespace: &str, name: &str) -> PathBuf {
+        self.shoots().join(namespace).join(format!("{name}.kubeconfig"))
+    }
+
     /// The kubeconfig of a cluster for programs inside.
     #[must_use]
     pub fn kubeconfig_inside(&self, cluster: &str) -> PathBuf {
         self.run().join(format!("{cluster}.kubeconfig"))
+    }
+
+    /// The socket behind the door to the gateway of a Seed's cluster.
+    #[must_use]
+    pub fn door_to_shoots(&self, cluster: &str) -> PathBuf {
+        self.0.join(format!("{cluster}-shoots.door"))
     }
 
     /// The socket behind the door of a cluster.

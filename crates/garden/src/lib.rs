@@ -5,7 +5,8 @@
 //! ends, for whatever reason, the kernel ends every process in the namespaces, and the guard of the outside's
 //! [`Supervisor`](gardener_testbed::supervisor::Supervisor) removes the folder.
 //!
-//! On this machine, nothing listens but the *doors* of the outside, one for the API server of each cluster ([`doors`]).
+//! On this machine, nothing listens but the *doors* of the outside: one for the API server of each cluster, and one for the
+//! gateway of each Seed, behind which are the API servers of its Shoots ([`doors`]).
 
 mod access;
 mod backups;
@@ -18,6 +19,7 @@ mod gardenlet;
 pub mod inside;
 pub mod isolation;
 mod junit;
+mod kubeconfigs;
 mod layout;
 mod network;
 mod objects;

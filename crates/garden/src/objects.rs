@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use extension_contract::json::{list, text};
 use gardener_testbed::manifests::{self, ManifestsError, Mode};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
@@ -59,6 +60,17 @@ pub(crate) fn core(client: &Client, version: &str, kind: &str, namespace: Option
 pub(crate) async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, String> {
     let object = api.get_opt(name).await.map_err(|error| error.to_string())?;
     Ok(object.and_then(|object| serde_json::to_value(object).ok()))
+}
+
+/// The first of these conditions that an object does not meet, in words. Returns `None` if it meets all.
+pub(crate) fn unmet(object: &Value, names: &[&str]) -> Option<String> {
+    let conditions = list(object, "status.conditions");
+    names.iter().find_map(|&name| {
+        let condition = conditions.iter().find(|condition| text(condition, "type") == Some(name));
+        let Some(condition) = condition else { return Some(format!("it has no condition {name}")) };
+        let message = text(condition, "message").unwrap_or_default();
+        (text(condition, "status") != Some("True")).then(|| format!("its condition {name} does not hold: {message}"))
+    })
 }
 
 /// Merges `change` into an object.

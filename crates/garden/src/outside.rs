@@ -202,21 +202,26 @@ impl Outside {
     }
 }
 
-/// Opens a door to a cluster on a free port of the loopback.
+/// Opens the doors to a cluster, and to the Shoots of a Seed's cluster.
 async fn door(
     layout: &Layout,
     cluster: String,
     seed: Option<String>,
     doors: &mut JoinSet<std::io::Result<()>>,
 ) -> Result<Door, GardenError> {
-    let opening = async {
+    let mut open = async |socket: PathBuf| {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        doors.spawn(doors::outer(listener, Socket::at(&layout.door(&cluster))?));
+        doors.spawn(doors::outer(listener, Socket::at(&socket)?));
         Ok(port)
     };
-    let port = opening.await.map_err(GardenError::system(format!("open a door to the {cluster}")))?;
-    Ok(Door { cluster, seed, port })
+    let failed = || GardenError::system(format!("open a door to the {cluster}"));
+    let port = open(layout.door(&cluster)).await.map_err(failed())?;
+    let shoots = match seed {
+        Some(_) => Some(open(layout.door_to_shoots(&cluster)).await.map_err(failed())?),
+        None => None,
+    };
+    Ok(Door { cluster, seed, port, shoots })
 }
 
 /// Makes a program another file. A link keeps the program as it is now, also if it is built again; on another disk, a copy

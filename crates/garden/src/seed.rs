@@ -161,13 +161,7 @@ fn unready(seed: &Value) -> Option<String> {
     if operation("state") != "Succeeded" {
         return Some(format!("its last operation is {}: {}", operation("state"), operation("description")));
     }
-    let conditions = list(seed, "status.conditions");
-    CONDITIONS.iter().find_map(|&name| {
-        let condition = conditions.iter().find(|condition| text(condition, "type") == Some(name));
-        let Some(condition) = condition else { return Some(format!("it has no condition {name}")) };
-        let message = text(condition, "message").unwrap_or_default();
-        (text(condition, "status") != Some("True")).then(|| format!("its condition {name} does not hold: {message}"))
-    })
+    objects::unmet(seed, &CONDITIONS)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Door {
     pub seed: Option<String>,
     /// The port.
     pub port: u16,
+    /// The port that leads to the gateway of the Seed, behind which are its awake Shoots.
+    pub shoots: Option<u16>,
 }
 
 /// What a garden is started for.
@@ -98,6 +100,7 @@ mod tests {
             cluster: cluster.to_owned(),
             seed: seed.map(str::to_owned),
             port: 1,
+            shoots: None,
         };
         let doors = vec![door("garden", None), door("seed", Some("a")), door("seed-2", Some("a-2"))];
         let (sources, shoots, feature_gates) = (PathBuf::new(), Vec::new(), Vec::new());

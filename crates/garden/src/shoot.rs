@@ -5,7 +5,8 @@ mod moving;
 use std::time::{Duration, Instant};
 
 use extension_contract::json::{annotation, get, list, text};
-use kube::api::DynamicObject;
+use k8s_openapi::ByteString;
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -15,6 +16,18 @@ use crate::wait;
 
 /// A busy machine takes minutes for each operation.
 const DONE_WITHIN: Duration = Duration::from_secs(600);
+
+/// gardenlet looks at the conditions of Shoots every 30 s here, and forgives 10 s.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
+
+/// The conditions of an awake Shoot with nodes (`pkg/utils/gardener/shoot.go`).
+const CONDITIONS: [&str; 5] = [
+    "APIServerAvailable",
+    "ControlPlaneHealthy",
+    "ObservabilityComponentsHealthy",
+    "EveryNodeReady",
+    "SystemComponentsHealthy",
+];
 
 /// A controller that runs ends each of gardenlet's steps much earlier.
 const STUCK: Duration = Duration::from_secs(10);
@@ -89,6 +102,61 @@ impl Shoot {
         GardenError::Unusable(format!("the Shoot {} {what}", self.name))
     }
 
+    /// The name of the Seed that has it. It is empty if no Seed has it.
+    pub(crate) async fn seed(&self) -> Result<String, GardenError> {
+        let doing = GardenError::request(format!("read the Shoot {}", self.name));
+        let shoot = self.api.get(&self.name).await.map_err(doing)?;
+        Ok(text(&shoot.data, "status.seedName").unwrap_or_default().to_owned())
+    }
+
+    /// The kubeconfig that Gardener hands out to its administrators, as YAML, for a day.
+    pub(crate) async fn admin_kubeconfig(&self) -> Result<String, GardenError> {
+        let doing = || GardenError::request(format!("ask for a kubeconfig of the Shoot {}", self.name));
+        let request = json!({
+            "apiVersion": "authentication.gardener.cloud/v1alpha1",
+            "kind": "AdminKubeconfigRequest",
+            "spec": {"expirationSeconds": 24 * 3600},
+        });
+        let answer: Value = self
+            .api
+            .create_subresource("adminkubeconfig", &self.name, &PostParams::default(), &request)
+            .await
+            .map_err(doing())?;
+        let data = get(&answer, "status.kubeconfig").cloned().unwrap_or_default();
+        let data: ByteString = serde_json::from_value(data).map_err(kube::Error::SerdeError).map_err(doing())?;
+        Ok(String::from_utf8_lossy(&data.0).into_owned())
+    }
+
+    /// Deletes it, with the confirmation that Gardener asks for (`plugin/pkg/global/deletionconfirmation`).
+    pub(crate) async fn delete(&self) -> Result<(), GardenError> {
+        let change = json!({"metadata": {"annotations": {"confirmation.gardener.cloud/deletion": "true"}}});
+        self.change(change).await?;
+        let deleted = self.api.delete(&self.name, &DeleteParams::default()).await;
+        deleted.map(drop).map_err(GardenError::request(format!("delete the Shoot {}", self.name)))
+    }
+
+    /// Returns when it does not exist any more. Passes what gardenlet is at to `say` whenever it changes.
+    pub(crate) async fn is_gone(&self, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+        let mut shown = String::new();
+        let check = async || match objects::get(&self.api, &self.name).await? {
+            None => Ok(()),
+            Some(shoot) => {
+                self.show(&shoot, &mut shown, say);
+                Err(describe(&shoot))
+            }
+        };
+        wait::until(DONE_WITHIN, &format!("the Shoot {} is not deleted", self.name), check).await
+    }
+
+    /// Returns when all conditions of an awake Shoot hold, as its owner sees them.
+    pub(crate) async fn is_healthy(&self) -> Result<(), GardenError> {
+        let check = async || {
+            let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
+            objects::unmet(&shoot, &CONDITIONS).map_or(Ok(()), Err)
+        };
+        wait::until(HEALTHY_WITHIN, &format!("the Shoot {} is not healthy", self.name), check).await
+    }
+
     /// Returns when gardenlet has been at a step for [`STUCK`].
     pub(crate) async fn waits_at(&self, step: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
         let mut shown = String::new();
@@ -111,6 +179,15 @@ impl Shoot {
             *shown = now;
         }
     }
+}
+
+/// Removes the annotation that makes gardenlet not wait for nodes: here, awake Shoots have nodes. Leaves other objects as
+/// they are.
+pub(crate) fn with_all_waits(mut manifest: Value) -> Value {
+    if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove("shoot.gardener.cloud/skip-readiness");
+    }
+    manifest
 }
 
 /// How gardenlet gets on with the last change of a Shoot.

@@ -1,11 +1,13 @@
 //! What `cargo xtask garden test` plays: the lives of Shoots under the real gardenlet, with our controllers as it installs
 //! them. Each scene has a file of its own, and leaves the garden as it found it.
 
+mod awake;
 mod controllers;
 mod hibernated;
 mod migration;
 mod registrations;
 mod scripts;
+mod web_server;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,9 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::error::GardenError;
+use crate::layout::Layout;
 use crate::objects;
-use crate::shoot::Shoot;
+use crate::shoot::{Shoot, with_all_waits};
 use crate::steps::Steps;
 
 /// A garden whose Seeds are ready.
@@ -23,6 +26,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) garden: Client,
     /// The Seeds: the name of each, and a client of its cluster.
     pub(crate) seeds: Vec<(String, Client)>,
+    pub(crate) layout: &'a Layout,
     /// The root of the sources, with `deploy` and `example`.
     pub(crate) sources: PathBuf,
     /// Whether all scenes are played.
@@ -39,9 +43,10 @@ pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
     if stage.full {
         controllers::stopped(stage, &shoot).await?;
         registrations::changed(stage, &shoot).await?;
+        hibernated::delete(stage, &shoot).await?;
         migration::moved(stage).await?;
     }
-    Ok(())
+    awake::live(stage).await
 }
 
 impl Stage<'_> {
@@ -53,7 +58,7 @@ impl Stage<'_> {
     /// Applies a file of the examples, whose last object is a Shoot.
     async fn apply(&self, file: &str) -> Result<Shoot, GardenError> {
         let file = self.examples().join(file);
-        let manifests = manifests::read(&file)?;
+        let manifests: Vec<_> = manifests::read(&file)?.into_iter().map(with_all_waits).collect();
         objects::apply_all(&self.garden, &manifests).await?;
         shoot(&self.garden, &manifests, &file)
     }
@@ -61,6 +66,15 @@ impl Stage<'_> {
     /// Returns when gardenlet has succeeded in what was demanded of a Shoot.
     async fn succeeds(&self, shoot: &Shoot) -> Result<(), GardenError> {
         shoot.succeeds(self.say).await
+    }
+
+    /// Deletes a Shoot, as a step of this name.
+    async fn delete(&self, shoot: &Shoot, step: &str) -> Result<(), GardenError> {
+        let deleted = async {
+            shoot.delete().await?;
+            shoot.is_gone(self.say).await
+        };
+        self.steps.run(step, deleted).await
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Kubectl {
     /// Use the cluster of this Seed, or of the first one, instead of the garden cluster
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     seed: Option<String>,
+    /// Use this awake Shoot, given as name or namespace/name
+    #[arg(long, value_name = "SHOOT", conflicts_with = "seed")]
+    shoot: Option<String>,
     /// Arguments of kubectl
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
@@ -82,12 +85,40 @@ pub(super) fn shell(which: &Which) -> Result<ExitCode> {
 /// Becomes kubectl.
 pub(super) fn kubectl(args: &Kubectl) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
-    let settings = Settings::read(&layout)?;
-    let named = |seed: &str| settings.cluster_of(Some(seed).filter(|name| !name.is_empty()));
-    let seed = args.seed.as_deref().map(named).transpose()?;
-    let kubeconfig = layout.kubeconfig(seed.unwrap_or("garden"));
-    let error = Command::new("kubectl").args(&args.arguments).env("KUBECONFIG", kubeconfig).exec();
-    Err(error).context("cannot start kubectl: put it on PATH")
+    let kubeconfig = match (&args.shoot, &args.seed) {
+        (Some(shoot), _) => of_shoot(&layout, shoot)?,
+        (None, Some(seed)) => {
+            let seed = Some(seed.as_str()).filter(|name| !name.is_empty());
+            layout.kubeconfig(Settings::read(&layout)?.cluster_of(seed)?)
+        }
+        (None, None) => layout.kubeconfig("garden"),
+    };
+    let kubectl = layout.programs().join("kubectl");
+    let error = Command::new(&kubectl).args(&args.arguments).env("KUBECONFIG", kubeconfig).exec();
+    Err(error).with_context(|| format!("cannot start {}", kubectl.display()))
+}
+
+/// The kubeconfig of an awake Shoot.
+fn of_shoot(layout: &Layout, shoot: &str) -> Result<PathBuf> {
+    let mut awake = Vec::new();
+    // The folder appears with the first awake Shoot.
+    for namespace in layout.shoots().read_dir().into_iter().flatten() {
+        for file in namespace?.path().read_dir()? {
+            awake.push(file?.path());
+        }
+    }
+    let told =
+        |file: &PathBuf| file.with_extension("").strip_prefix(layout.shoots()).map(|path| path.display().to_string());
+    let is_meant = |file: &&PathBuf| told(file).is_ok_and(|told| told == shoot || told.ends_with(&format!("/{shoot}")));
+    match awake.iter().filter(is_meant).collect::<Vec<_>>()[..] {
+        [file] => Ok(file.clone()),
+        [] if awake.is_empty() => bail!("no Shoot is awake"),
+        [] => bail!(
+            "no Shoot {shoot} is awake: use one of {}",
+            awake.iter().flat_map(told).collect::<Vec<_>>().join(", ")
+        ),
+        _ => bail!("several Shoots {shoot} are awake: give the namespace too, as in garden-dev/{shoot}"),
+    }
 }
 
 /// Shows a log.

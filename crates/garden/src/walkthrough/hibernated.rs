@@ -18,3 +18,8 @@ pub(super) async fn create(stage: &Stage<'_>) -> Result<Shoot, GardenError> {
     stage.steps.run("it is reconciled", reconciled).await?;
     Ok(shoot)
 }
+
+/// Deletes it. gardenlet wakes its control plane to clean up what is in it.
+pub(super) async fn delete(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+    stage.delete(shoot, "the hibernated Shoot is deleted").await
+}
