@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options as BedOptions, TestBed};
+use gardener_testbed::requests::{Counters, Tally};
 use mock_fleet::kinds::Package;
 use mock_fleet::signals::Interrupts;
 use mock_fleet::{Fleet, cargo};
 use mock_view::say;
 
 use crate::args::Action;
-use crate::load::{Answer, Counters, Load, Options, Phase, Tally};
+use crate::load::{Answer, Load, Options, Phase};
 use crate::setup::{assist, landscape, packages, unless_ended};
 
 const PHASES: [Phase; 5] = [Phase::Create, Phase::Reconcile, Phase::Migrate, Phase::Restore, Phase::Delete];

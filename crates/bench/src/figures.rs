@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mock_view::Machine;
 use serde::{Deserialize, Serialize};
 
 /// A whole benchmark.
@@ -17,26 +18,6 @@ pub(crate) struct Report {
     pub(crate) alone: ContestantFigures,
     /// In the order in which they are shown; the first is the raw limit.
     pub(crate) contestants: Vec<ContestantFigures>,
-}
-
-/// Where and when a benchmark was measured.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Machine {
-    /// Time of the start (RFC 3339, UTC).
-    pub(crate) date: String,
-    /// Model name of the CPU.
-    pub(crate) cpu: String,
-    /// Number of its cores.
-    pub(crate) cores: usize,
-    /// Size of the memory, in bytes.
-    pub(crate) memory: u64,
-    /// Operating system and kernel.
-    pub(crate) system: String,
-    /// Version of kube-apiserver.
-    pub(crate) kube_apiserver: String,
-    /// Version of etcd.
-    pub(crate) etcd: String,
 }
 
 /// The load that each contestant gets.

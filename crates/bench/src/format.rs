@@ -1,11 +1,11 @@
-//! Numbers, machine and load as people read them.
+//! Durations and load as people read them.
 
 use std::time::Duration;
 
-use mock_view::words;
+use mock_view::statistics::count;
+use mock_view::words::{self, bytes, counted, number};
 
-use crate::figures::{LoadFigures, Machine};
-use crate::statistics::{count, float};
+use crate::figures::LoadFigures;
 
 /// Formats a duration in ms as [`words::duration`] does.
 pub(crate) fn duration(millis: f64) -> String {
@@ -24,66 +24,6 @@ pub(crate) fn durations(millis: &[f64]) -> String {
     };
     let values: Vec<_> = millis.iter().map(|value| short(value / scale)).collect();
     format!("{}{unit}", values.join("/"))
-}
-
-/// Formats a size: `812 B`, `1.9 kB`, `120 kB` or `1.2 MB`, with a factor of 1000 between units.
-pub(crate) fn bytes(bytes: f64) -> String {
-    match bytes {
-        ..999.5 => format!("{bytes:.0} B"),
-        ..9_950.0 => format!("{:.1} kB", bytes / 1e3),
-        ..999_500.0 => format!("{:.0} kB", bytes / 1e3),
-        _ => format!("{:.1} MB", bytes / 1e6),
-    }
-}
-
-/// Formats memory in MiB, the unit of Kubernetes' limits: `18.3 MiB`.
-pub(crate) fn memory(bytes: f64) -> String {
-    format!("{:.1} MiB", bytes / f64::from(1 << 20))
-}
-
-/// Formats a number with three digits: `0.17`, `17.3` or `412`.
-pub(crate) fn number(value: f64) -> String {
-    match value {
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
-/// Formats a number as [`number`] does, without zeros after the point: `1`, `0.5` or `0.17`.
-pub(crate) fn brief(value: f64) -> String {
-    let number = number(value);
-    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
-}
-
-/// Formats a count. It has a fraction only if it is a median.
-pub(crate) fn whole(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
-}
-
-/// Formats a count and a noun, with its plural unless the count is 1.
-pub(crate) fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-impl Machine {
-    /// Describes the machine in one line. Unknown facts are left out.
-    pub(crate) fn describe(&self) -> String {
-        let known = |text: &str, prefix: &str| (!text.is_empty()).then(|| format!("{prefix}{text}"));
-        let cores = (self.cores > 0).then(|| counted(self.cores, "core"));
-        let memory = (self.memory > 0).then(|| format!("{:.1} GiB", float(self.memory) / f64::from(1 << 30)));
-        let version = |text: &str| text.trim_start_matches('v').to_owned();
-        let facts = [
-            cores,
-            known(&self.cpu, ""),
-            memory,
-            known(&self.system, ""),
-            known(&version(&self.kube_apiserver), "kube-apiserver "),
-            known(&version(&self.etcd), "etcd "),
-            known(&self.date, ""),
-        ];
-        facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
 }
 
 impl LoadFigures {
@@ -110,28 +50,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn size_has_the_unit_that_suits_it() {
-        assert_eq!(
-            [0.0, 999.4, 999.6, 1940.0, 99_600.0, 1.25e6].map(bytes),
-            ["0 B", "999 B", "1.0 kB", "1.9 kB", "100 kB", "1.2 MB"]
-        );
-        assert_eq!([0.0, 0.1667, 9.996, 17.25, 412.4].map(number), ["0.00", "0.17", "10.0", "17.2", "412"]);
-        assert_eq!([0.0, 1.0, 0.5, 0.1667, 100.0].map(brief), ["0", "1", "0.5", "0.17", "100"]);
-        assert_eq!([3.0, 3.5].map(whole), ["3", "3.5"]);
-        assert_eq!(memory(19_188_941.0), "18.3 MiB");
-    }
-
-    #[test]
     fn several_durations_share_a_unit() {
         assert_eq!(durations(&[0.5, 4.84, 79.2, 82.0]), "0.50/4.8/79/82");
         assert_eq!(durations(&[21.0, 480.0, 7900.0, 15_000.0]), "0.02/0.48/7.9/15 s");
-    }
-
-    #[test]
-    fn unknown_facts_about_the_machine_are_left_out() {
-        assert_eq!(Machine::default().describe(), "");
-        let machine = Machine { cores: 2, memory: 8 << 30, etcd: "v3.6.5".to_owned(), ..Machine::default() };
-        assert_eq!(machine.describe(), "2 cores, 8.0 GiB, etcd 3.6.5");
     }
 
     #[test]

@@ -6,7 +6,6 @@ mod args;
 mod contestants;
 mod cost;
 mod figures;
-mod files;
 mod format;
 mod load;
 mod measure;
@@ -18,14 +17,15 @@ mod statistics;
 mod table;
 mod usage;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, ensure};
+use mock_fleet::cargo;
 use mock_fleet::signals::Interrupts;
-use mock_view::say;
+use mock_view::{Files, say};
 
 pub use self::args::Args;
-use self::files::Files;
 use self::setup::Setup;
 
 /// Measures what the arguments ask for, prints the tables and writes the files.
@@ -40,7 +40,10 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
          run `cargo xtask bench`"
     );
     // Fail now if the results cannot be written, not after everything is measured.
-    let files = Files::open(args.json.as_deref(), args.svg.as_deref())?;
+    let file = |given: &Option<PathBuf>, name: &str| -> Result<PathBuf> {
+        given.clone().map_or_else(|| Ok(cargo::target()?.join(name)), Ok)
+    };
+    let files = Files::open(file(&args.json, "bench.json")?, file(&args.svg, "bench.svg")?)?;
     let setup = Setup::new(&args)?;
     let mut interrupts = Interrupts::listen()?;
     let mut report = measure::empty_report(&setup, &contestants)?;
@@ -52,7 +55,7 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
     report.load.rounds = report.contestants.iter().map(|contestant| contestant.rounds.len()).max().unwrap_or_default();
     if report.contestants.iter().skip(1).any(|contestant| !contestant.rounds.is_empty()) {
         say!("{}", table::render(&report));
-        files.write(&report)?;
+        files.write(&serde_json::to_string_pretty(&report)?, &plot::render(&report)?)?;
     }
     ended.map(|()| ExitCode::SUCCESS)
 }

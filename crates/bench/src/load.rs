@@ -10,7 +10,6 @@
 
 mod baseline;
 mod client;
-mod counters;
 mod error;
 mod options;
 mod padding;
@@ -23,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use gardener_testbed::requests::Tally;
 use kube::Client as KubeClient;
 use mock_gardenlet::shoot::Landscape;
 use tokio::task::JoinSet;
@@ -31,7 +31,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::baseline::watches as baseline_watches;
 use self::client::{Body, Client, Place};
-pub(crate) use self::counters::{Counters, Tally};
 pub(crate) use self::error::LoadError;
 pub(crate) use self::options::{Answer, Options, Phase};
 pub(crate) use self::padding::padded;

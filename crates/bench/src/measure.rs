@@ -4,14 +4,15 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use gardener_testbed::causes;
+use gardener_testbed::{causes, usage};
+use mock_view::Machine;
 
 use crate::args::Args;
 use crate::contestants::Contestant;
-use crate::figures::{ContestantFigures, LoadFigures, Machine, Report};
+use crate::figures::{ContestantFigures, LoadFigures, Report};
 use crate::load::objects_of;
 use crate::setup::Setup;
-use crate::{run, standing, usage};
+use crate::{run, standing};
 
 /// A report without figures.
 pub(crate) fn empty_report(setup: &Setup, contestants: &[Contestant]) -> Result<Report> {
@@ -73,7 +74,7 @@ fn unless_other<T>(contestant: &Contestant, of: &ContestantFigures, result: Resu
 }
 
 fn machine(setup: &Setup) -> Result<Machine> {
-    let (cpu, cores, memory, system) = usage::machine()?;
+    let (cpu, cores, memory, system) = usage::machine().context("cannot read the facts of this machine")?;
     Ok(Machine {
         date: k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         cpu,

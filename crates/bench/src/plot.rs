@@ -1,19 +1,15 @@
 //! The figures of a benchmark as a picture: for each phase, latency over time and as a distribution.
 
-use std::ops::Range;
-
 use anyhow::Result;
-use mock_view::words::percentile;
-use plotters::chart::ChartContext;
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged, ValueFormatter};
-use plotters::coord::types::RangedCoordf64;
+use mock_view::chart::{Area, Axis, INK, PALE_INK, colour, mesh, text};
+use mock_view::statistics::{self, Latency, count, ratio, sorted};
+use mock_view::words::{counted, number, percentile};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::figures::{ContestantFigures, Report, SampleFigures};
-use crate::format::{counted, duration, number};
-use crate::statistics::{self, Latency, Summary, count, ratio, sorted};
+use crate::format::duration;
+use crate::statistics::Summary;
 
 const WIDTH: u32 = 1600;
 const HEAD: u32 = 116;
@@ -40,25 +36,6 @@ const POINTS: usize = 40;
 /// Number of points of a distribution.
 const STEPS: usize = 200;
 
-const INK: RGBColor = RGBColor(34, 34, 34);
-const PALE_INK: RGBColor = RGBColor(102, 102, 102);
-const GRID: RGBColor = RGBColor(214, 214, 214);
-const FINE_GRID: RGBColor = RGBColor(238, 238, 238);
-
-/// Okabe and Ito's colours, which colour-blind people can tell apart, without those that are too pale for a line. The
-/// raw limit is black.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 0, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-];
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Panel<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
-
 /// Renders the picture as SVG. The same report gives the same picture. Fails only if the report is too large for a
 /// picture.
 pub(crate) fn render(report: &Report) -> Result<String> {
@@ -79,16 +56,6 @@ pub(crate) fn render(report: &Report) -> Result<String> {
         root.present()?;
     }
     Ok(svg)
-}
-
-fn colour(contestant: usize) -> RGBColor {
-    COLOURS.iter().cycle().nth(contestant).copied().unwrap_or(INK)
-}
-
-/// A style for text of a size in pixels. plotters divides the size of its font by 1.24.
-fn text(size: f64, style: FontStyle, colour: RGBColor) -> TextStyle<'static> {
-    let font = FontDesc::new(FontFamily::SansSerif, size * 1.24, style);
-    TextStyle { font, color: colour.to_backend_color(), pos: Pos::new(HPos::Left, VPos::Bottom) }
 }
 
 fn head(root: &Area<'_>, report: &Report) -> Result<()> {
@@ -130,30 +97,6 @@ impl Scale {
         };
         let fine: Vec<_> = (1_u32..10).map(f64::from).collect();
         Axis { range: self.from..self.to, labelled: inside(digits), fine: inside(&fine) }
-    }
-}
-
-/// A linear axis with given lines.
-struct Axis {
-    range: Range<f64>,
-    labelled: Vec<f64>,
-    fine: Vec<f64>,
-}
-
-impl Ranged for Axis {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        RangedCoordf64::from(self.range()).map(value, limit)
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if hint.weight().allow_light_points() { self.fine.clone() } else { self.labelled.clone() }
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
     }
 }
 
@@ -257,25 +200,6 @@ impl Row<'_> {
         }
         Ok(())
     }
-}
-
-fn mesh<'b, X, Y>(panel: &mut Panel<'_, 'b, X, Y>, x: &dyn Fn(&f64) -> String, y: &dyn Fn(&f64) -> String) -> Result<()>
-where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    let labels = text(14.0, FontStyle::Normal, INK);
-    panel
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(FINE_GRID)
-        .x_max_light_lines(1)
-        .axis_style(PALE_INK)
-        .label_style(labels)
-        .x_label_formatter(x)
-        .y_label_formatter(y)
-        .draw()?;
-    Ok(())
 }
 
 /// Successive requests: the time in their middle, and logarithms of percentiles of their latencies.

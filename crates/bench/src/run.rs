@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use gardener_testbed::bed::TestBed;
+use gardener_testbed::requests::Counters;
+use gardener_testbed::usage::{cpu as cpu_of_one, cpu_of, memory};
 use kube::Client;
 use mock_fleet::{Fleet, StartTimes};
 
 use crate::contestants::Contestant;
 use crate::figures::{Bodies, Cpu, Generator, PhaseFigures, Process, RequestFigures, Round, SampleFigures};
-use crate::load::{self, Answer, Counters, Load, Options, Played, baseline_watches};
+use crate::load::{self, Answer, Load, Options, Played, baseline_watches};
 use crate::setup::{self, Setup, unless_ended};
 use crate::usage;
 
@@ -84,7 +86,7 @@ async fn phases(setup: &Setup, bed: &TestBed, answer: Answer, fleet: Option<&Fle
 pub(crate) async fn rest(processes: &mut BTreeMap<String, Process>, fleet: &Fleet, during: Duration) -> Result<()> {
     tokio::time::sleep(during).await;
     let members = usage::members(fleet)?;
-    let cpu = |(_, ids): &(String, Vec<i32>)| usage::cpu_of(ids);
+    let cpu = |(_, ids): &(String, Vec<i32>)| cpu_of(ids);
     let before: Vec<f64> = members.iter().map(cpu).collect();
     let began = Instant::now();
     tokio::time::sleep(during).await;
@@ -107,8 +109,7 @@ fn note_memory(
     note: impl Fn(&mut Process, (u64, u64)),
 ) -> Result<()> {
     for (name, ids) in fleet.map(usage::members).transpose()?.into_iter().flatten() {
-        let (now, peak) =
-            ids.iter().map(|id| usage::memory(*id)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let (now, peak) = ids.iter().map(|id| memory(*id)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         note(processes.entry(name).or_default(), (now, peak));
     }
     Ok(())
@@ -161,10 +162,10 @@ async fn measure(
 }
 
 fn cpu(bed: &TestBed, fleet: Option<&Fleet>) -> Result<Cpu> {
-    let of = |id: Option<u32>| id.and_then(|id| i32::try_from(id).ok()).map_or(0.0, usage::cpu);
+    let of = |id: Option<u32>| id.and_then(|id| i32::try_from(id).ok()).map_or(0.0, cpu_of_one);
     let members = fleet.map(usage::members).transpose()?.unwrap_or_default();
     Ok(Cpu {
-        controllers: members.iter().map(|(_, ids)| usage::cpu_of(ids)).sum(),
+        controllers: members.iter().map(|(_, ids)| cpu_of(ids)).sum(),
         api_server: of(bed.kube_apiserver_id()),
         etcd: of(bed.etcd_id()),
         generator: of(Some(std::process::id())),

@@ -4,73 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use extension_contract::kinds;
-use mock_view::words::percentile;
+use mock_view::statistics::{Latency, count, float, median};
 
 use crate::figures::{ContestantFigures, PhaseFigures, Report, RequestFigures, Round, SampleFigures};
 
 /// The pause between two of gardenlet's polls, in ms. gardenlet polls for the first time at once.
 fn polling_interval(kind: &str) -> f64 {
     kinds::find(kind).map_or(Duration::ZERO, |kind| kind.interval).as_secs_f64() * 1000.0
-}
-
-/// The median of values; for an even number of values, the mean of the two in the middle. Returns `None` if there are
-/// no values.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let sorted = sorted(values);
-    let (low, high) = (sorted.get(sorted.len().saturating_sub(1) / 2)?, sorted.get(sorted.len() / 2)?);
-    Some(f64::midpoint(*low, *high))
-}
-
-/// The value divided by `base`. Returns `None` if `base` is 0.
-pub(crate) fn ratio(value: f64, base: f64) -> Option<f64> {
-    (base != 0.0).then(|| value / base)
-}
-
-/// The values in ascending order.
-pub(crate) fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values
-}
-
-/// The number as a float.
-#[expect(clippy::cast_precision_loss, reason = "numbers above 2^53 are not shown to the last digit")]
-pub(crate) fn float(number: u64) -> f64 {
-    number as f64
-}
-
-/// The number as a float.
-pub(crate) fn count(number: usize) -> f64 {
-    float(u64::try_from(number).unwrap_or(u64::MAX))
-}
-
-/// A distribution of latencies, in ms.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
-}
-
-impl Latency {
-    /// The distribution of latencies. Returns `None` if there are none.
-    pub(crate) fn of(latencies: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let sorted = sorted(latencies);
-        let of = |percent| percentile(&sorted, percent);
-        Some(Self { p50: of(50)?, p90: of(90)?, p99: of(99)?, max: of(100)? })
-    }
-
-    /// The median of each figure.
-    fn median(rounds: &[Self]) -> Option<Self> {
-        let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
-        Some(Self {
-            p50: of(|latency| latency.p50)?,
-            p90: of(|latency| latency.p90)?,
-            p99: of(|latency| latency.p99)?,
-            max: of(|latency| latency.max)?,
-        })
-    }
 }
 
 /// The figures of a contestant in a phase: medians over its rounds.

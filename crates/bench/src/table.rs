@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, modifiers, presets};
+use mock_view::Section;
+use mock_view::statistics::{Latency, float, ratio};
+use mock_view::words::{brief, bytes, counted, memory, number, whole};
 
 use crate::figures::{ContestantFigures, Process, Report};
-use crate::format::{brief, bytes, counted, duration, durations, memory, number, whole};
-use crate::statistics::{Latency, Summary, float, ratio};
-
-/// Width of a table, in characters: that of a code block on a page of documentation.
-const WIDTH: u16 = 118;
+use crate::format::{duration, durations};
+use crate::statistics::Summary;
 
 /// Smaller values would be shown as 0.00.
 const NOTHING: f64 = 0.005;
@@ -39,51 +38,6 @@ pub(crate) fn render(report: &Report) -> String {
     let head = heads.chain(commands).chain(fewer).collect::<Vec<_>>().join("\n");
     let sections = sections.into_iter().flatten().collect::<Vec<_>>().join("\n");
     format!("{head}\n\n{sections}")
-}
-
-/// A table with a title. Its first columns are words, the others numbers.
-struct Section {
-    title: String,
-    words: usize,
-    table: Table,
-}
-
-/// A cell. If it holds several numbers and is too narrow for them, its lines are broken between two numbers.
-fn cell(text: &str) -> Cell {
-    let cell = Cell::new(text);
-    if text.contains('/') && text.starts_with(|c: char| c.is_ascii_digit() || c == '–') {
-        cell.set_delimiter('/')
-    } else {
-        cell
-    }
-}
-
-impl Section {
-    fn new<S: Into<String>>(title: impl Into<String>, words: usize, header: impl IntoIterator<Item = S>) -> Self {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED).apply_modifier(modifiers::UTF8_ROUND_CORNERS).force_no_tty();
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-        table.set_header(header.into_iter().map(Into::into));
-        table.column_iter_mut().skip(words).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        Self { title: title.into(), words, table }
-    }
-
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.table.add_row(cells.into_iter().map(|text| cell(&text)));
-    }
-
-    /// Does not break lines in the columns of words.
-    fn unbroken(mut self) -> Self {
-        self.table.column_iter_mut().take(self.words).for_each(|column| {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        });
-        self
-    }
-
-    /// Returns `None` if the table has no rows.
-    fn render(self) -> Option<String> {
-        (!self.table.is_empty()).then(|| format!("{}\n{}\n", self.title, self.table))
-    }
 }
 
 /// The figures of each contestant in each phase, with those of the raw limit in the same phase.

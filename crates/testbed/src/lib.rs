@@ -17,11 +17,15 @@ pub mod gardener_controller_manager;
 pub mod http;
 pub mod janitor;
 pub mod manifests;
+pub mod metrics;
 pub mod port;
 pub mod process;
+pub mod requests;
 pub mod schema;
 mod server;
 pub mod supervisor;
+#[cfg(target_os = "linux")]
+pub mod usage;
 pub mod workspace;
 
 pub use causes::causes;

@@ -6,6 +6,7 @@ use extension_contract::json::text;
 use extension_contract::{GROUP, VERSION};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use gardener_testbed::requests::Tally;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use kube::Client as KubeClient;
@@ -13,7 +14,6 @@ use kube::core::WatchEvent;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::counters::Tally;
 use super::error::LoadError;
 use super::resources::plural;
 

@@ -35,9 +35,6 @@ pub(crate) enum LoadError {
         /// The limit of the wait.
         after: Duration,
     },
-    /// The metrics of the API server could not be read.
-    #[error("cannot read the metrics of the API server: {0}")]
-    Metrics(Box<kube::Error>),
     /// A task of the generator panicked.
     #[error("a task of the load generator failed: {0}")]
     Task(#[from] tokio::task::JoinError),

@@ -85,7 +85,7 @@ fn contestant_has_a_curve_in_each_panel() {
             let stroke = format!("stroke=\"#{r:02X}{g:02X}{b:02X}\" stroke-width=\"3\"");
             lines.iter().filter(|line| line.contains(&stroke)).count()
         };
-        COLOURS.iter().take(NAMES.len()).map(of).collect()
+        (0..NAMES.len()).map(|index| of(&colour(index))).collect()
     };
     assert_eq!(curves(&report), [6, 6, 6, 6], "two panels, three phases");
     report.contestants[1].rounds.iter_mut().for_each(|round| round.phases.truncate(1));

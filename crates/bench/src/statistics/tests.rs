@@ -55,25 +55,6 @@ pub(crate) fn report(contestants: Vec<ContestantFigures>) -> Report {
 }
 
 #[test]
-fn median_needs_no_order() {
-    let table: [(&[f64], Option<f64>); 5] = [
-        (&[], None),
-        (&[4.0], Some(4.0)),
-        (&[9.0, 1.0], Some(5.0)),
-        (&[9.0, 1.0, 2.0], Some(2.0)),
-        (&[9.0, 1.0, 2.0, 4.0], Some(3.0)),
-    ];
-    for (values, expected) in table {
-        assert_eq!(median(values.iter().copied()), expected, "{values:?}");
-    }
-}
-
-#[test]
-fn ratio_to_zero_is_none() {
-    assert_eq!([ratio(3.0, 2.0), ratio(0.0, 2.0), ratio(3.0, 0.0)], [Some(1.5), Some(0.0), None]);
-}
-
-#[test]
 fn object_that_is_ready_at_the_second_poll_needs_no_further_poll() {
     let table = [
         ("Worker", 5_000.0, 0),

@@ -104,6 +104,6 @@ fn tables_of_five_contestants_and_phases_fit() {
     let report = report(names.iter().map(|name| contestant(name, vec![phases()])).collect());
     let text = render(&report);
     let widest = text.lines().map(|line| line.chars().count()).max();
-    assert!(widest <= Some(usize::from(WIDTH)), "{text}");
+    assert!(widest <= Some(usize::from(mock_view::Section::WIDTH)), "{text}");
     assert_eq!(row(&text, "Speed", &["migrate", "mock, assisted by admission"]).len(), 7);
 }

@@ -5,36 +5,41 @@ use std::collections::BTreeMap;
 use http::Request;
 use kube::Client;
 
-use super::error::LoadError;
+use crate::metrics::{Sample, samples};
+
+/// The metrics of an API server could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the metrics of the API server: {0}")]
+pub struct MetricsError(Box<kube::Error>);
 
 /// Requests with the same verb and resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Requests {
+pub struct Requests {
     /// All requests.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Requests that were refused as a conflict: code 409, and 422, the answer to a failed test in a JSON patch.
-    pub(crate) conflicts: u64,
+    pub conflicts: u64,
     /// Requests that failed for another reason.
-    pub(crate) failures: u64,
+    pub failures: u64,
 }
 
 /// Counts by verb and resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Requests by verb (as in RBAC, and `apply`) and plural with subresource, such as `networks/status`.
-    pub(crate) requests: BTreeMap<(String, String), Requests>,
+    pub requests: BTreeMap<(String, String), Requests>,
     /// Bytes of the requests' bodies by verb and plural. `apply` counts as `patch`: the API server does not count by
     /// more than that.
-    pub(crate) bodies: BTreeMap<(String, String), u64>,
+    pub bodies: BTreeMap<(String, String), u64>,
     /// Events that the API server sent to watches.
-    pub(crate) watch_events: u64,
+    pub watch_events: u64,
     /// Bytes of these events.
-    pub(crate) watch_bytes: u64,
+    pub watch_bytes: u64,
 }
 
 impl Tally {
     /// Counts a request with a body of that many bytes.
-    pub(super) fn sent(&mut self, verb: &str, plural: &str, subresource: &str, bytes: usize) {
+    pub fn sent(&mut self, verb: &str, plural: &str, subresource: &str, bytes: usize) {
         let resource = resource(plural, subresource);
         let requests = self.requests.entry((verb.to_owned(), resource)).or_default();
         requests.count = requests.count.saturating_add(1);
@@ -45,7 +50,8 @@ impl Tally {
 
     /// Returns the requests of others than the load generator: `self` is what the API server counted, `own` what the
     /// generator sent. Bodies are left out where only the API server itself sent requests.
-    pub(crate) fn of_others(&self, own: &Self) -> Self {
+    #[must_use]
+    pub fn of_others(&self, own: &Self) -> Self {
         let mut others = self.without(own);
         let requested = |verb: &str, plural: &str| {
             others.requests.keys().any(|(requested, resource)| {
@@ -59,12 +65,14 @@ impl Tally {
     }
 
     /// Whether no request was counted.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
     /// Subtracts the other counts.
-    pub(crate) fn without(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
         let requests = self.requests.iter().filter_map(|(key, all)| {
             let known = other.requests.get(key).copied().unwrap_or_default();
             let left = Requests {
@@ -89,31 +97,56 @@ impl Tally {
 
 /// The metrics of the API server at one moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Counters(Tally);
+pub struct Counters {
+    tally: Tally,
+    watches: u64,
+}
 
 impl Counters {
     /// Reads the metrics. This costs the API server some milliseconds.
-    pub(crate) async fn read(client: &Client) -> Result<Self, LoadError> {
+    pub async fn read(client: &Client) -> Result<Self, MetricsError> {
         let read = async {
             let request = Request::get("/metrics").body(Vec::new()).map_err(kube::Error::HttpError)?;
             client.request_text(request).await
         };
-        read.await.map(|metrics| Self(parse(&metrics))).map_err(|error| LoadError::Metrics(Box::new(error)))
+        read.await.map(|metrics| Self::parse(&metrics)).map_err(|error| MetricsError(Box::new(error)))
     }
 
     /// What was counted since `before`, without the API server's requests to itself.
-    pub(crate) fn since(&self, before: &Self) -> Tally {
-        self.0.without(&before.0)
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Tally {
+        self.tally.without(&before.tally)
+    }
+
+    /// The number of watches that are open.
+    #[must_use]
+    pub const fn watches(&self) -> u64 {
+        self.watches
+    }
+
+    /// Reads the metrics that matter from Prometheus' text format.
+    fn parse(metrics: &str) -> Self {
+        let watch =
+            |sample: &Sample<'_>| sample.name == "apiserver_longrunning_requests" && sample.label("verb") == "WATCH";
+        let watches = samples(metrics).filter(watch).map(|sample| sample.value).sum();
+        Self { tally: parse(metrics), watches: whole(watches) }
     }
 }
 
-/// Reads the metrics that matter from Prometheus' text format.
+/// The value of a counter.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole numbers from 0 on")]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+/// What was counted since the server's start, without its requests to itself.
 fn parse(metrics: &str) -> Tally {
     let mut tally = Tally::default();
     let mut own = Tally::default();
-    for line in metrics.lines() {
-        let Some((name, labels, value)) = split(line) else { continue };
-        let label = |name: &str| labels.get(name).copied().unwrap_or_default();
+    for sample in samples(metrics) {
+        let Sample { name, .. } = sample;
+        let value = whole(sample.value);
+        let label = |name: &str| sample.label(name);
         let key = || (verb(label("verb")), resource(label("resource"), label("subresource")));
         match name {
             "apiserver_request_total" if !label("resource").is_empty() => {
@@ -140,16 +173,6 @@ fn parse(metrics: &str) -> Tally {
         }
     }
     tally.without(&own)
-}
-
-/// Splits a sample into name, labels and value. None of the labels that matter has a quotation mark in its value.
-fn split(line: &str) -> Option<(&str, BTreeMap<&str, &str>, u64)> {
-    let (name, rest) = line.split_once('{')?;
-    let (labels, value) = rest.rsplit_once("} ")?;
-    let labels = labels.split("\",").filter_map(|label| label.trim_end_matches('"').split_once("=\"")).collect();
-    let value: f64 = value.parse().ok()?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole numbers from 0 on")]
-    Some((name, labels, value as u64))
 }
 
 fn resource(plural: &str, subresource: &str) -> String {
@@ -179,6 +202,8 @@ apiserver_request_total{code="201",component="apiserver",dry_run="",group="",res
 apiserver_request_total{code="200",component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version=""} 9
 apiserver_selfrequest_total{group="",resource="namespaces",subresource="",verb="POST"} 5
 apiserver_request_body_size_bytes_sum{group="g",resource="networks",verb="patch"} 1.2e+06
+apiserver_longrunning_requests{component="apiserver",group="g",resource="networks",scope="cluster",subresource="",verb="WATCH",version="v1"} 3
+apiserver_longrunning_requests{component="apiserver",group="",resource="pods",scope="resource",subresource="log",verb="CONNECT",version="v1"} 2
 apiserver_watch_events_total{group="g",resource="networks",version="v1"} 7
 apiserver_watch_events_sizes_sum{group="g",resource="networks",version="v1"} 8000
 "#;
@@ -194,6 +219,7 @@ apiserver_watch_events_sizes_sum{group="g",resource="networks",version="v1"} 800
         assert_eq!(tally.requests, expected.into());
         assert_eq!(tally.bodies, [(("patch".to_owned(), "networks".to_owned()), 1_200_000)].into());
         assert_eq!((tally.watch_events, tally.watch_bytes), (7, 8000));
+        assert_eq!(Counters::parse(METRICS).watches(), 3);
     }
 
     #[test]
