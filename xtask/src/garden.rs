@@ -1,5 +1,6 @@
 //! `cargo xtask garden`: a whole real Gardener on this machine, without containers.
 
+mod load;
 mod programs;
 mod visit;
 
@@ -70,6 +71,8 @@ pub(crate) enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Start a garden, create many hibernated Shoots in it, report what they cost and what saturates, and end it
+    Load(load::Load),
     /// End a garden that `up` keeps
     Down(Which),
     /// Open a shell inside a garden, with kubeconfigs of garden and seed
@@ -92,12 +95,13 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up { args, shoot } => {
             let shoots = shoot.into_iter().map(absolute).collect::<Result<_>>()?;
-            session(&args, shoots, Work::Up).await
+            session(&args, shoots, Work::Up, |_| Ok(())).await
         }
         Command::Test { args, junit, full } => {
             let junit = junit.map(absolute).transpose()?;
-            session(&args, Vec::new(), Work::Test { junit, full }).await
+            session(&args, Vec::new(), Work::Test { junit, full }, |_| Ok(())).await
         }
+        Command::Load(args) => load::run(args).await,
         Command::Down(which) => visit::down(&which).await,
         Command::Shell(which) => visit::shell(&which),
         Command::Kubectl(args) => visit::kubectl(&args),
@@ -110,8 +114,14 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// Builds everything, and runs a garden until its work is done or a signal ends it.
-async fn session(args: &Args, shoots: Vec<PathBuf>, work: Work) -> Result<ExitCode> {
+/// Builds everything, and runs a garden until its work is done or a signal ends it. Calls `report` before the garden's files
+/// are removed.
+async fn session(
+    args: &Args,
+    shoots: Vec<PathBuf>,
+    work: Work,
+    report: impl FnOnce(&Layout) -> Result<()>,
+) -> Result<ExitCode> {
     // What the machine lacks is said before minutes are lost.
     let isolation = Isolation::find()?;
     if let Some(missing) = shoots.iter().find(|file| !file.is_file()) {
@@ -125,7 +135,7 @@ async fn session(args: &Args, shoots: Vec<PathBuf>, work: Work) -> Result<ExitCo
     let parts = programs::build(own, gardener.as_deref(), &built)?;
 
     let mut interrupts = Interrupts::listen()?;
-    let test = matches!(work, Work::Test { .. });
+    let endless = matches!(work, Work::Up);
     let wanted = Wanted {
         sources: cargo::root().to_owned(),
         seeds: args.seeds.unwrap_or(if matches!(work, Work::Test { full: true, .. }) { 2 } else { 1 }),
@@ -142,10 +152,12 @@ async fn session(args: &Args, shoots: Vec<PathBuf>, work: Work) -> Result<ExitCo
     if ended.is_some() && !well {
         keep_logs(garden.layout(), &names.join(format!("{}.log", args.which.name)));
     }
+    let reported = report(garden.layout());
     garden.stop().await?;
+    reported?;
     match ended {
+        None if !endless => bail!("interrupted"),
         // Ctrl-C is the usual way to end a garden.
-        None if test => bail!("interrupted"),
         None => Ok(ExitCode::SUCCESS),
         Some(_) if well => Ok(ExitCode::SUCCESS),
         Some(_) => Ok(ExitCode::FAILURE),

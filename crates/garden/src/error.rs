@@ -7,6 +7,7 @@ use std::time::Duration;
 use gardener_testbed::bed::BedError;
 use gardener_testbed::manifests::ManifestsError;
 use gardener_testbed::process::ProcessError;
+use gardener_testbed::requests::MetricsError;
 
 /// Why a garden cannot do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum GardenError {
     /// A manifest could not be read or applied.
     #[error(transparent)]
     Manifests(#[from] ManifestsError),
+    /// The metrics of an API server could not be read.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The operating system refused an operation.
     #[error("cannot {doing}: {source}")]
     System {

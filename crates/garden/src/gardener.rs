@@ -62,8 +62,8 @@ pub(crate) fn scheduler(kubeconfig: &str, folder: &Path) -> Result<Recipe, Garde
     configured(name, name, configuration, 2708, folder)
 }
 
-/// A program of Gardener that reads its configuration from a file: `configuration`, and what all programs have in common.
-/// Its probes are at `port` of the loopback, and its metrics at the next one.
+/// A program of Gardener that reads its configuration from a file: `configuration`, and what all programs have in common
+/// unless it says otherwise. Its probes are at `port` of the loopback, and its metrics at the next one.
 pub(crate) fn configured(
     name: &str,
     program: &str,
@@ -79,7 +79,9 @@ pub(crate) fn configured(
         ("server", json!({"healthProbes": listen(port), "metrics": listen(port + 1)})),
     ];
     if let Some(fields) = configuration.as_object_mut() {
-        fields.extend(common.map(|(name, value)| (name.to_owned(), value)));
+        for (name, value) in common {
+            fields.entry(name).or_insert(value);
+        }
     }
     let file = folder.join(format!("{name}.json"));
     let text = format!("{configuration:#}\n");

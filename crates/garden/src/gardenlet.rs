@@ -1,5 +1,6 @@
 //! gardenlet, and the Seed that it registers.
 
+use kube::{Client, Config};
 use serde_json::{Map, Value, json};
 
 use crate::error::GardenError;
@@ -14,6 +15,7 @@ pub(crate) fn gardenlet(
     seed_cluster: &str,
     seed: &Seed,
     feature_gates: &[(String, bool)],
+    log_level: &str,
     layout: &Layout,
 ) -> Result<Recipe, GardenError> {
     let soon = |condition: &str| json!({"type": condition, "duration": "10s"});
@@ -44,6 +46,7 @@ pub(crate) fn gardenlet(
             // gardenlet v1.149.0 panics without it (`pkg/gardenlet/controller/shoot/add.go`).
             "shootStatus": {"concurrentSyncs": 5},
         },
+        "logLevel": log_level,
         "logging": {"enabled": false},
         "monitoring": {"shoot": {"enabled": false}},
         "featureGates": gates,
@@ -52,6 +55,14 @@ pub(crate) fn gardenlet(
     let name = seed.process("gardenlet");
     let recipe = configured(&name, "gardenlet", configuration, seed.cluster.gardenlet, &layout.run())?;
     Ok(recipe.resolving_with(seed.resolver(layout)))
+}
+
+/// A client of the metrics of a Seed's gardenlet. They are at the port after that of its probes.
+pub(crate) fn metrics(seed: &Seed) -> Result<Client, GardenError> {
+    let doing = "reach gardenlet's metrics";
+    let address = format!("http://127.0.0.1:{}", seed.cluster.gardenlet + 1).parse();
+    let address = address.map_err(|_| GardenError::Unusable(doing.to_owned()))?;
+    Client::try_from(Config::new(address)).map_err(GardenError::request(doing))
 }
 
 /// The Seed's spec, without what needs more than one machine: spare nodes, and a watchdog of API servers that scales

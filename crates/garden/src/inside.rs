@@ -16,6 +16,7 @@ use crate::access::{self, Access, write_kubeconfig};
 use crate::cluster::{Cluster, answers};
 use crate::error::GardenError;
 use crate::layout::Layout;
+use crate::load::{Load, Server, Usages};
 use crate::processes::Processes;
 use crate::seed::{self, Seed, Seeds};
 use crate::settings::{Door, Settings, Wanted, Work};
@@ -29,6 +30,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The files of `example` that a user applies before any Shoot, in this order.
 const EXAMPLES: [&str; 3] = ["10-project.yaml", "20-cloudprofile.yaml", "30-credentials.yaml"];
+/// The Shoot of a load.
+const LOADED: &str = "56-shoot-hibernated.yaml";
 
 /// A garden, seen from inside.
 pub(crate) struct Inside<'a> {
@@ -86,6 +89,7 @@ impl Inside<'_> {
                 }
                 result.map(|()| true)
             }
+            Work::Load { shoots, rate } => self.load(*shoots, *rate).await,
         }
     }
 
@@ -130,6 +134,37 @@ impl Inside<'_> {
         }
         let (sources, layout) = (self.settings.wanted.sources.clone(), &self.layout);
         walkthrough::play(&Stage { garden, seeds, layout, sources, full, steps: &self.steps, say: self.say }).await
+    }
+
+    async fn load(&self, shoots: u32, rate: f64) -> Result<bool, GardenError> {
+        let [seed] = self.seeds.list.as_slice() else {
+            return Err(GardenError::Unusable("a load is for one Seed: leave out --seeds".to_owned()));
+        };
+        let garden = self.bring_up().await?;
+        let shoot = manifests::read_one(&self.settings.wanted.sources.join("example").join(LOADED))?;
+        // gardenlet installs most controllers for the first Shoot that needs them.
+        let first = async {
+            objects::apply(&garden, &shoot).await?;
+            Shoot::of(&garden, &shoot).succeeds(self.say).await
+        };
+        self.steps.run("a first Shoot is created, and all controllers are installed", first).await?;
+        let gardener = access::client(&self.access.kubeconfig("gardener", gardener::PORT)).await?;
+        let servers = vec![
+            Server::count("garden", garden.clone()).await?,
+            Server::count("gardener", gardener).await?,
+            Server::count("seed", self.client(&seed.cluster).await?).await?,
+        ];
+        let addresses = [(&self.garden, "garden"), (&seed.cluster, "seed")]
+            .map(|(of, name)| (format!("127.0.0.1:{}", of.port), name));
+        let usages = Usages {
+            processes: self.processes,
+            gardenlet: gardenlet::metrics(seed)?,
+            addresses: addresses.into(),
+            servers,
+        };
+        let load = Load { garden, shoot, shoots, rate, usages, say: self.say };
+        let name = format!("{shoots} Shoots are created");
+        self.steps.run(&name, load.run(&self.layout)).await
     }
 
     /// Starts everything. Returns a client of the garden cluster when the Seeds are ready.
@@ -219,6 +254,8 @@ impl Inside<'_> {
             &self.kubeconfig(&seed.cluster),
             seed,
             &self.settings.wanted.feature_gates,
+            // A load reads the start and the end of each step from the log.
+            if matches!(self.settings.wanted.work, Work::Load { .. }) { "debug" } else { "info" },
             &self.layout,
         )?;
         self.processes.start(recipe).await

@@ -49,6 +49,12 @@ impl Layout {
         self.logs().join(format!("{process}.log"))
     }
 
+    /// What the inside records of a load.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.0.join("records.jsonl")
+    }
+
     /// The settings that the outside leaves for the inside.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

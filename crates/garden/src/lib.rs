@@ -21,6 +21,7 @@ pub mod isolation;
 mod junit;
 mod kubeconfigs;
 mod layout;
+pub mod load;
 mod network;
 mod objects;
 pub mod outside;

@@ -1,5 +1,6 @@
 //! The programs that run inside.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,6 +106,13 @@ impl Processes {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// The names of the running programs by their process IDs.
+    pub(crate) async fn ids(&self) -> BTreeMap<i32, String> {
+        let running = self.running.lock().await;
+        let named = |(recipe, process): &(Recipe, Process)| Some((process.id()?.cast_signed(), recipe.name.clone()));
+        running.iter().filter_map(named).collect()
     }
 
     /// The folder in which the programs run.

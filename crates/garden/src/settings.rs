@@ -33,6 +33,13 @@ pub enum Work {
         /// Whether it plays all scenes, which takes much longer than the first ones.
         full: bool,
     },
+    /// It creates hibernated Shoots, and measures.
+    Load {
+        /// How many Shoots.
+        shoots: u32,
+        /// How many Shoots in a second.
+        rate: f64,
+    },
 }
 
 /// What a garden consists of, and what it is started for.

@@ -192,7 +192,7 @@ pub(crate) fn with_all_waits(mut manifest: Value) -> Value {
 
 /// How gardenlet gets on with the last change of a Shoot.
 #[derive(Debug, PartialEq, Eq)]
-enum Progress {
+pub(crate) enum Progress {
     /// gardenlet has succeeded.
     Done,
     /// gardenlet does not try again, for this reason.
@@ -201,7 +201,7 @@ enum Progress {
     Running(String),
 }
 
-fn progress(shoot: &Value) -> Progress {
+pub(crate) fn progress(shoot: &Value) -> Progress {
     let generation = |path: &str| get(shoot, path).and_then(Value::as_i64);
     let noticed = generation("metadata.generation") == generation("status.observedGeneration")
         && annotation(shoot, "gardener.cloud/operation").is_none();
@@ -213,7 +213,7 @@ fn progress(shoot: &Value) -> Progress {
 }
 
 /// The last operation of a Shoot in one line, with its errors.
-fn describe(shoot: &Value) -> String {
+pub(crate) fn describe(shoot: &Value) -> String {
     let operation = |field: &str| text(shoot, &format!("status.lastOperation.{field}"));
     let Some(kind) = operation("type") else { return "gardenlet has not begun".to_owned() };
     let percent = get(shoot, "status.lastOperation.progress").and_then(Value::as_i64).unwrap_or_default();
