@@ -92,6 +92,11 @@ impl Subject {
         })
     }
 
+    /// Whether objects of the kind are migrated, and the controller supports that.
+    pub(crate) fn migrates(&self) -> bool {
+        self.lacks(&[Feature::Migrate]).is_none()
+    }
+
     /// Why a rule with these needs does not apply. `None` if it applies.
     #[must_use]
     pub fn lacks(&self, needs: &[Feature]) -> Option<Lack> {
@@ -362,6 +367,13 @@ mod tests {
         let mut bucket = subject(&kinds::BACKUP_BUCKET);
         bucket.spec = json!({ "secretRef": { "name": "a", "namespace": "garden" } });
         assert_eq!(bucket.lacks(&[Feature::WatchedSecret]), None);
+    }
+
+    #[test]
+    fn controller_migrates_only_if_it_says_so_and_its_kind_is_migrated() {
+        let without = Subject { features: Vec::new(), ..subject(&kinds::NETWORK) };
+        assert!(subject(&kinds::NETWORK).migrates());
+        assert!(!without.migrates() && !subject(&kinds::BASTION).migrates());
     }
 
     #[test]

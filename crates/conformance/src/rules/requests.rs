@@ -160,7 +160,7 @@ async fn unfinished_operation_is_finished_with_its_type(scene: Scene) -> Result<
         ("b", "Restore", "Pending", "Restore/Succeeded"),
         ("d", "Migrate", "Processing", "Migrate/Succeeded"),
     ];
-    let count = if scene.suite().subject().kind.migrates { every.len() } else { 2 };
+    let count = if scene.suite().subject().migrates() { every.len() } else { 2 };
     for (name, operation, state, expected) in every.into_iter().take(count) {
         scene.create_with_status(name, operation, state).await?;
         scene.until(name, expected, |object| last(object) == expected).await?;

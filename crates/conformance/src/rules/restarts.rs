@@ -87,10 +87,13 @@ async fn request_from_before_the_start_is_served(scene: Scene) -> Result<(), Fai
     Ok(())
 }
 
-/// The requests that an object of the kind gets during its life.
+/// The requests that an object gets during its life.
 fn operations(scene: &Scene) -> &'static [&'static str] {
-    let migrates = scene.suite().subject().kind.migrates;
-    if migrates { &["reconcile", "reconcile", "migrate", "restore"] } else { &["reconcile", "reconcile"] }
+    if scene.suite().subject().migrates() {
+        &["reconcile", "reconcile", "migrate", "restore"]
+    } else {
+        &["reconcile", "reconcile"]
+    }
 }
 
 fn names() -> Vec<String> {
