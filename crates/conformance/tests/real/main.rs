@@ -4,8 +4,8 @@
 //! MOCK_KEEP=1 cargo test --package extension-conformance --test real -- --ignored
 //! ```
 //!
-//! judges them, and writes the results to `REAL.md`. `OS_GARDENLINUX` is a folder with a checkout of
-//! `gardener-extension-os-gardenlinux`; without it, that extension is left out.
+//! judges them, and writes the results to `REAL.md`. `OS_GARDENLINUX` and `RUNTIME_GVISOR` are folders with a checkout of
+//! these extensions; without it, an extension is left out. `REAL_ONLY` names the kinds to judge, separated by commas.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -30,19 +30,18 @@ use serde_json::{Value, json};
 const MARKER: &str = "<!-- results -->";
 /// What the library can do besides the core of the contract.
 const FEATURES: &str = "migrate,force-deletion,retry,cluster,failed-shoot,keeps-state";
-/// The webhooks of both extensions. They need kinds and a network that a test bed lacks.
-const WEBHOOKS: &str = "controlplane,shoot,node,networkpolicy,prometheus,rollout-speedup,os-gardenlinux-webhook";
-
 /// A controller to judge.
 struct Row {
     /// Name of the program in the results.
     program: &'static str,
-    /// Value of `--controllers`.
+    /// Value of `--controllers`, where the program has several.
     controller: &'static str,
+    /// Value of `--disable-webhooks`: webhooks need kinds and a network that a test bed lacks.
+    webhooks: &'static str,
     kind: &'static str,
     spec: fn() -> Value,
-    /// The Secret that the spec names.
-    has_secret: bool,
+    /// What the controller reads of a Cluster.
+    cluster: fn() -> Value,
     finalizer: Option<&'static str>,
 }
 
@@ -50,89 +49,135 @@ fn secret() -> Value {
     json!({ "name": "credentials", "namespace": "garden" })
 }
 
-const ROWS: [Row; 4] = [
+/// A controller of provider-local.
+const LOCAL: Row = Row {
+    program: "provider-local",
+    controller: "",
+    webhooks: "controlplane,shoot,node,networkpolicy,prometheus,rollout-speedup,calico-self-hosted-shoot",
+    kind: "",
+    spec: || Value::Null,
+    cluster: || {
+        json!({ "shoot": { "spec": { "kubernetes": { "version": "1.33.0" }, "provider": { "type": "local" } } },
+            "cloudProfile": { "spec": { "providerConfig": {
+                "apiVersion": "local.provider.extensions.gardener.cloud/v1alpha1", "kind": "CloudProfileConfig",
+                "machineImages": [] } } } })
+    },
+    finalizer: None,
+};
+
+const ROWS: [Row; 5] = [
     Row {
-        program: "provider-local",
         controller: "operatingsystemconfig",
         kind: "OperatingSystemConfig",
         spec: || json!({ "type": "local", "purpose": "provision" }),
-        has_secret: false,
-        finalizer: None,
+        ..LOCAL
     },
     Row {
-        program: "provider-local",
         controller: "backupbucket",
         kind: "BackupBucket",
         spec: || json!({ "type": "local", "region": "local", "secretRef": secret() }),
-        has_secret: true,
-        finalizer: None,
+        ..LOCAL
     },
     Row {
-        program: "provider-local",
         controller: "backupentry",
         kind: "BackupEntry",
         spec: || json!({ "type": "local", "region": "local", "bucketName": "b", "secretRef": secret() }),
-        has_secret: true,
-        finalizer: None,
+        ..LOCAL
     },
     Row {
-        program: "provider-local",
         controller: "local-ext-shoot",
         kind: "Extension",
         spec: || json!({ "type": "local-ext-shoot" }),
-        has_secret: false,
         finalizer: Some("extensions.gardener.cloud/local-ext-shoot"),
+        ..LOCAL
+    },
+    Row {
+        controller: "controlplane",
+        // It deploys the webhooks of Shoots, and waits until they work, unless the Shoot is hibernated.
+        webhooks: "controlplane,node,networkpolicy,prometheus,rollout-speedup,calico-self-hosted-shoot",
+        cluster: || {
+            let mut cluster = (LOCAL.cluster)();
+            cluster["shoot"]["spec"]["hibernation"] = json!({ "enabled": true });
+            cluster
+        },
+        kind: "ControlPlane",
+        spec: || json!({ "type": "local", "region": "local", "secretRef": secret() }),
+        ..LOCAL
     },
 ];
 
-const GARDENLINUX: Row = Row {
-    program: "os-gardenlinux",
-    controller: "operatingsystemconfig",
-    kind: "OperatingSystemConfig",
-    spec: || json!({ "type": "gardenlinux", "purpose": "provision" }),
-    has_secret: false,
-    finalizer: None,
-};
+/// Extensions in repositories of their own, and the variables that name a checkout of each.
+const FOREIGN: [(&str, Row); 2] = [
+    (
+        "OS_GARDENLINUX",
+        Row {
+            program: "os-gardenlinux",
+            controller: "operatingsystemconfig",
+            webhooks: "os-gardenlinux-webhook",
+            kind: "OperatingSystemConfig",
+            spec: || json!({ "type": "gardenlinux", "purpose": "provision" }),
+            ..LOCAL
+        },
+    ),
+    (
+        "RUNTIME_GVISOR",
+        Row {
+            program: "runtime-gvisor",
+            kind: "ContainerRuntime",
+            spec: || {
+                let pool = json!({ "name": "pool", "selector": { "matchLabels": { "a": "b" } } });
+                json!({ "type": "gvisor", "binaryPath": "/var/bin/containerruntimes", "workerPool": pool })
+            },
+            ..LOCAL
+        },
+    ),
+];
 
 #[test]
 #[ignore = "builds Gardener's provider-local and judges real controllers, for half an hour"]
 fn controllers_on_gardeners_library_keep_every_must() {
     let progress = |line: &str| eprintln!("{line}");
-    let local = assets::provider_local(&progress).unwrap();
-    let mut judged: Vec<_> =
-        ROWS.iter().map(|row| (format!("{} {GARDENER_VERSION}", row.program), judge(row, &local))).collect();
-    if let Some(checkout) = env::var_os("OS_GARDENLINUX").map(PathBuf::from) {
-        let (version, program) = build(&checkout);
-        judged.push((format!("os-gardenlinux {version}"), judge(&GARDENLINUX, &program)));
-    } else {
-        eprintln!("OS_GARDENLINUX names no checkout: os-gardenlinux is left out");
+    let only = env::var("REAL_ONLY").unwrap_or_default();
+    let is_wanted = |row: &Row| only.is_empty() || only.split(',').any(|kind| kind == row.kind);
+    let mut judged = Vec::new();
+    for row in ROWS.iter().filter(|row| is_wanted(row)) {
+        let program = assets::provider_local(&progress).unwrap();
+        judged.push(judge(row, GARDENER_VERSION, &program));
     }
-    if env::var_os("MOCK_KEEP").is_some() {
-        keep(&judged);
+    for (variable, row) in FOREIGN.iter().filter(|(_, row)| is_wanted(row)) {
+        if let Some(checkout) = env::var_os(variable).map(PathBuf::from) {
+            let (version, program) = build(row.program, &checkout);
+            judged.push(judge(row, &version, &program));
+        } else {
+            eprintln!("{variable} names no checkout: {} is left out", row.program);
+        }
     }
-    let is_broken = |rule: &&Value| rule["verdict"] == "failed" && rule["level"] == "must";
-    let broken: Vec<_> = judged
-        .iter()
-        .flat_map(|(name, report)| {
-            report["rules"].as_array().unwrap().iter().filter(is_broken).map(move |rule| (name, &rule["id"]))
-        })
-        .collect();
-    assert!(broken.is_empty(), "rules of level must that Gardener's library breaks: {broken:?}");
+    let wrong: Vec<_> =
+        judged.into_iter().flat_map(|judged| judged.map_or_else(|why| vec![why], |report| broken(&report))).collect();
+    assert!(wrong.is_empty(), "not judged, or rules of level must that Gardener's library breaks: {wrong:?}");
 }
 
-/// Builds os-gardenlinux from a checkout. Returns its version and the program.
-fn build(checkout: &Path) -> (String, PathBuf) {
-    let program = env::temp_dir().join("os-gardenlinux");
+/// The rules of level must that a controller breaks.
+fn broken(report: &Value) -> Vec<String> {
+    let is_broken = |rule: &&Value| rule["verdict"] == "failed" && rule["level"] == "must";
+    let broken = report["rules"].as_array().unwrap().iter().filter(is_broken);
+    broken.map(|rule| format!("{}: {}", report["subject"], rule["id"])).collect()
+}
+
+/// Builds an extension from a checkout. Returns its version and the program.
+fn build(name: &str, checkout: &Path) -> (String, PathBuf) {
+    let program = env::temp_dir().join(name);
     let mut go = Command::new("go");
-    go.current_dir(checkout).env("GOWORK", "off").args(["build", "-o"]).arg(&program);
-    assert!(go.arg("./cmd/gardener-extension-os-gardenlinux").status().unwrap().success());
+    go.current_dir(checkout).env("GOWORK", "off").env("CGO_ENABLED", "0").args(["build", "-mod=mod", "-trimpath"]);
+    go.args(["-ldflags", "-s -w", "-o"]).arg(&program).arg(format!("./cmd/gardener-extension-{name}"));
+    assert!(go.status().unwrap().success());
     let git = Command::new("git").current_dir(checkout).args(["log", "-1", "--format=%h"]).output().unwrap();
     let version = fs::read_to_string(checkout.join("VERSION")).unwrap_or_default();
     (format!("{} ({})", version.trim(), String::from_utf8_lossy(&git.stdout).trim()), program)
 }
 
-/// Judges a controller with the program of this crate. Returns its report.
-fn judge(row: &Row, program: &Path) -> Value {
+/// Judges a controller with the program of this crate. Returns its report, or why there is none. With `MOCK_KEEP`, writes it to `REAL.md`.
+fn judge(row: &Row, version: &str, program: &Path) -> Result<Value, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &Value| {
         let path = folder.path().join(name);
@@ -144,12 +189,10 @@ fn judge(row: &Row, program: &Path) -> Value {
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": { "a": "Yg==" } });
     let report = folder.path().join("report.json");
     let mut kit = Command::new(env!("CARGO_BIN_EXE_extension-conformance"));
-    kit.args(["--kind", row.kind, "--patience", "60s", "--parallel", "2", "--features", FEATURES]);
+    kit.args(["--kind", row.kind, "--patience", "60s", "--parallel", "3", "--features", FEATURES]);
     kit.arg("--spec").arg(file("spec.json", &(row.spec)())).arg("--report").arg(&report);
+    kit.arg("--cluster").arg(file("cluster.json", &(row.cluster)())).arg("--setup").arg(file("secret.json", &secret));
     kit.env("WEBHOOK_CONFIG_NAMESPACE", "garden").env("LEADER_ELECTION_NAMESPACE", "garden").env_remove("SEED_NAME");
-    if row.has_secret {
-        kit.arg("--setup").arg(file("secret.json", &secret));
-    }
     if let Some(finalizer) = row.finalizer {
         kit.args(["--finalizer", finalizer]);
     }
@@ -158,48 +201,68 @@ fn judge(row: &Row, program: &Path) -> Value {
     }
     kit.arg("--command").arg(command(row, program, folder.path()));
     let status = kit.status().unwrap();
-    let report = fs::read_to_string(&report).unwrap_or_else(|_| panic!("{}: not judged, {status}", row.kind));
-    serde_json::from_str(&report).unwrap()
+    // A controller that was not judged does not keep the others from it.
+    let report = fs::read_to_string(&report).map_err(|_| format!("{}: not judged, {status}", row.kind))?;
+    let report = serde_json::from_str(&report).unwrap();
+    if env::var_os("MOCK_KEEP").is_some() {
+        keep(row.program, version, &report);
+    }
+    Ok(report)
 }
 
 /// The command line of a controller, without leader election and webhooks.
 fn command(row: &Row, program: &Path, folder: &Path) -> String {
-    let (port, folder) = (port::free().unwrap(), folder.display());
     let mut command = format!(
-        "{} --kubeconfig $KUBECONFIG --leader-election=false --controllers {} --disable-webhooks {WEBHOOKS} \
-         --heartbeat-namespace garden --metrics-bind-address 0 --health-bind-address 0 --webhook-config-mode url \
-         --webhook-config-url 127.0.0.1:{port} --webhook-config-server-port {port} \
-         --webhook-config-server-host 127.0.0.1 --webhook-config-namespace garden \
-         --webhook-config-cert-dir {folder}/certificates --gardener-version {GARDENER_VERSION}",
+        "{} --kubeconfig $KUBECONFIG --leader-election=false --ignore-operation-annotation=false \
+         --heartbeat-namespace garden --metrics-bind-address 0 --health-bind-address 0 \
+         --gardener-version {GARDENER_VERSION}",
         program.display(),
-        row.controller,
     );
-    if row.program == "provider-local" {
+    if !row.controller.is_empty() {
+        let (port, folder) = (port::free().unwrap(), folder.display());
+        let _ = write!(
+            command,
+            " --controllers {} --disable-webhooks {} --webhook-config-mode url --webhook-config-url \
+             127.0.0.1:{port} --webhook-config-server-port {port} --webhook-config-server-host 127.0.0.1 \
+             --webhook-config-namespace garden --webhook-config-cert-dir {folder}/certificates",
+            row.controller, row.webhooks,
+        );
+    }
+    if row.program == LOCAL.program {
+        let folder = folder.display();
         let _ = write!(command, " --backupbucket-local-dir {folder} --backupbucket-container-mount-path {folder}");
     }
     command
 }
 
-/// Writes the results to `REAL.md`.
-fn keep(judged: &[(String, Value)]) {
+/// Writes the results of a controller to `REAL.md`, and keeps those of others.
+fn keep(program: &str, version: &str, report: &Value) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("REAL.md");
-    let page = fs::read_to_string(&file).unwrap_or_default();
-    let (before, _) = page.split_once(MARKER).unwrap_or((&page, ""));
-    let mut text = format!("{before}{MARKER}\n\n| rule | level |");
-    for (name, report) in judged {
-        let _ = write!(text, " {name}, {} |", report["subject"].as_str().unwrap_or_default());
+    let page = fs::read_to_string(&file).unwrap();
+    let (before, results) = page.split_once(MARKER).unwrap();
+    let sections = results.split("\n### ").filter_map(|section| section.split_once("\n\n"));
+    let mut sections: BTreeMap<_, _> =
+        sections.map(|(heading, text)| (heading.to_owned(), text.trim_end().to_owned())).collect();
+    let heading = format!("{program}: {}", report["subject"].as_str().unwrap());
+    sections.insert(heading, section(version, report));
+    let sections: Vec<_> = sections.iter().map(|(heading, text)| format!("\n### {heading}\n\n{text}\n")).collect();
+    fs::write(file, format!("{before}{MARKER}\n{}", sections.concat())).unwrap();
+}
+
+/// The counts of a report, and the rules that are broken or were not judged.
+fn section(version: &str, report: &Value) -> String {
+    let counts = report["summary"].as_object().unwrap().iter();
+    let counts: Vec<_> = counts.map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    let mut text = format!("{version}: {}.", counts.join(", "));
+    let rules = report["rules"].as_array().unwrap().iter();
+    let mut shown =
+        rules.filter(|rule| ["failed", "not judged"].contains(&rule["verdict"].as_str().unwrap())).peekable();
+    if shown.peek().is_some() {
+        text.push_str("\n\n| rule | level | verdict |\n| --- | --- | --- |");
     }
-    let _ = write!(text, "\n| --- | --- |{}", " --- |".repeat(judged.len()));
-    let mut rules = BTreeMap::<usize, (String, Vec<&str>)>::new();
-    for (_, report) in judged {
-        for (index, rule) in report["rules"].as_array().unwrap().iter().enumerate() {
-            let head = format!("`{}` | {}", rule["id"].as_str().unwrap(), rule["level"].as_str().unwrap());
-            rules.entry(index).or_insert((head, Vec::new())).1.push(rule["verdict"].as_str().unwrap());
-        }
+    for rule in shown {
+        let field = |name: &str| rule[name].as_str().unwrap();
+        let _ = write!(text, "\n| `{}` | {} | {} |", field("id"), field("level"), field("verdict"));
     }
-    for (head, verdicts) in rules.values() {
-        let cells = verdicts.iter().map(|verdict| if verdict.starts_with("not a") { "–" } else { verdict });
-        let _ = write!(text, "\n| {head} | {} |", cells.collect::<Vec<_>>().join(" | "));
-    }
-    fs::write(file, text + "\n").unwrap();
+    text
 }
