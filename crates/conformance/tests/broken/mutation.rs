@@ -36,7 +36,7 @@ pub(crate) enum Mutation {
     IgnoresUnannotated,
     /// Ignores a request soon after the last operation.
     IgnoresSoon,
-    /// Removes an annotation without checking that it is the one that it has served.
+    /// Removes an annotation without checking that it is the one that it has served, and needs one for a request.
     RemovesBlindly,
     /// Ignores changes that have no annotation.
     OnlyAnnotated,
