@@ -121,7 +121,8 @@ fn extension(waits: &Waits, now: Timestamp) -> String {
     let extension = &waits.extension;
     let mut words = Vec::new();
     if let Some(installation) = &extension.installation {
-        let health = if installation.problems.is_empty() { ", healthy" } else { "" };
+        let is_healthy = installation.problems.is_empty() && extension.remedy.is_none();
+        let health = if is_healthy { ", healthy" } else { "" };
         words.push(format!("{} in {}{health}", installation.registration, installation.namespace));
     }
     if let Some(heartbeat) = extension.heartbeat.as_ref().filter(|heartbeat| !heartbeat.is_stale(now))
