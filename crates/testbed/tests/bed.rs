@@ -155,8 +155,9 @@ async fn a_killed_or_suspended_server_serves_the_same_data_again() {
         namespaces.get("a").await.unwrap();
 
         bed.suspend(member).await.unwrap();
-        let answer = tokio::time::timeout(Duration::from_millis(300), namespaces.get("a"));
-        assert!(answer.await.is_err(), "{member:?} answers while it is suspended");
+        // On a busy machine, the process may answer once more before it takes notice of the signal.
+        let answers = async || tokio::time::timeout(Duration::from_millis(300), namespaces.get("a")).await.is_ok();
+        within_deadline(async { while answers().await {} }).await;
         bed.resume(member).await.unwrap();
         within_deadline(namespaces.get("a")).await.unwrap();
     }
