@@ -27,6 +27,7 @@ const NAMESPACE_GONE_WITHIN: Duration = Duration::from_secs(120);
 /// Removes all namespaces of the run, their objects and their Clusters. The controller gets the time to release its
 /// objects; after that, their finalizers are removed. Fails with a list of what is left.
 pub(crate) async fn clean_up(suite: &Arc<Suite>) -> Result<(), Failed> {
+    suite.all_created().await;
     let namespaces = stream::iter(suite.namespaces());
     let remove = |namespace: String| async move {
         let failed = remove(&Scene::existing(suite.clone(), namespace.clone())).await.err()?;

@@ -143,8 +143,9 @@ impl Scene {
         let namespace = json!({ "metadata": { "name": self.namespace, "labels": labels } });
         let api = Api::<Namespace>::all(self.client());
         self.suite.note_namespace(&self.namespace);
-        let created = api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await;
-        self.sent("create the namespace", created).map(drop)
+        let namespace = serde_json::from_value(namespace)?;
+        let create = async move { api.create(&PostParams::default(), &namespace).await };
+        self.sent("create the namespace", self.suite.create(create).await?).map(drop)
     }
 
     /// Creates a namespace that is no Shoot's: it lacks the label, and has no Cluster.
@@ -182,8 +183,9 @@ impl Scene {
             },
         });
         let params = PatchParams::apply("gardenlet").force();
-        let written = self.clusters().patch(&self.namespace, &params, &Patch::Apply(cluster)).await;
-        self.sent("write the Cluster", written).map(drop)
+        let (clusters, name) = (self.clusters(), self.namespace.clone());
+        let write = async move { clusters.patch(&name, &params, &Patch::Apply(cluster)).await };
+        self.sent("write the Cluster", self.suite.create(write).await?).map(drop)
     }
 
     /// Makes the Shoot Failed.

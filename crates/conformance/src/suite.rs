@@ -12,6 +12,7 @@ use kube::Client;
 use kube::core::ApiResource;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::launcher::{Controller, Launcher};
 use crate::subject::Subject;
@@ -29,6 +30,8 @@ pub struct Suite {
     started: AtomicUsize,
     /// The namespaces that the run has created, or was about to create.
     namespaces: Mutex<BTreeSet<String>>,
+    /// The requests that create something.
+    creations: TaskTracker,
 }
 
 /// Where the rules run.
@@ -76,8 +79,8 @@ impl Suite {
 
     fn on(client: Client, subject: Subject, ground: Ground) -> Self {
         let resource = subject.resource();
-        let (started, namespaces) = (AtomicUsize::new(0), Mutex::default());
-        Self { client, subject, resource, ground, started, namespaces }
+        let (started, namespaces, creations) = (AtomicUsize::new(0), Mutex::default(), TaskTracker::new());
+        Self { client, subject, resource, ground, started, namespaces, creations }
     }
 
     /// The test bed. Fails on a cluster that is not the run's own.
@@ -115,6 +118,21 @@ impl Suite {
     /// The namespaces that the run has created, or was about to create.
     pub(crate) fn namespaces(&self) -> BTreeSet<String> {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a request that creates something. It is completed even if its rule is interrupted: the API server may carry
+    /// out a request whose connection ends, and would create something after the clean-up.
+    pub(crate) async fn create<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = kube::Result<T>> + Send + 'static,
+    ) -> Result<kube::Result<T>, Failed> {
+        self.creations.spawn(request).await.map_err(|error| error.to_string().into())
+    }
+
+    /// Returns when all requests that create something have been completed.
+    pub(crate) async fn all_created(&self) {
+        self.creations.close();
+        self.creations.wait().await;
     }
 
     /// A client that may do everything.

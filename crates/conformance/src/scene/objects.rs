@@ -28,8 +28,9 @@ impl Scene {
     pub async fn create_object(&self, name: &str, patch: &Value) -> Result<Value, Failed> {
         let labels = json!({ "metadata": { "labels": self.suite.labels() } });
         let object: DynamicObject = serde_json::from_value(merged(merged(self.object(name), &labels), patch))?;
-        let created = self.api().create(&PostParams::default(), &object).await;
-        Ok(json!(self.sent(&format!("create {name}"), created)?))
+        let api = self.api();
+        let create = async move { api.create(&PostParams::default(), &object).await };
+        Ok(json!(self.sent(&format!("create {name}"), self.suite.create(create).await?)?))
     }
 
     /// A merge patch of an object: a change of its spec that the controller accepts.
