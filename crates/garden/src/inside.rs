@@ -52,8 +52,7 @@ pub async fn run(folder: PathBuf, say: &dyn Fn(&str)) -> Result<bool, GardenErro
     let settings = Settings::read(&layout)?;
     let run = layout.run();
     fs::create_dir_all(&run).map_err(GardenError::system(format!("create {}", run.display())))?;
-    let Wanted { sources, seeds, .. } = &settings.wanted;
-    let seeds = Seeds::read(&sources.join("example"), *seeds)?;
+    let seeds = Seeds::read(&settings.wanted)?;
     let garden = Cluster::garden();
     let clusters: Vec<_> = std::iter::once(&garden).chain(seeds.list.iter().map(|seed| &seed.cluster)).collect();
     for seed in &seeds.list {

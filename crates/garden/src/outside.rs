@@ -138,7 +138,7 @@ impl Outside {
         parts: &Parts,
         wanted: Wanted,
     ) -> Result<Self, GardenError> {
-        let seeds = Seeds::read(&wanted.sources.join("example"), wanted.seeds)?;
+        let seeds = Seeds::read(&wanted)?;
         let supervisor = Supervisor::start().map_err(GardenError::system("start a supervisor"))?;
         let layout = Layout::new(supervisor.folder().to_owned());
         if layout.folder().starts_with("/run") {

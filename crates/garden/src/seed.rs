@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use extension_contract::json::{list, text};
+use extension_contract::json::{get, list, text};
 use gardener_testbed::assets::KUBERNETES_VERSION;
 use gardener_testbed::manifests;
 use kube::Client;
@@ -16,17 +16,21 @@ use crate::layout::Layout;
 use crate::network;
 use crate::objects::{self, core};
 use crate::processes::Recipe;
+use crate::settings::Wanted;
 use crate::wait;
 
 /// A busy machine takes minutes.
 const READY_WITHIN: Duration = Duration::from_secs(600);
 
-/// The conditions that tell whether extensions are installed and healthy, and the backups have a place.
-const CONDITIONS: [&str; 4] =
-    ["GardenletReady", "SeedSystemComponentsHealthy", "ExtensionsReady", "BackupBucketsReady"];
+/// The conditions that tell whether extensions are installed and healthy.
+const CONDITIONS: [&str; 3] = ["GardenletReady", "SeedSystemComponentsHealthy", "ExtensionsReady"];
+/// The condition that tells whether backups have a place. A Seed without backups does not have it.
+const BACKUPS: &str = "BackupBucketsReady";
 
-/// The file of the first Seed, in the folder of the examples.
-const FILE: &str = "45-seed-with-backup.yaml";
+/// The Seed without backups, in the folder of the examples. Each of gardenlet's operations is shorter without them.
+const FILE: &str = "40-seed.yaml";
+/// The Seed with backups. Without them, a Shoot cannot move to another Seed.
+const FILE_WITH_BACKUPS: &str = "45-seed-with-backup.yaml";
 
 /// The Seeds of a garden, and the objects beside them.
 #[derive(Debug)]
@@ -38,17 +42,39 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    /// Reads the Seed of the examples, and makes `count` of it.
-    pub(crate) fn read(examples: &Path, count: u8) -> Result<Self, GardenError> {
-        let file = examples.join(FILE);
-        let (mut seeds, others): (Vec<_>, Vec<_>) =
-            manifests::read(&file)?.into_iter().partition(|object| text(object, "kind") == Some("Seed"));
-        let problem = || GardenError::File { file, problem: "it must have one Seed".to_owned() };
-        let mut manifest = seeds.pop().ok_or_else(problem)?;
-        let of_backups = backups::of_seed(&manifest);
-        json_patch::merge(&mut manifest, &of_backups);
-        Ok(Self { list: (1..=count).map(|number| Seed::new(number, &manifest)).collect(), others })
+    /// Reads the Seed of the examples, and makes as many of it as wanted: the one with backups for several Seeds, and for a
+    /// Shoot that names it.
+    pub(crate) fn read(wanted: &Wanted) -> Result<Self, GardenError> {
+        let examples = wanted.sources.join("example");
+        let (mut manifest, others) = read(&examples.join(FILE_WITH_BACKUPS))?;
+        if wanted.seeds > 1 || is_named(&manifest, &wanted.shoots)? {
+            let of_backups = backups::of_seed(&manifest);
+            json_patch::merge(&mut manifest, &of_backups);
+            let list = (1..=wanted.seeds).map(|number| Seed::new(number, &manifest)).collect();
+            return Ok(Self { list, others });
+        }
+        let (manifest, others) = read(&examples.join(FILE))?;
+        Ok(Self { list: vec![Seed::new(1, &manifest)], others })
     }
+}
+
+/// The Seed of a file, and the objects beside it.
+fn read(file: &Path) -> Result<(Value, Vec<Value>), GardenError> {
+    let (mut seeds, others): (Vec<_>, Vec<_>) =
+        manifests::read(file)?.into_iter().partition(|object| text(object, "kind") == Some("Seed"));
+    let problem = || GardenError::File { file: file.to_owned(), problem: "it must have one Seed".to_owned() };
+    Ok((seeds.pop().ok_or_else(problem)?, others))
+}
+
+/// Whether a Shoot of these files names this Seed.
+fn is_named(seed: &Value, shoots: &[PathBuf]) -> Result<bool, GardenError> {
+    let name = text(seed, "metadata.name");
+    for file in shoots {
+        if manifests::read(file)?.iter().any(|shoot| text(shoot, "spec.seedName") == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A Seed, with its cluster.
@@ -161,7 +187,8 @@ fn unready(seed: &Value) -> Option<String> {
     if operation("state") != "Succeeded" {
         return Some(format!("its last operation is {}: {}", operation("state"), operation("description")));
     }
-    objects::unmet(seed, &CONDITIONS)
+    let backups: &[&str] = if get(seed, "spec.backup").is_some() { &[BACKUPS] } else { &[] };
+    objects::unmet(seed, &CONDITIONS).or_else(|| objects::unmet(seed, backups))
 }
 
 #[cfg(test)]
@@ -169,6 +196,25 @@ mod tests {
     use gardener_testbed::workspace;
 
     use super::*;
+    use crate::settings::Work;
+
+    fn wanted(seeds: u8, shoots: &[&str]) -> Wanted {
+        let sources = workspace::root().to_owned();
+        let shoots = shoots.iter().map(|file| sources.join("example").join(file)).collect();
+        Wanted { sources, seeds, shoots, feature_gates: Vec::new(), work: Work::Up }
+    }
+
+    #[test]
+    fn seed_has_backups_if_there_are_several_or_a_shoot_names_the_one_that_has() {
+        let names = |wanted: &Wanted| -> Vec<_> {
+            let seeds = Seeds::read(wanted).unwrap().list;
+            assert!(seeds.iter().all(|seed| get(&seed.manifest, "spec.backup").is_some() == (seed.name() != "mock")));
+            seeds.iter().map(|seed| seed.name().to_owned()).collect()
+        };
+        assert_eq!(names(&wanted(1, &["55-shoot.yaml"])), ["mock"]);
+        assert_eq!(names(&wanted(1, &["55-shoot.yaml", "58-shoot-extensions.yaml"])), ["mock-backup"]);
+        assert_eq!(names(&wanted(2, &[])), ["mock-backup", "mock-backup-2"]);
+    }
 
     #[test]
     fn cloud_profile_of_the_examples_offers_the_version_that_runs_first() {
@@ -179,7 +225,7 @@ mod tests {
 
     #[test]
     fn further_seeds_have_names_networks_and_ports_of_their_own() {
-        let seeds = Seeds::read(&workspace::root().join("example"), 9).unwrap().list;
+        let seeds = Seeds::read(&wanted(9, &[])).unwrap().list;
         let distinct = |of: &dyn Fn(&Seed) -> Vec<String>| {
             let all: Vec<_> = seeds.iter().flat_map(of).collect();
             assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len(), "{all:?}");
@@ -205,5 +251,7 @@ mod tests {
         assert!(unready(&seed).unwrap().contains("GardenletReady does not hold"));
         seed["status"]["conditions"] = conditions("True");
         assert_eq!(unready(&seed), None);
+        seed["spec"] = json!({"backup": {"provider": "local"}});
+        assert_eq!(unready(&seed).as_deref(), Some("it has no condition BackupBucketsReady"));
     }
 }
