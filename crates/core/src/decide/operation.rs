@@ -96,9 +96,7 @@ impl Situation<'_> {
         if wanted {
             return self.delete_is_imminent().map_or_else(|| self.start(operation, change), Step::RetryAt);
         }
-        if let Some(last) = self.last.filter(|last| matches!(last.state, State::Error | State::Failed)) {
-            let failed = last.last_update_time.0.saturating_sub(self.object.lead).unwrap_or(self.now);
-            let due = failed.checked_add(OPERATION_RETRY).unwrap_or(self.now);
+        if let Some(due) = self.retry_due() {
             return if due <= self.now { self.start(operation, change) } else { Step::RetryAt(due) };
         }
         if operation == OperationType::Delete {
@@ -108,6 +106,13 @@ impl Situation<'_> {
             return Step::write(operation, vec![Write::Metadata(change)]);
         }
         Step::Leave(Reason::Done)
+    }
+
+    /// When an operation without an attempt is retried, if it has failed.
+    fn retry_due(&self) -> Option<Timestamp> {
+        let last = self.last.filter(|last| matches!(last.state, State::Error | State::Failed))?;
+        let failed = last.last_update_time.0.saturating_sub(self.object.lead).unwrap_or(self.now);
+        Some(failed.checked_add(OPERATION_RETRY).unwrap_or(self.now))
     }
 
     /// Deadline for the DELETE that gardenlet sends right after confirming it (`pkg/extensions/customresources.go`).
@@ -164,10 +169,15 @@ impl Situation<'_> {
         if let Some(metadata) = self.rest_of(attempt::early(record, change)) {
             return Step::write(record.operation, vec![metadata]);
         }
-        if record.due.is_some_and(|due| due <= self.now) {
-            return self.start(record.operation, change);
+        if record.due.is_none_or(|due| due > self.now) {
+            return self.wait(record, Reason::Done);
         }
-        self.wait(record, Reason::Done)
+        // The report of an unusable script leaves the record as it is, with a time that has passed.
+        let is_unusable = matches!(self.scripting.script, Some(Err(_)));
+        match self.retry_due().filter(|due| is_unusable && *due > self.now) {
+            Some(due) => Step::RetryAt(due),
+            None => self.start(record.operation, change),
+        }
     }
 
     fn done(&self, record: &Record, operation: OperationType, change: Change) -> Step {

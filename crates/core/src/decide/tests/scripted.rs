@@ -1,5 +1,6 @@
 //! Operations under a script, simulated with a virtual clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
@@ -243,6 +244,23 @@ fn an_unusable_script_is_an_error_until_it_is_corrected() {
     assert_eq!(play.until(3).log, ["0 Create Error 50% error held"]);
     play.script = None;
     assert_eq!(play.until(1000).log.last().unwrap(), "9 Create Succeeded 100% held");
+}
+
+#[test]
+fn a_script_that_becomes_unusable_after_a_failure_is_reported_every_ten_seconds() {
+    let rules = "- match: {attempts: {to: 1}}\n  fail: {message: m, after: 2s, retryAfter: 3s}";
+    for reader in [Reader::Polls, Reader::Watches] {
+        let mut play = Play { reader, ..Play::new(create(), rules) };
+        play.until(4);
+        play.script = Some(script("- {}"));
+        let before = play.log.len();
+        play.until(35);
+        let times: BTreeSet<_> = play.log[before..].iter().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(times, BTreeSet::from(["11", "21", "31"]), "{:#?}", play.log);
+        play.script = Some(script(rules));
+        assert!(play.until(100).log.last().unwrap().contains("Create Succeeded"), "{:#?}", play.log);
+        assert_eq!(play.record().attempt, 2);
+    }
 }
 
 #[test]
