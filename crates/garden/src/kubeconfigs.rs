@@ -71,7 +71,7 @@ pub(crate) async fn follow(garden: &Client, layout: &Layout, doors: &[Door], say
             written.retain(|(namespace, name), _| {
                 let stays = awake.contains_key(&(namespace.clone(), name.clone()));
                 if !stays {
-                    // A file that is gone already is what is wanted.
+                    // The file may be gone already.
                     let _ = fs::remove_file(layout.kubeconfig_of_shoot(namespace, name));
                     say(&format!("\nthe Shoot {namespace}/{name} cannot be reached any more: it sleeps, or is gone\n"));
                 }

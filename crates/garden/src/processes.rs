@@ -29,7 +29,8 @@ pub(crate) struct Recipe {
     resolver: Option<PathBuf>,
 }
 
-/// Runs its arguments after the first one, in whose place `/etc/resolv.conf` is. A mount namespace of its own is needed.
+/// Binds the file of its first argument over `/etc/resolv.conf`, and becomes the program of its other arguments. It needs a
+/// mount namespace of its own.
 const RESOLVING: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 
 impl Recipe {
@@ -37,7 +38,7 @@ impl Recipe {
         Self { name: name.into(), program: program.to_owned(), arguments, resolver: None }
     }
 
-    /// The program resolves names as this file says: each seed has a name server of its own.
+    /// The program reads this file as `/etc/resolv.conf`, because each seed has a name server of its own.
     pub(crate) fn resolving_with(self, resolver: PathBuf) -> Self {
         Self { resolver: Some(resolver), ..self }
     }

@@ -1,5 +1,5 @@
 //! What `cargo xtask garden test` plays: the lives of Shoots under the real gardenlet, with our controllers as it installs
-//! them. Each scene has a file of its own, and leaves the garden as it found it.
+//! them. Each scene has a file of its own.
 
 mod awake;
 mod controllers;

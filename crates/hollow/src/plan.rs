@@ -13,8 +13,8 @@ pub struct Plan {
     pub nodes: Wanted,
     /// The network of the nodes.
     pub node_network: IpNet,
-    /// The network of the Pods. A node with a network of its own, which kube-controller-manager gives out, takes the
-    /// addresses of its Pods from there.
+    /// The Shoot's network of Pods. kube-controller-manager may give a node a part of it. Then the node's Pods get addresses
+    /// of that part.
     pub pod_network: IpNet,
 }
 

@@ -22,8 +22,8 @@ use crate::plan::{Plan, Wanted};
 use crate::shoot;
 use crate::watch::mirror;
 
-/// The Secret with the kubeconfig of a Shoot, for whoever is in the network of its seed. gardener-resource-manager renews
-/// the token in it (`pkg/component/gardener/access/access.go`).
+/// The Secret with the kubeconfig of a Shoot. Its address is one in the seed's network. gardener-resource-manager renews its
+/// token (`pkg/component/gardener/access/access.go`).
 const ACCESS: &str = "gardener-internal";
 const KUBECONFIG: &str = "kubeconfig";
 
