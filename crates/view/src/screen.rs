@@ -1,4 +1,4 @@
-//! Shows a board on standard output: in a terminal as a table that is drawn again and again, in a pipe as lines.
+//! Shows what changes on standard output: in a terminal as a picture that is drawn again and again, in a pipe as lines.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub struct Screen {
     /// Whether it is a terminal.
     live: bool,
     coloured: bool,
-    /// How many lines the last drawing has; the next one replaces them.
-    drawn: usize,
-    /// Lines that are printed above the table at the next drawing.
+    /// The last drawing and its size; the next one replaces it.
+    drawn: (String, (u16, u16)),
+    /// Lines that are printed above the picture at the next drawing.
     notes: Vec<String>,
 }
 
@@ -38,7 +38,13 @@ impl Screen {
     pub fn new() -> Self {
         let live = io::stdout().is_terminal();
         let coloured = live && std::env::var_os("NO_COLOR").is_none();
-        Self { live, coloured, drawn: 0, notes: Vec::new() }
+        Self { live, coloured, drawn: Default::default(), notes: Vec::new() }
+    }
+
+    /// Whether there is a picture: whether it is a terminal.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.live
     }
 
     /// Adds the reports to the board and shows it and the notes. Returns when all senders of reports are dropped.
@@ -60,44 +66,92 @@ impl Screen {
                     }
                     None => return,
                 },
-                Some(note) = notes.recv() => {
-                    if self.live { self.notes.push(note); } else { say!("{note}"); }
-                }
-                _ = frame.tick(), if self.live => self.draw(board),
+                Some(note) = notes.recv() => self.note(note),
+                _ = frame.tick() => self.last(board),
             }
         }
     }
 
     /// Draws the board a last time, if standard output is a terminal.
     pub fn last(&mut self, board: &Board) {
+        self.draw(|size, coloured| board.picture(size, coloured));
+    }
+
+    /// Prints a line that stays. In a terminal, it appears above the next picture.
+    pub fn note(&mut self, note: String) {
+        if self.live { self.notes.push(note) } else { say!("{note}") }
+    }
+
+    /// Replaces the picture, if standard output is a terminal. An empty one leaves nothing behind.
+    pub fn draw(&mut self, picture: impl FnOnce(Size, bool) -> String) {
         if self.live {
-            self.draw(board);
+            // If the terminal is gone, an error cannot be shown either. The exit code still tells the result.
+            let _ = self.try_draw(picture);
         }
     }
 
-    fn draw(&mut self, board: &Board) {
-        // If the terminal is gone, an error cannot be shown either. The exit code still tells the result.
-        let _ = self.try_draw(board);
-    }
-
-    fn try_draw(&mut self, board: &Board) -> io::Result<()> {
+    fn try_draw(&mut self, picture: impl FnOnce(Size, bool) -> String) -> io::Result<()> {
         let (columns, rows) = terminal::size().unwrap_or((80, 24));
-        let size = Size { columns, rows: usize::from(rows).saturating_sub(2) };
-        let picture = board.picture(size, self.coloured);
-        let mut out = io::stdout().lock();
-        queue!(out, BeginSynchronizedUpdate)?;
-        if self.drawn > 0 {
-            queue!(out, cursor::MoveUp(u16::try_from(self.drawn).unwrap_or(u16::MAX)), cursor::MoveToColumn(0))?;
+        let picture = picture(Size { columns, rows: usize::from(rows).saturating_sub(2) }, self.coloured);
+        let drawing = (picture, (columns, rows));
+        // A person can select text while nothing changes.
+        if drawing == self.drawn && self.notes.is_empty() {
+            return Ok(());
         }
-        queue!(out, Clear(ClearType::FromCursorDown))?;
+        // A terminal gets a drawing as a whole, also if the process is killed meanwhile.
+        let mut out = Vec::new();
+        queue!(out, BeginSynchronizedUpdate)?;
+        let height = height(&self.drawn.0, columns);
+        if height > 0 {
+            queue!(out, cursor::MoveUp(height), cursor::MoveToColumn(0))?;
+        }
+        if !self.notes.is_empty() {
+            queue!(out, Clear(ClearType::FromCursorDown))?;
+        }
         for note in self.notes.drain(..) {
             writeln!(out, "{note}")?;
         }
-        self.drawn = picture.lines().count();
-        if self.drawn > 0 {
-            writeln!(out, "{picture}")?;
+        // Line by line: if a picture begins at the top, some terminals keep it for scrolling back once it is cleared as a
+        // whole.
+        for line in drawing.0.lines() {
+            queue!(out, Clear(ClearType::UntilNewLine))?;
+            writeln!(out, "{line}")?;
         }
+        queue!(out, Clear(ClearType::FromCursorDown))?;
         queue!(out, EndSynchronizedUpdate)?;
-        out.flush()
+        self.drawn = drawing;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out)?;
+        stdout.flush()
+    }
+}
+
+/// How many lines of a terminal a picture takes. Terminals break its lines again if they become narrower.
+fn height(picture: &str, columns: u16) -> u16 {
+    let columns = usize::from(columns).max(1);
+    let height = picture.lines().map(|line| width(line).div_ceil(columns).max(1)).sum::<usize>();
+    u16::try_from(height).unwrap_or(u16::MAX)
+}
+
+/// The number of characters in a line, without the sequences that colour it, which end with `m`.
+fn width(line: &str) -> usize {
+    let mut parts = line.split('\u{1b}');
+    let plain = parts.next().unwrap_or_default().chars().count();
+    let coloured = parts.map(|part| part.split_once('m').map_or(0, |(_, text)| text.chars().count()));
+    plain + coloured.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn height_is_that_after_the_terminal_has_become_narrower() {
+        let picture = "\u{1b}[38;5;9m✗ four\u{1b}[39m m\n\n12345678";
+        let table = [(80, 3), (8, 3), (7, 5), (4, 5), (3, 7), (0, 17)];
+        for (columns, expected) in table {
+            assert_eq!(height(picture, columns), expected, "{columns}");
+        }
+        assert_eq!(height("", 80), 0);
     }
 }
