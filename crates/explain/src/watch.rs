@@ -41,8 +41,11 @@ struct Watched {
 impl Reader {
     /// Watches all objects, or those of one namespace and all without one. A failed watch starts again by itself.
     pub fn watch(&self, namespace: Option<&str>) -> impl Stream<Item = Change> + use<> {
+        // A client of ours gives up a connection on which nothing has come for 40 s. Such errors would add up to pauses of
+        // 30 s; the API server ends a quiet watch before.
+        let config = watcher::Config::default().timeout(30);
         stream::select_all(kinds::ALL.map(|kind| {
-            let events = watcher(api(&self.client, kind, namespace), watcher::Config::default()).default_backoff();
+            let events = watcher(api(&self.client, kind, namespace), config.clone()).default_backoff();
             events.map(move |event| (kind, event)).boxed()
         }))
     }
