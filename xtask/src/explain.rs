@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// What our controllers serve.
-fn ours() -> Vec<Ours> {
+pub(crate) fn ours() -> Vec<Ours> {
     let of = |package: &mock_fleet::kinds::Package| {
         let types = package.types.iter().map(ToString::to_string).collect();
         Some(Ours { kind: kinds::find(package.kind())?, types, finalizer: package.finalizer })
@@ -99,7 +99,7 @@ fn ours() -> Vec<Ours> {
 }
 
 /// The namespace that an object is printed under: that of its Shoot, else its own. Buckets belong to the Seed.
-fn group(explanation: &Explanation, seed: &Seed) -> String {
+pub(crate) fn group(explanation: &Explanation, seed: &Seed) -> String {
     let is_it = |found: &&mock_explain::Found| found.kind.name == explanation.kind && found.name() == explanation.name;
     let of_shoot = seed.objects.iter().find(is_it).and_then(|found| found.shoot_namespace());
     match of_shoot {

@@ -1,5 +1,6 @@
 //! `cargo xtask garden`: a whole real Gardener on this machine, without containers.
 
+mod live;
 mod load;
 mod programs;
 mod visit;
@@ -14,7 +15,7 @@ use mock_fleet::signals::Interrupts;
 use mock_garden::isolation::Isolation;
 use mock_garden::outside::{self, Outside, Reservation, Running};
 use mock_garden::{Layout, Wanted, Work, inside};
-use mock_view::say;
+use mock_view::{Screen, say};
 
 /// Everything that the commands of a garden share.
 #[derive(clap::Args, Clone)]
@@ -108,7 +109,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
         Command::Logs(args) => visit::logs(&args).await,
         Command::Restart(args) => visit::restart(&args).await,
         Command::Inside { folder } => {
-            let well = inside::run(folder, &|line| say!("{line}")).await?;
+            let well = inside::run(folder, &|news| say!("{}", news.encoded())).await?;
             Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
@@ -144,10 +145,17 @@ async fn session(
         work,
     };
     let mut garden = Outside::start(reservation, isolation, &parts, wanted).await?;
+    let mut screen = Screen::new();
+    let shown = async {
+        live::show(&mut garden, &mut screen).await;
+        garden.ended().await
+    };
     let ended = tokio::select! {
-        ended = garden.ended() => Some(ended?),
+        ended = shown => Some(ended),
         () = interrupts.next() => None,
     };
+    screen.draw(|_, _| String::new());
+    let ended = ended.transpose()?;
     let well = ended.is_some_and(|status| status.success());
     if ended.is_some() && !well {
         keep_logs(garden.layout(), &names.join(format!("{}.log", args.which.name)));

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, answers};
 use crate::error::GardenError;
 use crate::layout::Layout;
 use crate::load::{Load, Server, Usages};
+use crate::news::{News, Say};
 use crate::processes::Processes;
 use crate::seed::{self, Seed, Seeds};
 use crate::settings::{Door, Settings, Wanted, Work};
@@ -42,12 +43,12 @@ pub(crate) struct Inside<'a> {
     seeds: Seeds,
     processes: &'a Processes,
     pub(crate) steps: Steps<'a>,
-    say: &'a dyn Fn(&str),
+    say: Say<'a>,
 }
 
 /// Runs the inside of the garden in `folder`, whose settings the outside has written. Returns whether everything that it
-/// was started for succeeded. Passes each line for a person to `say`.
-pub async fn run(folder: PathBuf, say: &dyn Fn(&str)) -> Result<bool, GardenError> {
+/// was started for succeeded. Passes what it tells a person to `say`.
+pub async fn run(folder: PathBuf, say: Say<'_>) -> Result<bool, GardenError> {
     let layout = Layout::new(folder);
     let settings = Settings::read(&layout)?;
     let run = layout.run();
@@ -283,11 +284,12 @@ impl Inside<'_> {
 
     /// Tells a person how to use the garden.
     fn tell(&self) {
-        (self.say)("");
+        let line = |text: String| (self.say)(News::Line(text));
+        line(String::new());
         for Door { cluster, seed, .. } in &self.settings.doors {
             let whose = seed.as_ref().map_or_else(|| "the garden".to_owned(), |seed| format!("the Seed {seed}"));
-            (self.say)(&format!("export KUBECONFIG={}   # {whose}", self.layout.kubeconfig(cluster).display()));
+            line(format!("export KUBECONFIG={}   # {whose}", self.layout.kubeconfig(cluster).display()));
         }
-        (self.say)("\nCtrl-C ends everything\n");
+        line("\nCtrl-C ends everything\n".to_owned());
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use crate::access::write_kubeconfig;
 use crate::error::GardenError;
 use crate::layout::Layout;
+use crate::news::{News, Say};
 use crate::objects::core;
 use crate::settings::Door;
 use crate::shoot::Shoot;
@@ -58,7 +59,7 @@ pub(crate) fn through(gateway: SocketAddr, kubeconfig: &str) -> Option<Value> {
 
 /// Keeps a file with a kubeconfig for each awake Shoot, for this machine: it leads through the door of the Shoot's Seed.
 /// Shows each that comes and goes. Runs until it is dropped.
-pub(crate) async fn follow(garden: &Client, layout: &Layout, doors: &[Door], say: &dyn Fn(&str)) -> Infallible {
+pub(crate) async fn follow(garden: &Client, layout: &Layout, doors: &[Door], say: Say<'_>) -> Infallible {
     let shoots = core(garden, "v1beta1", "Shoot", None);
     let mut written: BTreeMap<(String, String), (SocketAddr, Instant)> = BTreeMap::new();
     loop {
@@ -73,7 +74,9 @@ pub(crate) async fn follow(garden: &Client, layout: &Layout, doors: &[Door], say
                 if !stays {
                     // The file may be gone already.
                     let _ = fs::remove_file(layout.kubeconfig_of_shoot(namespace, name));
-                    say(&format!("\nthe Shoot {namespace}/{name} cannot be reached any more: it sleeps, or is gone\n"));
+                    let gone =
+                        format!("\nthe Shoot {namespace}/{name} cannot be reached any more: it sleeps, or is gone\n");
+                    say(News::Line(gone));
                 }
                 stays
             });
@@ -86,7 +89,7 @@ pub(crate) async fn follow(garden: &Client, layout: &Layout, doors: &[Door], say
                 if let Ok(Some(file)) = write(&Shoot::of(garden, shoot), key, layout, *door).await
                     && written.insert(key.clone(), (*door, Instant::now())).is_none()
                 {
-                    say(&format!("\nexport KUBECONFIG={file}   # the Shoot {}/{}\n", key.0, key.1));
+                    say(News::Line(format!("\nexport KUBECONFIG={file}   # the Shoot {}/{}\n", key.0, key.1)));
                 }
             }
         }

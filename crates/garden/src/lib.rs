@@ -23,7 +23,9 @@ mod kubeconfigs;
 mod layout;
 pub mod load;
 mod network;
+pub mod news;
 mod objects;
+mod operated;
 pub mod outside;
 mod processes;
 mod seed;
@@ -35,4 +37,7 @@ mod walkthrough;
 
 pub use error::GardenError;
 pub use layout::Layout;
+pub use news::News;
+pub use operated::Operated;
 pub use settings::{Door, Settings, Wanted, Work};
+pub use shoot::{Progress, progress};

@@ -23,6 +23,7 @@ use self::records::{Recorder, What};
 use self::shoots::Shoots;
 use crate::error::GardenError;
 use crate::layout::Layout;
+use crate::news::Say;
 use crate::objects::core;
 
 /// What a load consists of.
@@ -37,7 +38,7 @@ pub(crate) struct Load<'a> {
     pub(crate) rate: f64,
     /// What is measured meanwhile.
     pub(crate) usages: Usages<'a>,
-    pub(crate) say: &'a dyn Fn(&str),
+    pub(crate) say: Say<'a>,
 }
 
 impl Load<'_> {

@@ -10,6 +10,7 @@ use gardener_testbed::supervisor::Supervisor;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::process::Child;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -18,6 +19,7 @@ use crate::doors::{self, Socket};
 use crate::error::GardenError;
 use crate::isolation::{Isolation, first_process};
 use crate::layout::Layout;
+use crate::news::News;
 use crate::seed::Seeds;
 use crate::settings::{Door, Settings, Wanted};
 
@@ -125,13 +127,14 @@ pub struct Parts {
 pub struct Outside {
     layout: Layout,
     inside: Child,
+    news: UnboundedReceiver<News>,
     doors: JoinSet<std::io::Result<()>>,
     supervisor: Supervisor,
     _reservation: Reservation,
 }
 
 impl Outside {
-    /// Starts the inside, which shows its lines on this program's standard output and error.
+    /// Starts the inside.
     pub async fn start(
         mut reservation: Reservation,
         isolation: Isolation,
@@ -163,8 +166,10 @@ impl Outside {
         settings.write(&layout)?;
 
         let mut command = isolation.command(&own);
-        command.args(["garden", "inside"]).arg(layout.folder()).stdin(Stdio::null()).kill_on_drop(true);
-        let inside = supervisor.spawn(command).map_err(GardenError::system("start the inside of a garden"))?;
+        command.args(["garden", "inside"]).arg(layout.folder()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut inside = supervisor.spawn(command).map_err(GardenError::system("start the inside of a garden"))?;
+        let news = News::of(&mut inside);
         let running = Running {
             folder: layout.folder().to_owned(),
             process: std::process::id(),
@@ -172,13 +177,18 @@ impl Outside {
         };
         let published = reservation.publish(&running);
         published.map_err(GardenError::system(format!("write what runs as {}", reservation.name)))?;
-        Ok(Self { layout, inside, doors, supervisor, _reservation: reservation })
+        Ok(Self { layout, inside, news, doors, supervisor, _reservation: reservation })
     }
 
     /// Where the files are.
     #[must_use]
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The next thing that the inside tells. Returns `None` when it has ended.
+    pub async fn news(&mut self) -> Option<News> {
+        self.news.recv().await
     }
 
     /// Returns when the inside has ended.

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::error::GardenError;
+use crate::news::{News, Say};
 use crate::objects::{self, core};
 use crate::wait;
 
@@ -64,7 +65,7 @@ impl Shoot {
 
     /// Returns when gardenlet has succeeded in the operation that the Shoot's last change demands. Passes what gardenlet
     /// is at to `say` whenever it changes.
-    pub(crate) async fn succeeds(&self, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+    pub(crate) async fn succeeds(&self, say: Say<'_>) -> Result<(), GardenError> {
         let shoot = self.ends(say).await?;
         match progress(&shoot) {
             Progress::Failed(why) => Err(self.unexpected(&format!("failed for good: {why}"))),
@@ -73,7 +74,7 @@ impl Shoot {
     }
 
     /// Returns when gardenlet has given up the operation that the Shoot's last change demands, with this error code.
-    pub(crate) async fn fails_with(&self, code: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+    pub(crate) async fn fails_with(&self, code: &str, say: Say<'_>) -> Result<(), GardenError> {
         let shoot = self.ends(say).await?;
         if !matches!(progress(&shoot), Progress::Failed(_)) {
             return Err(self.unexpected("succeeded, although its script lets it fail"));
@@ -85,7 +86,7 @@ impl Shoot {
     }
 
     /// The Shoot when gardenlet has ended the operation that its last change demands, well or not.
-    async fn ends(&self, say: &dyn Fn(&str)) -> Result<Value, GardenError> {
+    async fn ends(&self, say: Say<'_>) -> Result<Value, GardenError> {
         let mut shown = String::new();
         let check = async || {
             let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
@@ -136,7 +137,7 @@ impl Shoot {
     }
 
     /// Returns when it does not exist any more. Passes what gardenlet is at to `say` whenever it changes.
-    pub(crate) async fn is_gone(&self, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+    pub(crate) async fn is_gone(&self, say: Say<'_>) -> Result<(), GardenError> {
         let mut shown = String::new();
         let check = async || match objects::get(&self.api, &self.name).await? {
             None => Ok(()),
@@ -158,7 +159,7 @@ impl Shoot {
     }
 
     /// Returns when gardenlet has been at a step for [`STUCK`].
-    pub(crate) async fn waits_at(&self, step: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+    pub(crate) async fn waits_at(&self, step: &str, say: Say<'_>) -> Result<(), GardenError> {
         let mut shown = String::new();
         let mut since: Option<Instant> = None;
         let check = async || {
@@ -172,10 +173,10 @@ impl Shoot {
         wait::until(DONE_WITHIN, &format!("the Shoot {} does not wait at {step:?}", self.name), check).await
     }
 
-    fn show(&self, shoot: &Value, shown: &mut String, say: &dyn Fn(&str)) {
+    fn show(&self, shoot: &Value, shown: &mut String, say: Say<'_>) {
         let now = describe(shoot);
         if now != *shown {
-            say(&format!("  {}: {now}", self.name));
+            say(News::Passing(format!("  {}: {now}", self.name)));
             *shown = now;
         }
     }
@@ -190,9 +191,9 @@ pub(crate) fn with_all_waits(mut manifest: Value) -> Value {
     manifest
 }
 
-/// How gardenlet gets on with the last change of a Shoot.
+/// How gardenlet gets on with the last change of a Shoot or Seed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub enum Progress {
     /// gardenlet has succeeded.
     Done,
     /// gardenlet does not try again, for this reason.
@@ -201,7 +202,9 @@ pub(crate) enum Progress {
     Running(String),
 }
 
-pub(crate) fn progress(shoot: &Value) -> Progress {
+/// How gardenlet gets on with the last change of a Shoot or Seed.
+#[must_use]
+pub fn progress(shoot: &Value) -> Progress {
     let generation = |path: &str| get(shoot, path).and_then(Value::as_i64);
     let noticed = generation("metadata.generation") == generation("status.observedGeneration")
         && annotation(shoot, "gardener.cloud/operation").is_none();

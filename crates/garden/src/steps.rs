@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gardener_testbed::causes;
 
 use crate::error::GardenError;
+use crate::news::{News, Say};
 
 /// A step that has ended.
 #[derive(Clone, Debug)]
@@ -21,12 +22,12 @@ pub(crate) struct Step {
 /// All steps so far. Each is shown as soon as it has ended.
 pub(crate) struct Steps<'a> {
     started: Instant,
-    say: &'a dyn Fn(&str),
+    say: Say<'a>,
     done: RefCell<Vec<Step>>,
 }
 
 impl<'a> Steps<'a> {
-    pub(crate) fn new(say: &'a dyn Fn(&str)) -> Self {
+    pub(crate) fn new(say: Say<'a>) -> Self {
         Self { started: Instant::now(), say, done: RefCell::default() }
     }
 
@@ -36,26 +37,29 @@ impl<'a> Steps<'a> {
         name: &str,
         step: impl Future<Output = Result<T, GardenError>>,
     ) -> Result<T, GardenError> {
+        (self.say)(News::Begun(name.to_owned()));
         let begun = Instant::now();
         let result = step.await;
         let took = begun.elapsed();
         let failure = result.as_ref().err().map(|error| causes(error));
         let verdict = if failure.is_some() { "FAILED: " } else { "" };
-        self.say(&format!("{verdict}{name} ({:.1} s)", took.as_secs_f64()));
+        let line = self.line(&format!("{verdict}{name} ({:.1} s)", took.as_secs_f64()));
+        (self.say)(News::Ended(line));
         self.done.borrow_mut().push(Step { name: name.to_owned(), took, failure });
         result
     }
 
-    /// Shows a line with the time since the start.
-    pub(crate) fn say(&self, line: &str) {
-        (self.say)(&format!("[{:6.1} s] {line}", self.started.elapsed().as_secs_f64()));
+    /// A line with the time since the start.
+    fn line(&self, text: &str) -> String {
+        format!("[{:6.1} s] {text}", self.started.elapsed().as_secs_f64())
     }
 
     /// Shows how many steps passed.
     pub(crate) fn sum_up(&self) {
         let done = self.done.borrow();
         let passed = done.iter().filter(|step| step.failure.is_none()).count();
-        self.say(&format!("{passed} of {} steps passed", done.len()));
+        let line = self.line(&format!("{passed} of {} steps passed", done.len()));
+        (self.say)(News::Line(line));
     }
 
     /// All steps that have ended.

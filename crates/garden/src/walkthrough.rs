@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::error::GardenError;
 use crate::layout::Layout;
+use crate::news::Say;
 use crate::objects;
 use crate::shoot::{Shoot, with_all_waits};
 use crate::steps::Steps;
@@ -33,7 +34,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) full: bool,
     pub(crate) steps: &'a Steps<'a>,
     /// Shows a line.
-    pub(crate) say: &'a dyn Fn(&str),
+    pub(crate) say: Say<'a>,
 }
 
 /// Plays the scenes. Ends at the first failure.

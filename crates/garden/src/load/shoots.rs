@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::records::{Recorder, What};
 use crate::error::GardenError;
+use crate::news::{News, Say};
 use crate::objects::core;
 use crate::shoot::{Progress, describe, progress};
 
@@ -77,12 +78,12 @@ impl Seen {
 pub(super) struct Shoots<'a> {
     seen: RefCell<BTreeMap<String, Seen>>,
     recorder: &'a Recorder,
-    say: &'a dyn Fn(&str),
+    say: Say<'a>,
 }
 
 impl<'a> Shoots<'a> {
     /// Shoots that will be created.
-    pub(super) fn new(names: impl Iterator<Item = String>, recorder: &'a Recorder, say: &'a dyn Fn(&str)) -> Self {
+    pub(super) fn new(names: impl Iterator<Item = String>, recorder: &'a Recorder, say: Say<'a>) -> Self {
         let seen = names.map(|name| (name, Seen::default())).collect();
         Self { seen: RefCell::new(seen), recorder, say }
     }
@@ -114,7 +115,7 @@ impl<'a> Shoots<'a> {
             }
             let now = self.describe();
             if now != shown {
-                (self.say)(&now);
+                (self.say)(News::Passing(now.clone()));
                 shown = now;
             }
             if last_news.elapsed() >= PATIENCE {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{DONE_WITHIN, Shoot, describe};
 use crate::error::GardenError;
+use crate::news::Say;
 use crate::{objects, wait};
 
 impl Shoot {
@@ -19,7 +20,7 @@ impl Shoot {
     }
 
     /// Returns when the gardenlet of another Seed has restored its control plane there.
-    pub(crate) async fn is_restored_on(&self, seed: &str, say: &dyn Fn(&str)) -> Result<(), GardenError> {
+    pub(crate) async fn is_restored_on(&self, seed: &str, say: Say<'_>) -> Result<(), GardenError> {
         let mut shown = String::new();
         let check = async || {
             let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Stage, controllers};
 use crate::error::GardenError;
+use crate::news::News;
 use crate::objects::{self, core};
 use crate::shoot::Shoot;
 use crate::wait;
@@ -62,7 +63,7 @@ async fn refused(stage: &Stage<'_>) -> Result<(), GardenError> {
     let check = async || match created(stage).await? {
         Err(refusal) if refusal.contains(REFUSAL) => {
             let said = refusal.lines().find_map(|line| line.get(line.find(REFUSAL)?..)).unwrap_or_default();
-            (stage.say)(&format!("  {said}"));
+            (stage.say)(News::Line(format!("  {said}")));
             Ok(())
         }
         Err(other) => Err(other),
