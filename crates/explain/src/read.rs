@@ -64,7 +64,8 @@ impl Reader {
 
     /// Finds the namespace of a Shoot; see [`find::namespace`].
     pub async fn find(&self, wanted: &str) -> Result<String, ReadError> {
-        let clusters = self.clusters(None).await.map_err(|source| request("the Clusters", source))?;
+        let unread = |source| if is_not_served(&source) { ReadError::NoSeed } else { request("the Clusters", source) };
+        let clusters = self.clusters(None).await.map_err(unread)?;
         let namespaces: Api<v1::Namespace> = Api::all(self.client.clone());
         // A user may lack the permission for namespaces, which are only a second choice.
         let is_namespace = !wanted.contains('/') && matches!(namespaces.get_metadata_opt(wanted).await, Ok(Some(_)));
@@ -79,7 +80,7 @@ impl Reader {
             match api(&self.client, kind, namespace).list(&ListParams::default()).await {
                 Ok(list) => objects.extend(list.items.into_iter().filter_map(|object| found(kind, &object))),
                 // A runtime cluster of a garden that is no seed has only some of the kinds.
-                Err(kube::Error::Api(status)) if status.is_not_found() => missing += 1,
+                Err(error) if is_not_served(&error) => missing += 1,
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     unread.push(format!("{}: {}", kind.name, status.message));
                 }
@@ -100,7 +101,11 @@ impl Reader {
 
     /// Reads what the rules for these objects need besides the objects. What cannot be read is only noted.
     pub async fn context(&self, objects: Vec<Found>, namespace: Option<&str>, mut unread: Vec<String>) -> Seed {
-        let mut or_note = |what: &str, error: &kube::Error| unread.push(format!("{what}: {error}"));
+        let mut or_note = |what: &str, error: &kube::Error| {
+            let why =
+                if is_not_served(error) { "this cluster has no such objects".to_owned() } else { error.to_string() };
+            unread.push(format!("{what}: {why}"));
+        };
         let clusters = self.clusters(namespace).await.unwrap_or_else(|error| {
             or_note("Clusters", &error);
             BTreeMap::new()
@@ -221,6 +226,12 @@ fn bucket(entry: &Value) -> Option<String> {
 
 fn json(object: &DynamicObject) -> kube::Result<Value> {
     serde_json::to_value(object).map_err(kube::Error::SerdeError)
+}
+
+/// Whether the server does not serve the kind that was to be listed. It answers with plain text, which
+/// `Status::is_not_found` does not recognise.
+fn is_not_served(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 fn request(what: &str, source: kube::Error) -> ReadError {

@@ -20,8 +20,9 @@ use gardener_testbed::bed::{Options, TestBed};
 use gardener_testbed::manifests::{Mode, apply};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use mock_explain::watch::Change;
@@ -208,6 +209,24 @@ async fn every_reason_is_found_on_a_real_api_server_with_the_documented_permissi
     assert!(unknown.ends_with("did you mean dev/a?"), "{unknown}");
     let nobody = Reader::new(bed.client_for(NOBODY).await.unwrap(), None);
     assert!(matches!(nobody.read(None).await, Err(ReadError::Forbidden)));
+    bed.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_without_extension_kinds_is_no_seed_and_without_registrations_no_garden() {
+    let bed = start_bed().await;
+    let reader = Reader::new(bed.client(), Some(bed.client()));
+    let seed = reader.read(None).await.unwrap();
+    assert_eq!(seed.unread, ["the garden: this cluster has no such objects"]);
+
+    let definitions: Api<CustomResourceDefinition> = Api::all(bed.client());
+    definitions.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    // The API server serves the kinds a moment longer.
+    while !matches!(reader.read(None).await, Err(ReadError::NoSeed))
+        || !matches!(reader.find("dev/a").await, Err(ReadError::NoSeed))
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     bed.stop().await.unwrap();
 }
 
