@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::rule::Rule;
 
+/// How many requests of a failure the reports for people show.
+const SHOWN: usize = 20;
+
 /// A rule, and what the kit has found out about it.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -78,6 +81,14 @@ pub struct Failure {
     pub requests: Vec<Written>,
 }
 
+impl Failure {
+    /// How many requests the reports for people leave out, and the newest ones. A rule may cause hundreds.
+    pub(crate) fn newest_requests(&self) -> (usize, &[Written]) {
+        let (earlier, newest) = self.requests.split_at(self.requests.len().saturating_sub(SHOWN));
+        (earlier.len(), newest)
+    }
+}
+
 /// A write request of the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written(String);
@@ -101,5 +112,21 @@ impl fmt::Display for Written {
 impl Serialize for Written {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_for_people_show_the_newest_requests_and_count_the_others() {
+        let failure = |count: usize| {
+            let requests = (0..count).map(|number| Written(number.to_string())).collect();
+            Failure { seen: String::new(), objects: Vec::new(), requests }
+        };
+        let (earlier, newest) = (failure(SHOWN + 3), failure(2));
+        assert_eq!(newest.newest_requests(), (0, &newest.requests[..]));
+        assert_eq!(earlier.newest_requests(), (3, &earlier.requests[3..]));
     }
 }

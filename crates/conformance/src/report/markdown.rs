@@ -29,7 +29,9 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-fn section(Finding { rule, .. }: &Finding, Failure { seen, objects, requests }: &Failure) -> String {
+fn section(Finding { rule, .. }: &Finding, failure: &Failure) -> String {
+    let Failure { seen, objects, .. } = failure;
+    let (earlier, requests) = failure.newest_requests();
     let mut text = format!("\n### `{}` ({})\n\n", rule.name, rule.level);
     let _ =
         writeln!(text, "- expected: {}\n- otherwise: {}\n- source: `{}`", rule.sentence, rule.otherwise, rule.source);
@@ -41,7 +43,8 @@ fn section(Finding { rule, .. }: &Finding, Failure { seen, objects, requests }: 
     }
     if !requests.is_empty() {
         let lines: Vec<_> = requests.iter().map(ToString::to_string).collect();
-        text.push_str("The controller's requests:\n\n");
+        let earlier = if earlier > 0 { format!(", after {earlier} others") } else { String::new() };
+        let _ = writeln!(text, "The controller's requests{earlier}:\n");
         code(&mut text, &lines.join("\n"));
     }
     text.push_str("</details>\n");

@@ -54,7 +54,8 @@ fn table(report: &Report) -> Table {
 
 /// Everything about one failure.
 fn paragraph(Finding { rule, .. }: &Finding, failure: &Failure) -> String {
-    let Failure { seen, objects, requests } = failure;
+    let Failure { seen, objects, .. } = failure;
+    let (earlier, requests) = failure.newest_requests();
     let mut text = format!("{} ({}, {})\n", rule.name, rule.section, rule.level);
     let mut field = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<11}{}", value.replace('\n', "\n             "));
@@ -66,8 +67,9 @@ fn paragraph(Finding { rule, .. }: &Finding, failure: &Failure) -> String {
     for object in objects {
         field("object:", &object.to_string());
     }
-    for (number, request) in requests.iter().enumerate() {
-        field(if number == 0 { "requests:" } else { "" }, &request.to_string());
+    let earlier = (earlier > 0).then(|| format!("… {earlier} earlier ones: --report FILE.json has them"));
+    for (number, line) in earlier.into_iter().chain(requests.iter().map(ToString::to_string)).enumerate() {
+        field(if number == 0 { "requests:" } else { "" }, &line);
     }
     text.truncate(text.trim_end().len());
     text
