@@ -347,7 +347,7 @@ impl Turn<'_> {
                 timestamp.parse().map(|time| whole_seconds(time).to_string()).unwrap_or_default().into();
         }
         if self.makes(M::WritesBack) {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.until_labelled_anew().await?;
             let mut back = self.object.pointer("/metadata/annotations").cloned().unwrap_or_else(|| json!({}));
             back[OPERATION_ANNOTATION] = Value::Null;
             let labels = self.object.pointer("/metadata/labels").cloned().unwrap_or_default();
@@ -361,5 +361,14 @@ impl Turn<'_> {
         }
         let patch = json!({ "metadata": metadata });
         if self.makes(M::RemovesBlindly) { self.send(patch).await } else { self.patch(patch).await }
+    }
+
+    /// Waits until another writer has changed a label: what was read is stale then.
+    async fn until_labelled_anew(&self) -> kube::Result<()> {
+        let labels = |object: &Value| object.pointer("/metadata/labels").cloned();
+        while labels(&json!(self.api.get(&self.name).await?)) == labels(&self.object) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 }
