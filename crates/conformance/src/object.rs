@@ -3,7 +3,7 @@
 use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, json as fields};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::Failed;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Fails the rule with a message unless the condition holds.
 pub fn ensure(condition: bool, otherwise: impl Into<String>) -> Result<(), Failed> {
@@ -101,6 +101,23 @@ pub fn excerpt(object: &Value) -> Value {
     if object.is_null() { Value::Null } else { excerpt }
 }
 
+/// The object without its conditions, and without what the API server notes of each write.
+#[must_use]
+pub fn apart_from_conditions(object: &Value) -> Value {
+    let mut object = object.clone();
+    for (parent, field) in [("/metadata", "resourceVersion"), ("/metadata", "managedFields"), ("/status", "conditions")]
+    {
+        if let Some(fields) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+            fields.remove(field);
+        }
+    }
+    let is_empty = object.pointer("/status").and_then(Value::as_object).is_some_and(Map::is_empty);
+    if let (true, Some(fields)) = (is_empty, object.as_object_mut()) {
+        fields.remove("status");
+    }
+    object
+}
+
 /// A time after every `lastUpdateTime` so far, which has whole seconds. It is ahead of the clock.
 #[must_use]
 pub fn in_a_second() -> Timestamp {
@@ -155,6 +172,22 @@ mod tests {
         });
         assert_eq!(excerpt(&object), expected);
         assert_eq!(excerpt(&Value::Null), Value::Null);
+    }
+
+    #[test]
+    fn conditions_are_no_change_and_everything_else_is() {
+        let before = json!({ "metadata": { "name": "a", "resourceVersion": "1" }, "spec": { "type": "t" } });
+        for (patch, is_same) in [
+            (json!({ "metadata": { "resourceVersion": "2", "managedFields": [] } }), true),
+            (json!({ "status": { "conditions": [{ "type": "Healthy" }] } }), true),
+            (json!({ "status": {} }), true),
+            (json!({ "status": { "conditions": [], "observedGeneration": 1 } }), false),
+            (json!({ "metadata": { "labels": { "a": "b" } } }), false),
+            (json!({ "spec": { "type": "u" } }), false),
+        ] {
+            let after = merged(before.clone(), &patch);
+            assert_eq!(apart_from_conditions(&before) == apart_from_conditions(&after), is_same, "{patch}");
+        }
     }
 
     #[test]

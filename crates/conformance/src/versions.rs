@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use extension_contract::watched;
 use futures::{Stream, StreamExt};
+use kube::api::{WatchEvent, WatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use libtest_mimic::Failed;
@@ -68,5 +69,27 @@ impl Scene {
             _ => None,
         });
         Ok(Versions { versions: Box::pin(versions), patience: self.suite().subject().patience })
+    }
+
+    /// All versions of an object since `before`, in order. An object that is gone is null.
+    pub(crate) async fn versions_since(&self, name: &str, before: &Value) -> Result<Vec<Value>, Failed> {
+        let version = |object: &Value| text(object, "/metadata/resourceVersion").to_owned();
+        let now = self.get(name).await?;
+        if now.is_null() {
+            return Ok(vec![now]);
+        }
+        let of_object = WatchParams::default().fields(&format!("metadata.name={}", self.full_name(name)));
+        let mut events = Box::pin(self.api().watch(&of_object, &version(before)).await?);
+        let mut versions = Vec::new();
+        while version(versions.last().unwrap_or(before)) != version(&now) {
+            let event = timeout(self.suite().subject().patience, events.next()).await;
+            match event.ok().flatten().ok_or("the API server does not tell how the object has changed")?? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => versions.push(json!(object)),
+                WatchEvent::Deleted(_) => versions.push(Value::Null),
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => return Err(status.message.as_str().into()),
+            }
+        }
+        Ok(versions)
     }
 }

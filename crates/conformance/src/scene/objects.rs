@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use super::{A_SECOND, Scene};
 use crate::eventually::eventually;
-use crate::object::{annotation, asking, asking_at, ensure, excerpt, finalizers, merged, reverse, status, text};
+use crate::object::{
+    annotation, apart_from_conditions, asking, asking_at, ensure, excerpt, finalizers, merged, reverse, status, text,
+};
 
 /// Each object has a short name, such as `a`, which is unique in the scene.
 impl Scene {
@@ -211,13 +213,16 @@ impl Scene {
         Ok(())
     }
 
-    /// Fails if the object was written since `before`, when all earlier changes have [`settled`](Self::settled).
+    /// Fails if the object was written since `before`, when all earlier changes have [`settled`](Self::settled). Conditions
+    /// may be written: health checks do so at any time (`extensions/pkg/controller/healthcheck/reconciler.go`).
     pub async fn unchanged(&self, name: &str, before: &Value, why: &str) -> Result<(), Failed> {
         self.settled().await?;
-        let now = self.get(name).await?;
-        let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-        let versions = || format!("before: {}\nnow: {}", excerpt(before), excerpt(&now));
-        ensure(version(before) == version(&now), format!("{why}, but it was written\n{}", versions()))
+        for now in self.versions_since(name, before).await? {
+            let versions = || format!("before: {}\nnow: {}", excerpt(before), excerpt(&now));
+            let is_unchanged = apart_from_conditions(before) == apart_from_conditions(&now);
+            ensure(is_unchanged, format!("{why}, but it was written\n{}", versions()))?;
+        }
+        Ok(())
     }
 
     /// Whether the object has the controller's finalizer.
