@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use self::args::{Args, Place};
 use self::interrupts::Interrupts;
 use crate::finding::Finding;
-use crate::judge::Judge;
+use crate::judge::{Judge, unless_it_ends};
 use crate::launcher::Controller;
 use crate::report::{self, Report};
 use crate::rule::{Level, Rule};
@@ -141,13 +141,18 @@ async fn test(
 
 /// Awaits a first object, then runs the rules. Without the first object no rule is tried.
 async fn first_object(judge: &Judge, mut shared: Option<Controller>, parallel: usize) -> Result<(), Failed> {
-    if let Err(why) = judge.serves_a_first_object().await {
-        if let Some(shared) = &mut shared {
-            shared.still_runs()?;
-            tell(format_args!("the controller's log ends with:\n{}", shared.log().end()));
+    if let Err(why) = unless_it_ends(shared.as_mut(), judge.serves_a_first_object()).await? {
+        if let Some(shared) = &shared {
+            let end = shared.log().end();
+            let log = if end.is_empty() { "is empty".to_owned() } else { format!("ends with:\n{end}") };
+            tell(format_args!("the controller's log {log}"));
         }
         let why = why.message().unwrap_or_default();
-        return Err(format!("the controller does not serve a first object, so no rule is tried: {why}").into());
+        return Err(format!(
+            "the controller does not serve a first object, so no rule is tried: {why}\ncheck that it uses this API \
+             server, and serves this type and class"
+        )
+        .into());
     }
     if let Err(why) = judge.run(shared, parallel).await {
         tell(format_args!("the run is incomplete: {}", why.message().unwrap_or_default()));

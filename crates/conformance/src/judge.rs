@@ -67,15 +67,16 @@ impl Judge {
 
     /// Runs all rules, `parallel` at the same time. `shared` is the controller that the kit has started, if it has. Rules
     /// that restart the controller run last, one by one and without the shared one, unless it can serve other types.
-    pub async fn run(&self, shared: Option<Controller>, parallel: usize) -> Result<(), Failed> {
+    /// Fails if the shared controller ends by itself: no further rule could hold.
+    pub async fn run(&self, mut shared: Option<Controller>, parallel: usize) -> Result<(), Failed> {
         let restarts = |rule: &&Rule| rule.needs.contains(&Feature::Restart) && !self.suite.serves_any_type();
         let applying = || self.rules.iter().filter(|rule| self.applies(rule));
         let together = applying().filter(|rule| !restarts(rule));
-        stream::iter(together).for_each_concurrent(parallel, |rule| self.judge(rule)).await;
+        let together = stream::iter(together).for_each_concurrent(parallel, |rule| self.judge(rule));
+        unless_it_ends(shared.as_mut(), together).await?;
 
         let alone: Vec<_> = applying().filter(restarts).collect();
-        let Some(mut shared) = shared else { return Ok(()) };
-        shared.still_runs()?;
+        let Some(shared) = shared else { return Ok(()) };
         if !alone.is_empty() {
             shared.kill().await?;
         }
@@ -119,7 +120,11 @@ impl Judge {
     async fn verdict(&self, rule: &Rule, scene: Scene) -> Verdict {
         let waits = if rule.needs.contains(&Feature::Restart) { WAITS_FOR_STARTS } else { WAITS };
         let limit = SHORTEST_LIMIT.max(self.suite.subject().patience * waits);
-        let seen = match tokio::time::timeout(limit, (rule.holds)(scene.clone())).await {
+        let proof = tokio::time::timeout(limit, (rule.holds)(scene.clone())).await;
+        if let Some(ended) = scene.ended() {
+            return Verdict::NotJudged(format!("two at the same time must not listen on the same port: {ended}"));
+        }
+        let seen = match proof {
             Ok(Ok(())) => return Verdict::Passed,
             Ok(Err(why)) => message(&why),
             Err(_) => format!("it took longer than {} s", limit.as_secs()),
@@ -129,6 +134,18 @@ impl Judge {
         }
         let (objects, requests) = (objects(&scene).await, requests(&scene).unwrap_or_default());
         Verdict::Failed(Box::new(Failure { seen, objects, requests }))
+    }
+}
+
+/// Awaits `work`. Fails at once if the controller ends before.
+pub(crate) async fn unless_it_ends<T>(
+    controller: Option<&mut Controller>,
+    work: impl Future<Output = T>,
+) -> Result<T, Failed> {
+    let Some(controller) = controller else { return Ok(work.await) };
+    tokio::select! {
+        done = work => Ok(done),
+        why = controller.ends() => Err(why),
     }
 }
 
@@ -155,11 +172,13 @@ fn requests(scene: &Scene) -> Result<Vec<Written>, Failed> {
     let prefix = scene.full_name("");
     let plural = scene.suite().subject().kind.plural;
     let is_namespaced = scene.suite().subject().kind.namespaced;
-    let requests = audit.requests(|request: &Request| {
+    let mut requests = audit.requests(|request: &Request| {
         let is_of_rule = request.namespace == scene.namespace()
             || (!is_namespaced && request.resource == plural && request.name.starts_with(&prefix));
         let is_write = !matches!(request.verb.as_str(), "get" | "list" | "watch");
         request.user == CONTROLLER && is_of_rule && is_write && request.resource != "events"
     })?;
+    // The audit log has them in the order of their answers.
+    requests.sort_by_key(|request| request.at.0);
     Ok(requests.iter().map(Written::of).collect())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gardener_testbed::bed::TestBed;
@@ -19,6 +20,9 @@ use crate::object::ensure;
 
 /// Limit for a controller to end. Its grace period must be shorter.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Pause between two looks at whether the controller still runs.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Starts the controller under test.
 pub trait Launcher: Send + Sync + 'static {
@@ -89,6 +93,8 @@ impl Launcher for CommandLine {
 pub struct Controller {
     host: Host,
     log: Log,
+    /// Where to note that the controller has ended although it was not stopped.
+    noting: Option<Arc<OnceLock<String>>>,
 }
 
 /// What the controller runs in.
@@ -101,8 +107,10 @@ enum Host {
 impl Controller {
     /// Starts a program of this machine.
     pub fn program(bed: &TestBed, command: Command, log: &Path) -> Result<Self, Failed> {
-        let process = Process::start(bed.supervisor(), "the controller", command, log.to_owned())?;
-        Ok(Self { host: Host::Program(process), log: Log(log.to_owned()) })
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let process = Process::start(bed.supervisor(), "the controller", command, log.to_owned());
+        let process = process.map_err(|error| format!("cannot start the controller {program}: {error}"))?;
+        Ok(Self { host: Host::Program(process), log: Log(log.to_owned()), noting: None })
     }
 
     /// Starts a container from a command of [`Image::command`](gardener_testbed::container::Image::command).
@@ -110,7 +118,7 @@ impl Controller {
         let file = OpenOptions::new().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stderr(file).kill_on_drop(true);
         let container = Container::new(bed.supervisor().spawn(command)?);
-        Ok(Self { host: Host::Container(container), log: Log(log.to_owned()) })
+        Ok(Self { host: Host::Container(container), log: Log(log.to_owned()), noting: None })
     }
 
     /// Starts a controller whose standard error is a pipe without a reader: each write to it fails.
@@ -122,7 +130,13 @@ impl Controller {
         } else {
             Host::Program(Process::start_into(bed.supervisor(), "the controller", command, Stdio::inherit(), pipe)?)
         };
-        Ok(Self { host, log: Log(PathBuf::new()) })
+        Ok(Self { host, log: Log(PathBuf::new()), noting: None })
+    }
+
+    /// Notes there, when this value is dropped, that the controller has ended by itself, if it has.
+    pub(crate) fn noting_its_end(mut self, ended: Arc<OnceLock<String>>) -> Self {
+        self.noting = Some(ended);
+        self
     }
 
     /// The log of this controller alone.
@@ -139,6 +153,23 @@ impl Controller {
         }
     }
 
+    /// Notes that the controller has ended by itself, if it has. It may end from now on.
+    fn note_end(&mut self) {
+        if let (Some(ended), Err(why)) = (self.noting.take(), self.still_runs()) {
+            ended.get_or_init(|| why.message().unwrap_or_default().to_owned());
+        }
+    }
+
+    /// Returns when the controller has ended by itself, with the end of its log.
+    pub async fn ends(&mut self) -> Failed {
+        loop {
+            if let Err(why) = self.still_runs() {
+                return why;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Sends SIGTERM and returns how the controller ended. Fails if it does not end within 15 s.
     pub async fn terminate(&mut self) -> Result<ExitStatus, Failed> {
         self.ask_to_stop()?;
@@ -146,7 +177,8 @@ impl Controller {
     }
 
     /// Sends SIGTERM.
-    pub fn ask_to_stop(&self) -> Result<(), Failed> {
+    pub fn ask_to_stop(&mut self) -> Result<(), Failed> {
+        self.note_end();
         match &self.host {
             Host::Program(process) => Ok(process.terminate()?),
             Host::Container(container) => Ok(kill_process(container.init()?, Signal::TERM)?),
@@ -166,11 +198,18 @@ impl Controller {
 
     /// Sends SIGKILL, so that the controller cannot clean up, and returns when it has ended.
     pub async fn kill(mut self) -> Result<(), Failed> {
+        self.note_end();
         match &mut self.host {
             Host::Program(process) => process.kill().await?,
             Host::Container(container) => drop(container.kill().await?),
         }
         Ok(())
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.note_end();
     }
 }
 
@@ -187,7 +226,7 @@ impl Log {
         Ok(complete.lines().map(line).collect())
     }
 
-    /// The last lines, each indented by two spaces.
+    /// The last lines, each indented by two spaces. Empty if there are none.
     #[must_use]
     pub fn end(&self) -> String {
         let log = fs::read(&self.0).unwrap_or_default();

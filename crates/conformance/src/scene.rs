@@ -30,6 +30,8 @@ pub struct Scene {
     namespace: String,
     /// The first request of the rule that the API server refused, or what else keeps the rule from a verdict.
     refusal: Arc<OnceLock<String>>,
+    /// How a controller of the rule has ended that the rule did not stop.
+    ended: Arc<OnceLock<String>>,
 }
 
 impl Scene {
@@ -49,20 +51,20 @@ impl Scene {
     /// Creates the namespace of a rule, and its Cluster.
     pub async fn create(suite: Arc<Suite>, rule: &str) -> Result<Self, Failed> {
         let namespace = Self::namespace_in(suite.run(), rule);
-        let scene = Self { suite, namespace, refusal: Arc::default() };
+        let scene = Self { suite, namespace, refusal: Arc::default(), ended: Arc::default() };
         scene.create_namespace().await?;
         Ok(scene)
     }
 
     /// A namespace of an earlier scene.
     pub(crate) fn existing(suite: Arc<Suite>, namespace: String) -> Self {
-        Self { suite, namespace, refusal: Arc::default() }
+        Self { suite, namespace, refusal: Arc::default(), ended: Arc::default() }
     }
 
     /// The same suite in a namespace that need not exist.
     #[must_use]
     pub fn in_namespace(&self, namespace: String) -> Self {
-        Self { suite: self.suite.clone(), namespace, refusal: self.refusal.clone() }
+        Self { namespace, ..self.clone() }
     }
 
     /// The first request of the rule that the API server refused, such as a change that a webhook does not admit, or
@@ -206,7 +208,13 @@ impl Scene {
 
     /// Starts one more controller, for the rule's [`own_type`](Self::own_type).
     pub fn start_controller(&self) -> Result<Controller, Failed> {
-        self.suite.start_further(&self.own_type())
+        Ok(self.suite.start_further(&self.own_type())?.noting_its_end(self.ended.clone()))
+    }
+
+    /// How a controller of the rule has ended that the rule did not stop. The rule then says nothing: two controllers may
+    /// have wanted the same port.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        self.ended.get().map(String::as_str)
     }
 
     /// The type of the controllers that the rule starts: the namespace's name, or the subject's type if the controller

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use gardener_testbed::assets::Assets;
 use gardener_testbed::bed::{Options, TestBed};
+use gardener_testbed::port;
 use gardener_testbed::process::Process;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -164,12 +165,28 @@ async fn broken_rule_of_a_command_gives_exit_code_1_and_a_report_with_its_reques
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn controller_that_ends_at_once_is_not_judged() {
+async fn controller_that_does_not_start_or_ends_is_not_judged() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();
-    let mut command = kit(folder.path());
-    command.args(["--command", "sh -c 'echo no such flag; exit 3'"]);
-    let (code, _, log) = ended(command.spawn().unwrap()).await;
-    assert_eq!(code, Some(2), "{log}");
-    assert!(log.contains("the controller ended (exit status: 3); its log ends with:\n  no such flag"), "{log}");
+    let network = format!("{} --kubeconfig $KUBECONFIG", program("mock-network").display());
+    let port = port::free().unwrap();
+    for (controller, why) in [
+        (
+            "sh -c 'echo no such flag; exit 3'".to_owned(),
+            "error: the controller ended (exit status: 3); its log ends with:\n  no such flag",
+        ),
+        ("./my-controler --kubeconfig $KUBECONFIG".to_owned(), "error: cannot start the controller ./my-controler: No"),
+        // It serves a first object, and ends in the middle of the run, which takes longer.
+        (format!("timeout 2 {network}"), "the controller ended (exit status: 124)"),
+        (
+            format!("{network} --admin-address 127.0.0.1:{port}"),
+            "must not listen on the same port: the controller ended",
+        ),
+    ] {
+        let mut command = kit(folder.path());
+        command.args(["--command", &controller]);
+        let (code, table, log) = ended(command.spawn().unwrap()).await;
+        assert_eq!(code, Some(2), "{controller}: {table}{log}");
+        assert!(format!("{table}{log}").contains(why), "{controller}: {table}{log}");
+    }
 }
