@@ -24,7 +24,7 @@ use crate::settings::{Door, Settings, Wanted, Work};
 use crate::shoot::{Shoot, with_all_waits};
 use crate::steps::Steps;
 use crate::walkthrough::{self, Stage};
-use crate::{backups, control, doors, gardener, gardenlet, junit, kubeconfigs, network, objects, wait};
+use crate::{backups, control, doors, gardener, gardenlet, junit, kubeconfigs, network, nodes, objects, wait};
 
 /// Limit for a server to answer. A server that cannot start ends much earlier.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -238,7 +238,8 @@ impl Inside<'_> {
     async fn examples(&self, garden: &Client) -> Result<(), GardenError> {
         let Wanted { sources, .. } = &self.settings.wanted;
         let registrations = sources.join("deploy/controllerregistrations.yaml");
-        let registrations: Vec<_> = manifests::read(&registrations)?.into_iter().map(backups::served).collect();
+        let registrations: Vec<_> =
+            manifests::read(&registrations)?.into_iter().map(backups::served).map(nodes::kept).collect();
         objects::apply_all(garden, &registrations).await?;
         for file in EXAMPLES {
             objects::apply_all(garden, &manifests::read(&sources.join("example").join(file))?).await?;

@@ -24,6 +24,7 @@ mod layout;
 pub mod load;
 mod network;
 pub mod news;
+mod nodes;
 mod objects;
 mod operated;
 pub mod outside;

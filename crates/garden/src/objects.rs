@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use extension_contract::json::{list, text};
+use extension_contract::{GROUP, VERSION};
 use gardener_testbed::manifests::{self, ManifestsError, Mode};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
@@ -56,6 +57,12 @@ pub(crate) fn core(client: &Client, version: &str, kind: &str, namespace: Option
     }
 }
 
+/// The API of a kind of extension objects, in the namespace of a Shoot in its seed.
+pub(crate) fn extension(seed: &Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, kind));
+    Api::namespaced_with(seed.clone(), namespace, &resource)
+}
+
 /// Reads an object as JSON. Returns `None` if it does not exist.
 pub(crate) async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<Value>, String> {
     let object = api.get_opt(name).await.map_err(|error| error.to_string())?;
@@ -64,13 +71,16 @@ pub(crate) async fn get(api: &Api<DynamicObject>, name: &str) -> Result<Option<V
 
 /// The first of these conditions that an object does not meet, in words. Returns `None` if it meets all.
 pub(crate) fn unmet(object: &Value, names: &[&str]) -> Option<String> {
-    let conditions = list(object, "status.conditions");
     names.iter().find_map(|&name| {
-        let condition = conditions.iter().find(|condition| text(condition, "type") == Some(name));
-        let Some(condition) = condition else { return Some(format!("it has no condition {name}")) };
+        let Some(condition) = condition(object, name) else { return Some(format!("it has no condition {name}")) };
         let message = text(condition, "message").unwrap_or_default();
         (text(condition, "status") != Some("True")).then(|| format!("its condition {name} does not hold: {message}"))
     })
+}
+
+/// A condition of an object, by its type.
+pub(crate) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    list(object, "status.conditions").iter().find(|condition| text(condition, "type") == Some(name))
 }
 
 /// Merges `change` into an object.

@@ -85,6 +85,29 @@ impl Shoot {
         Err(self.unexpected(&format!("failed without the code {code}: {}", describe(&shoot))))
     }
 
+    /// Returns when gardenlet has met an error with this code, whether or not it tries again.
+    pub(crate) async fn has_error(&self, code: &str, say: Say<'_>) -> Result<(), GardenError> {
+        let mut shown = String::new();
+        let check = async || {
+            let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
+            self.show(&shoot, &mut shown, say);
+            if codes(&shoot).any(|found| found == code) { Ok(()) } else { Err(describe(&shoot)) }
+        };
+        wait::until(DONE_WITHIN, &format!("the Shoot {} has no error {code}", self.name), check).await
+    }
+
+    /// Returns when a condition of the Shoot is False with this code.
+    pub(crate) async fn has_unmet(&self, condition: &str, code: &str) -> Result<(), GardenError> {
+        let check = async || {
+            let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
+            let found = objects::condition(&shoot, condition).cloned().unwrap_or_default();
+            let has_code = list(&found, "codes").iter().any(|found| found == code);
+            if has_code && text(&found, "status") == Some("False") { Ok(()) } else { Err(found.to_string()) }
+        };
+        let what = format!("the condition {condition} of the Shoot {} is not False with {code}", self.name);
+        wait::until(HEALTHY_WITHIN, &what, check).await
+    }
+
     /// The Shoot when gardenlet has ended the operation that its last change demands, well or not.
     async fn ends(&self, say: Say<'_>) -> Result<Value, GardenError> {
         let mut shown = String::new();

@@ -7,13 +7,14 @@ mod hibernated;
 mod migration;
 mod registrations;
 mod scripts;
+mod stories;
 mod web_server;
 
 use std::path::{Path, PathBuf};
 
 use gardener_testbed::manifests;
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::GardenError;
 use crate::layout::Layout;
@@ -47,7 +48,11 @@ pub(crate) async fn play(stage: &Stage<'_>) -> Result<(), GardenError> {
         hibernated::delete(stage, &shoot).await?;
         migration::moved(stage).await?;
     }
-    awake::live(stage).await
+    awake::live(stage).await?;
+    if stage.full {
+        stories::told(stage).await?;
+    }
+    Ok(())
 }
 
 impl Stage<'_> {
@@ -58,10 +63,26 @@ impl Stage<'_> {
 
     /// Applies a file of the examples, whose last object is a Shoot.
     async fn apply(&self, file: &str) -> Result<Shoot, GardenError> {
+        self.apply_changed(file, &json!({})).await
+    }
+
+    /// Applies a file of the examples after `change` was merged into its last object, which is a Shoot.
+    async fn apply_changed(&self, file: &str, change: &Value) -> Result<Shoot, GardenError> {
         let file = self.examples().join(file);
-        let manifests: Vec<_> = manifests::read(&file)?.into_iter().map(with_all_waits).collect();
+        let mut manifests: Vec<_> = manifests::read(&file)?.into_iter().map(with_all_waits).collect();
+        if let Some(shoot) = manifests.last_mut() {
+            json_patch::merge(shoot, change);
+        }
         objects::apply_all(&self.garden, &manifests).await?;
         shoot(&self.garden, &manifests, &file)
+    }
+
+    /// The cluster of the Seed that has a Shoot.
+    async fn seed_of(&self, shoot: &Shoot) -> Result<&Client, GardenError> {
+        let name = shoot.seed().await?;
+        let seed = self.seeds.iter().find(|(seed, _)| *seed == name);
+        seed.map(|(_, client)| client)
+            .ok_or_else(|| GardenError::Unusable(format!("the Shoot {} is in no Seed", shoot.name)))
     }
 
     /// Returns when gardenlet has succeeded in what was demanded of a Shoot.

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{Timestamp, TimestampRound, Unit};
+use mock_hollow::pod::View;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::prober::{Prober, Readiness};
-use crate::status::View;
 
 /// The first pause before a restart, and the longest one.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));

@@ -17,6 +17,7 @@ use kube::runtime::controller::{self, Action, trigger_self};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::{WatchStreamExt as _, applier, reflector, watcher};
 use kube::{Api, ResourceExt as _};
+use mock_hollow::pod::{Observed, View, compose};
 use rustix::fs::{Access, access};
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -30,7 +31,6 @@ use crate::player::{Seed, drain, name_of, retry};
 use crate::running_pod::RunningPod;
 use crate::sandbox::{self, Network};
 use crate::shoot_pods::ShootPods;
-use crate::status::{Observed, compose};
 use crate::vpn_proxy::VpnProxies;
 
 /// A Pod's namespace and name.
@@ -149,7 +149,7 @@ impl Kubelet {
                 let address = kubelet.address(&pod, Half::Reported).await?;
                 let place = Place { address, host, api_host: args.api_host() };
                 kubelet.proxies.ensure(&kubelet.seed, &pod, place).await?;
-                kubelet.report(&pod, &Observed { address, host, running: BTreeMap::new() }).await?;
+                kubelet.report(&pod, &observed(address, host, BTreeMap::new())).await?;
             }
         }
         Ok(Action::await_change())
@@ -163,8 +163,7 @@ impl Kubelet {
         programs: &BTreeMap<String, PathBuf>,
     ) -> Result<Observed, Error> {
         let key = name_of(pod.as_ref());
-        let observed =
-            |running: &RunningPod| Observed { address: running.place().address, host, running: running.views() };
+        let observed = |running: &RunningPod| observed(running.place().address, host, running.views());
         let earlier = {
             let mut pods = self.running.lock().await;
             match pods.get(&key) {
@@ -233,6 +232,11 @@ impl Kubelet {
     fn api(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.seed.client.clone(), namespace)
     }
+}
+
+/// What is known of a Pod with an address, on a host.
+fn observed(address: Ipv4Addr, host: Ipv4Addr, running: BTreeMap<String, View>) -> Observed {
+    Observed { address: address.into(), host: host.into(), running }
 }
 
 /// The node of a Pod.

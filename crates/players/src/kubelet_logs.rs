@@ -14,13 +14,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use mock_hollow::node::KUBELET_PORT;
 use rcgen::CertifiedKey;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
-use crate::kubelet_port::{PORT, config, refusal};
+use crate::kubelet_port::{config, refusal};
 use crate::player::Seed;
 
 /// Listens at the port of each node. Returns what serves for ever.
@@ -34,7 +35,7 @@ pub(crate) async fn serve(seed: &Arc<Seed>) -> Result<impl Future<Output = ()> +
     let acceptor = TlsAcceptor::from(Arc::new(config(&(vec![cert.der().clone()], key))?));
     let mut nodes = Vec::new();
     for address in addresses {
-        let address = SocketAddr::from((address, PORT));
+        let address = SocketAddr::from((address, KUBELET_PORT));
         let listener = TcpListener::bind(address).await.map_err(Error::io("listen as a kubelet on", address))?;
         nodes.push(serve_node(seed.clone(), listener, acceptor.clone()));
     }

@@ -29,9 +29,6 @@ use crate::player::Seed;
 use crate::shoot_pods::{self, ShootPods};
 use crate::{kubelet_logs, port_forward};
 
-/// The port of kubelets.
-pub(crate) const PORT: u16 = 10250;
-
 /// The authority of a Shoot's kubelets. Its common name is also the name of its Secret.
 const AUTHORITY: &str = "ca-kubelet";
 

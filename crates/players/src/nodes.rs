@@ -9,12 +9,12 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use mock_hollow::node::{KUBELET_PORT, lease};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::SeedArgs;
 use crate::error::Error;
-use crate::kubelet_port;
 use crate::player::{PLAYER, Seed};
 
 /// How often a kubelet renews its Lease.
@@ -46,24 +46,13 @@ pub(crate) async fn renew_leases(seed: Arc<Seed>) {
         ticks.tick().await;
         for number in 0..seed.args.nodes {
             let name = SeedArgs::node_name(number);
-            let lease = lease(&name, Timestamp::now());
+            let lease = lease(&name, None, Timestamp::now());
             let renewed = api.patch(&name, &PatchParams::apply(PLAYER).force(), &Patch::Apply(lease)).await;
             if let Err(error) = renewed {
                 tracing::debug!(name, %error, "cannot renew the Lease; trying again");
             }
         }
     }
-}
-
-/// The Lease of a node.
-pub(crate) fn lease(name: &str, now: Timestamp) -> Value {
-    json!({
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": { "name": name },
-        // A MicroTime has six digits.
-        "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format!("{now:.6}") },
-    })
 }
 
 /// The object of a node.
@@ -102,13 +91,13 @@ fn status(args: &SeedArgs, number: u8, now: Timestamp) -> Value {
             "operatingSystem": "linux", "osImage": PLAYER, "containerRuntimeVersion": format!("{PLAYER}://1"),
             "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
         },
-        "daemonEndpoints": { "kubeletEndpoint": { "Port": kubelet_port::PORT } },
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
         "conditions": conditions(&json!(now)),
     })
 }
 
 /// The conditions of a healthy node since a time.
-pub(crate) fn conditions(time: &Value) -> Value {
+fn conditions(time: &Value) -> Value {
     let condition = |type_: &str, status: &str| {
         json!({
             "type": type_, "status": status, "reason": "Played", "message": "",
@@ -125,7 +114,7 @@ pub(crate) fn conditions(time: &Value) -> Value {
 }
 
 /// Go's name of this machine's architecture.
-pub(crate) fn architecture() -> &'static str {
+fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

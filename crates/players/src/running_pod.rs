@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{self, EnvVar, Pod};
 use kube::ResourceExt as _;
+use mock_hollow::pod::View;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -21,7 +22,6 @@ use crate::player::{Seed, name_of};
 use crate::prober::{self, Prober};
 use crate::root;
 use crate::sandbox::{Network, Sandbox};
-use crate::status::View;
 use crate::volumes::{Files, Volumes};
 
 /// How often volumes are brought up to date. A kubelet takes up to a minute.

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use mock_hollow::node::KUBELET_PORT;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::copy_bidirectional;
@@ -131,7 +132,7 @@ fn target(method: &Method, uri: &Uri) -> Option<Target> {
     let port = authority.port_u16()?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     match host.parse() {
-        Ok(address) if port == kubelet_port::PORT => Some(Target::Kubelet(address)),
+        Ok(address) if port == KUBELET_PORT => Some(Target::Kubelet(address)),
         _ => Some(Target::Server(authority.to_string())),
     }
 }

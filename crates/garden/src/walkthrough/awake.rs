@@ -78,9 +78,7 @@ async fn web_server_answers(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), Gard
 
 /// A kubeconfig of the Shoot, through the gateway of its Seed.
 async fn kubeconfig(stage: &Stage<'_>, shoot: &Shoot) -> Result<Value, GardenError> {
-    let name = shoot.seed().await?;
-    let seed = stage.seeds.iter().find(|(seed, _)| *seed == name);
-    let (_, seed) = seed.ok_or_else(|| GardenError::Unusable(format!("the Shoot {} is in no Seed", shoot.name)))?;
+    let seed = stage.seed_of(shoot).await?;
     let kubeconfig = kubeconfigs::through(kubeconfigs::gateway(seed).await?, &shoot.admin_kubeconfig().await?);
     kubeconfig
         .ok_or_else(|| GardenError::Unusable(format!("the kubeconfig of the Shoot {} names no server", shoot.name)))

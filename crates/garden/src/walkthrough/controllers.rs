@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use extension_contract::json::{list, text};
+use extension_contract::json::text;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -95,11 +95,8 @@ fn is_of(installation: &Value, registration: &str, seed: &str) -> bool {
 
 /// Whether gardenlet begins operations that need this `ControllerInstallation`.
 fn is_rolled_out(installation: &Value) -> bool {
-    let conditions = list(installation, "status.conditions");
     let holds = |name: &str, status: &str| {
-        conditions
-            .iter()
-            .any(|condition| text(condition, "type") == Some(name) && text(condition, "status") == Some(status))
+        objects::condition(installation, name).is_some_and(|condition| text(condition, "status") == Some(status))
     };
     holds("Healthy", "True") && holds("Progressing", "False")
 }

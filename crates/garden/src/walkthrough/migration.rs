@@ -2,10 +2,8 @@
 //! (`docs/operations/control_plane_migration.md`).
 
 use extension_contract::json::get;
-use extension_contract::{GROUP, VERSION};
 use gardener_testbed::manifests;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -64,8 +62,7 @@ fn on_seed(mut manifest: Value, seed: &str) -> Value {
 
 /// The `status.state` of the Shoot's object that keeps one.
 async fn state(seed: &Client, namespace: &str) -> Result<Value, GardenError> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, KEEPS_STATE));
-    let api: Api<DynamicObject> = Api::namespaced_with(seed.clone(), namespace, &resource);
+    let api = objects::extension(seed, KEEPS_STATE, namespace);
     let object = objects::get(&api, NAME).await.map_err(GardenError::Unusable)?;
     let state = object.as_ref().and_then(|object| get(object, "status.state")).cloned();
     state.ok_or_else(|| GardenError::Unusable(format!("the {KEEPS_STATE} {namespace}/{NAME} has no state")))

@@ -1,0 +1,156 @@
+//! The stories of the examples under the real gardenlet: Shoots whose cloud fails, as the scripts in their annotations or in
+//! their Seed say.
+
+use std::time::Duration;
+
+use extension_contract::json::{get, text};
+use gardener_testbed::manifests;
+use kube::Client;
+use serde_json::{Value, json};
+
+use super::Stage;
+use crate::error::GardenError;
+use crate::objects::{self, core};
+use crate::shoot::Shoot;
+use crate::{seed, wait};
+
+/// Stories that need no nodes: their Shoots are created hibernated, which takes half of the time.
+const QUOTA: &str = "60-shoot-quota-exceeded.yaml";
+const SLOW: &str = "61-shoot-slow-hyperscaler.yaml";
+const FLAPPING: &str = "62-shoot-flapping-network.yaml";
+const ENDLESS: &str = "64-shoot-never-ending-deletion.yaml";
+const MISBEHAVING: &str = "65-shoot-misbehaving-extension.yaml";
+const NEVER_READY: &str = "68-shoot-extension-never-ready.yaml";
+
+/// The attempt that succeeds after the quota was exceeded, and the kind of it.
+const ENOUGH: (u64, &str) = (3, "Infrastructure");
+
+/// gardenlet's steps that wait for an Extension and for a Network (`pkg/gardenlet/controller/shoot/shoot/reconciler_reconcile.go`
+/// and `pkg/gardenlet/operation/botanist/flow.go`).
+const EXTENSION: &str = "Waiting until extension resources hibernated before kube-apiserver hibernation are ready";
+const NETWORK: &str = "Waiting until shoot network plugin has been reconciled";
+
+/// Gardener permits to force a deletion that has failed with this code (`pkg/api/core/validation/shoot.go`).
+const IN_USE: &str = "ERR_INFRA_DEPENDENCIES";
+
+/// The story of nodes that do not come, its error, and the condition that shows it.
+const DEAD_POOL: &str = "63-shoot-dead-pool.yaml";
+const NO_NODES: &str = "ERR_INFRA_RESOURCES_DEPLETED";
+const NODES_READY: &str = "EveryNodeReady";
+
+/// The story of a record that is refused. A hibernated Shoot has none.
+const REFUSED_RECORD: &str = "66-shoot-refusing-zone.yaml";
+const REFUSED: &str = "ERR_INFRA_UNAUTHORIZED";
+
+/// The story of a Seed without a bucket, and what it says of the bucket.
+const NO_BUCKET: &str = "67-shoot-no-bucket.yaml";
+const BUCKET_IS_TAKEN: &str = "BucketAlreadyOwnedByOther";
+const BUCKETS_READY: &str = "BackupBucketsReady";
+/// gardener-controller-manager looks at the buckets of a Seed every 30 s, and forgives a minute.
+const BUCKET_SEEN_WITHIN: Duration = Duration::from_secs(180);
+
+/// Plays the stories.
+pub(super) async fn told(stage: &Stage<'_>) -> Result<(), GardenError> {
+    let created = async {
+        let mut shoots = Vec::new();
+        for file in [QUOTA, SLOW, FLAPPING, ENDLESS, MISBEHAVING, NEVER_READY] {
+            shoots.push(stage.apply_changed(file, &json!({"spec": {"hibernation": {"enabled": true}}})).await?);
+        }
+        let [.., never_ready] = shoots.as_slice() else { return Ok(shoots) };
+        for shoot in shoots.iter().filter(|shoot| shoot.name != never_ready.name) {
+            stage.succeeds(shoot).await?;
+        }
+        Ok(shoots)
+    };
+    let name = "an exceeded quota, a slow cloud and a flapping network end well";
+    let shoots = stage.steps.run(name, created).await?;
+    let [quota, _, _, endless, misbehaving, never_ready] = shoots.as_slice() else {
+        return Err(GardenError::Unusable("a story has no Shoot".to_owned()));
+    };
+    let (attempt, kind) = ENOUGH;
+    let name = format!("the {kind} whose quota was exceeded succeeded at attempt {attempt}");
+    stage.steps.run(&name, took_attempts(stage, quota)).await?;
+    let waits = never_ready.waits_at(EXTENSION, stage.say);
+    stage.steps.run("gardenlet waits for an Extension that never gets ready", waits).await?;
+    let misbehaves = async {
+        misbehaving.request_reconciliation().await?;
+        misbehaving.waits_at(NETWORK, stage.say).await
+    };
+    stage.steps.run("gardenlet waits for a Network that misbehaves", misbehaves).await?;
+    never_ending_deletion(stage, endless).await?;
+    awake(stage).await?;
+    no_bucket(stage).await
+}
+
+/// Whether the script has decided as many attempts as the story tells.
+async fn took_attempts(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+    let (wanted, kind) = ENOUGH;
+    let objects = objects::extension(stage.seed_of(shoot).await?, kind, &shoot.technical_id().await?);
+    let object = objects::get(&objects, &shoot.name).await.map_err(GardenError::Unusable)?.unwrap_or_default();
+    let record = objects::condition(&object, "MockScript").and_then(|condition| text(condition, "message"));
+    let record: Option<Value> = record.and_then(|record| serde_json::from_str(record).ok());
+    let attempt = record.as_ref().and_then(|record| get(record, "attempt")).and_then(Value::as_u64);
+    if attempt == Some(wanted) {
+        return Ok(());
+    }
+    Err(GardenError::Unusable(format!("the {kind} of the Shoot {} took attempt {attempt:?}", shoot.name)))
+}
+
+/// A deletion fails until the Shoot's owner forces it.
+async fn never_ending_deletion(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+    let failed = async {
+        shoot.delete().await?;
+        shoot.fails_with(IN_USE, stage.say).await
+    };
+    stage.steps.run("gardenlet gives up a deletion that never ends", failed).await?;
+    let forced = async {
+        let force = json!({"metadata": {"annotations": {"confirmation.gardener.cloud/force-deletion": "true"}}});
+        shoot.change(force).await?;
+        shoot.is_gone(stage.say).await
+    };
+    stage.steps.run("the Shoot's owner ends it by force", forced).await
+}
+
+/// The stories of Shoots that are awake.
+async fn awake(stage: &Stage<'_>) -> Result<(), GardenError> {
+    let (dead, refused) = (stage.apply(DEAD_POOL).await?, stage.apply(REFUSED_RECORD).await?);
+    let seen = async {
+        dead.has_error(NO_NODES, stage.say).await?;
+        dead.has_unmet(NODES_READY, NO_NODES).await
+    };
+    stage.steps.run("a Shoot without nodes shows the error of its Worker, also as a condition", seen).await?;
+    let failed = refused.fails_with(REFUSED, stage.say);
+    stage.steps.run("gardenlet gives up a Shoot whose record is refused", failed).await
+}
+
+/// The bucket of a Seed fails, as the script of the story says. Then it is there again.
+async fn no_bucket(stage: &Stage<'_>) -> Result<(), GardenError> {
+    let Some((name, _)) = stage.seeds.first() else { return Ok(()) };
+    let story = manifests::read(&stage.examples().join(NO_BUCKET))?;
+    let script = story.iter().find_map(|object| get(object, "spec.backup.providerConfig"));
+    let script = script.ok_or_else(|| GardenError::Unusable(format!("the Seed of {NO_BUCKET} has no script")))?;
+    let failed = async {
+        set_script(&stage.garden, name, script).await?;
+        let seeds = core(&stage.garden, "v1beta1", "Seed", None);
+        let check = async || {
+            let seed = objects::get(&seeds, name).await?.ok_or("it does not exist")?;
+            match objects::unmet(&seed, &[BUCKETS_READY]) {
+                Some(why) if why.contains(BUCKET_IS_TAKEN) => Ok(()),
+                other => Err(other.unwrap_or_else(|| "its buckets are ready".to_owned())),
+            }
+        };
+        wait::until(BUCKET_SEEN_WITHIN, &format!("the Seed {name} does not show that its bucket fails"), check).await
+    };
+    stage.steps.run("a Seed shows the error of its bucket", failed).await?;
+    let mended = async {
+        set_script(&stage.garden, name, &Value::Null).await?;
+        seed::ready(&stage.garden, name).await
+    };
+    stage.steps.run("without the script, the Seed is ready again", mended).await
+}
+
+/// Gives the bucket of a Seed this script, or none.
+async fn set_script(garden: &Client, seed: &str, script: &Value) -> Result<(), GardenError> {
+    let change = json!({"spec": {"backup": {"providerConfig": script}}});
+    objects::merge(&core(garden, "v1beta1", "Seed", None), seed, change).await
+}
