@@ -17,7 +17,7 @@ use mock_view::say;
 use mock_view::words::duration;
 use serde_json::Value;
 
-use self::commands::{cargo_step, cargo_test, counted_tests, in_own_network, xtask};
+use self::commands::{begin_xtask, cargo_step, cargo_test, counted_tests, in_own_network, xtask};
 use self::steps::Outcome::{self, Failed, LeftOut, NotRun, Passed};
 use self::steps::Steps;
 use crate::images;
@@ -90,18 +90,21 @@ fn every_step(steps: &mut Steps, args: &Args) {
         Ok(located(whole))
     });
     let full = args.full;
-    let unless_missing = |there: bool, step: fn(bool) -> Result<Outcome>| {
-        move || if there { step(full) } else { Ok(NotRun("a program that it needs is missing: see above".to_owned())) }
-    };
+    let missing = || Ok(NotRun("a program that it needs is missing: see above".to_owned()));
+    let unless_missing =
+        |there: bool, step: fn(bool) -> Result<Outcome>| move || if there { step(full) } else { missing() };
     steps.run("test-bed tests", unless_missing(bed, test_bed_tests));
     steps.run("admission-assisted", unless_missing(bed, admission_assisted));
     steps.run("garden tests", unless_missing(bed && garden, |_| tests(&["--test", "chart", "--test", "garden"])));
     steps.run("requests and bytes per operation", unless_missing(bed, |_| costs()));
     steps.run("demo", unless_missing(bed, |_| xtask(&["demo", "--full"], |line| line.contains(" phases: "))));
-    steps.run("new kind", unless_missing(bed, |_| tests(&["--test", "new_kind"])));
     let images = steps.run("images", images);
-    steps.run("installed controllers", unless_missing(bed && garden && images, installed_controllers));
-    steps.run("whole Gardener", unless_missing(bed && garden && images, whole_gardener));
+    let all_there = bed && garden && images;
+    // gardenlet sleeps for half of the time, so that the steps beside it take little longer.
+    let whole_gardener = all_there.then(|| whole_gardener(full));
+    steps.run("new kind", unless_missing(bed, |_| tests(&["--test", "new_kind"])));
+    steps.run("installed controllers", unless_missing(all_there, installed_controllers));
+    steps.run("whole Gardener", || whole_gardener.map_or_else(missing, |ended| ended()));
 }
 
 /// Runs all faults.
@@ -265,14 +268,16 @@ fn installed_controllers(full: bool) -> Result<Outcome> {
     counted_tests(&mut in_own_network(&cargo))
 }
 
-/// Lets a real gardenlet drive Shoots: all scenes if `full`, and those of a few minutes otherwise.
-fn whole_gardener(full: bool) -> Result<Outcome> {
+/// Begins to let a real gardenlet drive Shoots: all scenes if `full`, and those of a few minutes otherwise. Returns what
+/// waits for the end.
+fn whole_gardener(full: bool) -> Box<dyn FnOnce() -> Result<Outcome>> {
     if let Err(error) = Isolation::find() {
-        return Ok(NotRun(error.to_string()));
+        return Box::new(move || Ok(NotRun(error.to_string())));
     }
     let arguments = ["garden", "test", "--name", "test", "--full"];
     let arguments = arguments.get(..if full { 5 } else { 4 }).unwrap_or(&arguments);
-    xtask(arguments, |line| line.ends_with(" steps passed"))
+    let begun = begin_xtask(arguments, |line| line.ends_with(" steps passed"));
+    Box::new(|| begun?())
 }
 
 /// Runs all faults: in a network of their own, if this machine allows one.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
 use mock_fleet::cargo;
@@ -70,11 +71,42 @@ pub(super) fn counted(line: &str, what: &str) -> u64 {
 /// Runs another command of this program, with its output in a pipe. The last line that `keep` accepts is its summary.
 pub(super) fn xtask(arguments: &[&str], keep: fn(&str) -> bool) -> Result<Outcome> {
     say!("$ cargo xtask {}", arguments.join(" "));
+    let (ended_well, lines) = shown(program()?.args(arguments), keep)?;
+    Ok(summed_up(ended_well, lines))
+}
+
+/// This program, for another command of it.
+fn program() -> Result<Command> {
     let program = PROGRAM.as_ref().map_err(|error| anyhow!("cannot find the file of this program: {error}"))?;
-    let mut command = Command::new(program);
-    let (ended_well, lines) = shown(command.args(arguments), keep)?;
-    let summary = lines.into_iter().next_back().unwrap_or_default();
-    Ok(if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) })
+    Ok(Command::new(program))
+}
+
+fn summed_up(ended_well: bool, kept: Vec<String>) -> Outcome {
+    let summary = kept.into_iter().next_back().unwrap_or_default();
+    if ended_well { Passed(summary) } else { Failed("see its output above".to_owned()) }
+}
+
+/// Starts another command of this program, beside which other steps run. Returns what waits for its end, shows its output
+/// and sums it up. A Ctrl-C at the terminal ends the command as well.
+pub(super) fn begin_xtask(
+    arguments: &[&str],
+    keep: fn(&str) -> bool,
+) -> Result<impl FnOnce() -> Result<Outcome> + use<>> {
+    let mut program = program()?;
+    program.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = program.spawn().with_context(|| format!("cannot start {}", program.get_program().display()))?;
+    // A full pipe would stop the command.
+    let output = thread::spawn(|| child.wait_with_output());
+    let command = arguments.join(" ");
+    Ok(move || {
+        say!("$ cargo xtask {command}");
+        let output =
+            output.join().map_err(|_| anyhow!("the thread that reads the output of {command} has panicked"))??;
+        let [lines, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        say!("{}{}", errors, lines.trim_end());
+        let kept = lines.lines().filter(|line| keep(line)).map(str::to_owned).collect();
+        Ok(summed_up(output.status.success(), kept))
+    })
 }
 
 /// Runs a command and shows its output at once. Returns whether it succeeded, and the lines that `keep` accepts.
