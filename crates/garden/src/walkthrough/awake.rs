@@ -12,6 +12,10 @@ use crate::error::GardenError;
 use crate::shoot::Shoot;
 use crate::{access, kubeconfigs, wait};
 
+/// The Shoot with the five kinds that each Shoot has, and the one with all kinds, for a Seed with backups.
+const PLAIN: &str = "55-shoot.yaml";
+const EVERYTHING: &str = "58-shoot-extensions.yaml";
+
 /// The nodes that the Shoot of the examples asks for.
 const NODES: usize = 2;
 
@@ -21,7 +25,11 @@ const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// Plays the life of an awake Shoot.
 pub(super) async fn live(stage: &Stage<'_>) -> Result<(), GardenError> {
     let created = async {
-        let shoot = stage.apply("55-shoot.yaml").await?;
+        let shoot = if stage.full {
+            stage.apply_changed(EVERYTHING, &as_the_garden_runs_it()).await?
+        } else {
+            stage.apply(PLAIN).await?
+        };
         stage.succeeds(&shoot).await.map(|()| shoot)
     };
     let shoot = stage.steps.run("an awake Shoot is created, with all waits in force", created).await?;
@@ -35,6 +43,11 @@ pub(super) async fn live(stage: &Stage<'_>) -> Result<(), GardenError> {
         sleep_and_wake(stage, &shoot).await?;
     }
     stage.delete(&shoot, "the awake Shoot is deleted").await
+}
+
+/// The Shoot with everything asks for an ingress controller, and hence for a version of Kubernetes that does not run here.
+fn as_the_garden_runs_it() -> Value {
+    json!({"spec": {"kubernetes": null, "addons": null}})
 }
 
 /// Hibernates the Shoot, and wakes it up.
