@@ -1,11 +1,14 @@
 //! The stories of the examples under the real gardenlet: Shoots whose cloud fails, as the scripts in their annotations or in
 //! their Seed say.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use extension_contract::json::{get, text};
+use extension_contract::json::get;
 use gardener_testbed::manifests;
-use kube::Client;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::Stage;
@@ -22,8 +25,13 @@ const ENDLESS: &str = "64-shoot-never-ending-deletion.yaml";
 const MISBEHAVING: &str = "65-shoot-misbehaving-extension.yaml";
 const NEVER_READY: &str = "68-shoot-extension-never-ready.yaml";
 
-/// The attempt that succeeds after the quota was exceeded, and the kind of it.
-const ENOUGH: (u64, &str) = (3, "Infrastructure");
+/// The kind whose quota is exceeded, and what an Event says of the attempt that succeeds. The object itself may have been
+/// reconciled again.
+const ENOUGH: (&str, &str) = ("Infrastructure", "rule 2 (enough), attempt 3");
+
+/// All of them. Those in front succeed; the last one but one may not, see [`misbehaves`].
+const CREATED: [&str; 6] = [QUOTA, SLOW, FLAPPING, ENDLESS, MISBEHAVING, NEVER_READY];
+const ALL_WELL: usize = 4;
 
 /// gardenlet's steps that wait for an Extension and for a Network (`pkg/gardenlet/controller/shoot/shoot/reconciler_reconcile.go`
 /// and `pkg/gardenlet/operation/botanist/flow.go`).
@@ -53,11 +61,10 @@ const BUCKET_SEEN_WITHIN: Duration = Duration::from_secs(180);
 pub(super) async fn told(stage: &Stage<'_>) -> Result<(), GardenError> {
     let created = async {
         let mut shoots = Vec::new();
-        for file in [QUOTA, SLOW, FLAPPING, ENDLESS, MISBEHAVING, NEVER_READY] {
+        for file in CREATED {
             shoots.push(stage.apply_changed(file, &json!({"spec": {"hibernation": {"enabled": true}}})).await?);
         }
-        let [.., never_ready] = shoots.as_slice() else { return Ok(shoots) };
-        for shoot in shoots.iter().filter(|shoot| shoot.name != never_ready.name) {
+        for shoot in shoots.iter().take(ALL_WELL) {
             stage.succeeds(shoot).await?;
         }
         Ok(shoots)
@@ -67,33 +74,42 @@ pub(super) async fn told(stage: &Stage<'_>) -> Result<(), GardenError> {
     let [quota, _, _, endless, misbehaving, never_ready] = shoots.as_slice() else {
         return Err(GardenError::Unusable("a story has no Shoot".to_owned()));
     };
-    let (attempt, kind) = ENOUGH;
-    let name = format!("the {kind} whose quota was exceeded succeeded at attempt {attempt}");
+    let (kind, _) = ENOUGH;
+    let name = format!("the {kind} whose quota was exceeded succeeded at its third attempt");
     stage.steps.run(&name, took_attempts(stage, quota)).await?;
     let waits = never_ready.waits_at(EXTENSION, stage.say);
     stage.steps.run("gardenlet waits for an Extension that never gets ready", waits).await?;
-    let misbehaves = async {
-        misbehaving.request_reconciliation().await?;
-        misbehaving.waits_at(NETWORK, stage.say).await
-    };
-    stage.steps.run("gardenlet waits for a Network that misbehaves", misbehaves).await?;
+    stage.steps.run("gardenlet waits for a Network that misbehaves", misbehaves(stage, misbehaving)).await?;
     never_ending_deletion(stage, endless).await?;
     awake(stage).await?;
     no_bucket(stage).await
 }
 
-/// Whether the script has decided as many attempts as the story tells.
+/// Whether an Event shows as many attempts as the story tells.
 async fn took_attempts(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
-    let (wanted, kind) = ENOUGH;
-    let objects = objects::extension(stage.seed_of(shoot).await?, kind, &shoot.technical_id().await?);
-    let object = objects::get(&objects, &shoot.name).await.map_err(GardenError::Unusable)?.unwrap_or_default();
-    let record = objects::condition(&object, "MockScript").and_then(|condition| text(condition, "message"));
-    let record: Option<Value> = record.and_then(|record| serde_json::from_str(record).ok());
-    let attempt = record.as_ref().and_then(|record| get(record, "attempt")).and_then(Value::as_u64);
-    if attempt == Some(wanted) {
+    let (kind, success) = ENOUGH;
+    let events: Api<Event> = Api::namespaced(stage.seed_of(shoot).await?.clone(), &shoot.technical_id().await?);
+    let of_kind = ListParams::default().fields(&format!("involvedObject.kind={kind}"));
+    let events = events.list(&of_kind).await.map_err(GardenError::request(format!("list the Events of the {kind}")))?;
+    let said: Vec<_> = events.into_iter().filter_map(|event| event.message).collect();
+    if said.iter().any(|message| message.contains(success)) {
         return Ok(());
     }
-    Err(GardenError::Unusable(format!("the {kind} of the Shoot {} took attempt {attempt:?}", shoot.name)))
+    Err(GardenError::Unusable(format!("the Events of the {kind} of the Shoot {} are {said:?}", shoot.name)))
+}
+
+/// Returns when gardenlet waits for the Network. The script is about reconciliations after the first one, which gardenlet
+/// itself begins if something else in the creation fails.
+async fn misbehaves(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+    let requested = async {
+        shoot.succeeds(&|_| {}).await?;
+        shoot.request_reconciliation().await?;
+        std::future::pending::<Result<Infallible, GardenError>>().await
+    };
+    tokio::select! {
+        waits = shoot.waits_at(NETWORK, stage.say) => waits,
+        failed = requested => failed.map(|never| match never {}),
+    }
 }
 
 /// A deletion fails until the Shoot's owner forces it.
