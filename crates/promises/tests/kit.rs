@@ -142,6 +142,23 @@ async fn run_on_a_cluster_removes_what_it_has_created_also_when_it_is_interrupte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unreachable_cluster_is_an_error_before_anything_is_created() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();
+    let cluster = json!({ "server": format!("https://127.0.0.1:{}", port::free().unwrap()) });
+    let kubeconfig = json!({
+        "clusters": [{ "name": "seed", "cluster": cluster }],
+        "contexts": [{ "name": "seed", "context": { "cluster": "seed", "user": "a" } }],
+        "users": [{ "name": "a", "user": { "token": "t" } }],
+        "current-context": "seed",
+    });
+    fs::write(folder.path().join("seed.yaml"), kubeconfig.to_string()).unwrap();
+    let (code, _, log) = ended(kit(folder.path()).args(["--kubeconfig", "seed.yaml"]).spawn().unwrap()).await;
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.starts_with("error: cannot use --kubeconfig seed.yaml: ") && log.contains("refused"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn broken_rule_of_a_command_gives_exit_code_1_and_a_report_with_its_requests() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use extension_contract::{DELETION_CONFIRMATION_ANNOTATION, GROUP, Kind};
+use gardener_testbed::causes;
+use kube::api::{DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use libtest_mimic::Failed;
 
 use super::args::Args;
@@ -31,6 +33,7 @@ pub(super) async fn judge(
     let config = config.map_err(|error| unusable(&error))?;
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+    answers(&client, &subject).await.map_err(|why| unusable(&why))?;
 
     let run = new_run()?;
     tell(format_args!("{}", plan(&run, &server, &subject, &rules)));
@@ -54,6 +57,19 @@ pub(super) async fn judge(
         return Err(format!("{left}: {}\nremove them with:\n{by_hand}", why.message().unwrap_or_default()).into());
     }
     Ok(Some(ended?.report))
+}
+
+/// Fails if the cluster cannot be asked for objects of the kind. Nothing was created then.
+async fn answers(client: &Client, subject: &Subject) -> Result<(), String> {
+    let objects = Api::<DynamicObject>::all_with(client.clone(), &subject.resource());
+    match objects.list_metadata(&ListParams::default().limit(1)).await {
+        Ok(_) => Ok(()),
+        // The answer for a kind that is not served is no `Status`, so `is_not_found` does not recognise it.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            Err(format!("the cluster has no {}.{GROUP}: is it a seed?", subject.kind.plural))
+        }
+        Err(error) => Err(causes(&error)),
+    }
 }
 
 /// A new ID. Runs on one cluster at the same time must differ.
