@@ -8,11 +8,12 @@ use std::time::Duration;
 use extension_contract::{FORCE_DELETION_ANNOTATION, SHOOT_NAMESPACE};
 use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, GetParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
+use crate::eventually::eventually;
 use crate::launcher::Controller;
 use crate::object::merged;
 use crate::subject;
@@ -137,7 +138,11 @@ impl Scene {
             let applied = manifests::apply(&self.client(), &object, Mode::Apply).await;
             applied.inspect_err(|error| drop(self.refusal.set(error.to_string())))?;
         }
-        self.write_cluster(json!({})).await
+        self.write_cluster(json!({})).await?;
+        // From the cache, controllers watch it. Gardener's library drops events of an object whose Cluster it does not
+        // know yet (`extensions/pkg/predicate/preconditions.go`); gardenlet writes the Cluster long before.
+        let in_cache = || async { Ok(self.clusters().get_with(&self.namespace, &GetParams::any()).await?) };
+        eventually(self.suite.subject().patience, in_cache).await.map(drop)
     }
 
     async fn create_namespace_labelled(&self, labels: &Value) -> Result<(), Failed> {

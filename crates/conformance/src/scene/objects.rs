@@ -201,7 +201,12 @@ impl Scene {
         }
         let name = format!("sentinel-{}", Timestamp::now().as_nanosecond());
         scene.create_annotated(&name, "reconcile").await?;
-        scene.until_served(&name, None).await.map(drop)
+        if scene.until_served(&name, None).await.is_err() {
+            // The controller may have seen it before its Cluster. gardenlet repeats its request as well.
+            scene.ask(&name, "reconcile").await?;
+            scene.until_served(&name, None).await?;
+        }
+        Ok(())
     }
 
     /// Returns when the controller has served all earlier changes: after a [`barrier`](Self::barrier), and after as long
