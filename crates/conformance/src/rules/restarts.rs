@@ -17,11 +17,9 @@ rules! {
         otherwise "gardenlet does not notice the restart, and waits until its timeout. Gardener's library loses a \
                    request if it is killed right after it has removed the annotation.";
 
-    May two_controllers_at_once_do_no_harm needs [Restart]
-        from "pkg/controllerutils/reconciler/operation_annotation_wrapper.go, extensions/pkg/controller/utils.go":
+    Should two_controllers_at_once_do_no_harm needs [Restart] from "pkg/extensions/customresources.go":
         "Two controllers that serve the same objects end with the same result."
-        otherwise "A rolling update, which runs two for a while, leaves objects with errors, unless they elect a leader. \
-                   Gardener's library relies on that: the slower controller removes the annotation of the next request.";
+        otherwise "A rolling update, which runs two for a while, leaves objects with errors.";
 
     Must request_from_before_the_start_is_served needs [Restart] from "extensions/pkg/predicate/default.go":
         "A controller serves the requests that it finds at its start."
