@@ -122,6 +122,7 @@ fn print_all(seed: &Seed, explanations: &[Explanation], wanted: Option<&str>, no
         let waiting = explanations.iter().filter(|explanation| explanation.waits.is_some()).count();
         let count = match (explanations.len(), waiting) {
             (0, _) => "no extension objects: gardenlet has not created any yet, or has deleted all".to_owned(),
+            (1, 0) => "1 object is ready".to_owned(),
             (all, 0) => format!("all {all} objects are ready"),
             (all, waiting) => format!("{waiting} of {all} objects are not ready"),
         };
