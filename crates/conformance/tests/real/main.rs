@@ -4,8 +4,9 @@
 //! MOCK_KEEP=1 cargo test --package extension-conformance --test real -- --ignored
 //! ```
 //!
-//! judges them, and writes the results to `REAL.md`. `OS_GARDENLINUX` and `RUNTIME_GVISOR` are folders with a checkout of
-//! these extensions; without it, an extension is left out. `REAL_ONLY` names the kinds to judge, separated by commas.
+//! judges them, and writes the results to `REAL.md`. `OS_GARDENLINUX`, `OS_SUSE_CHOST` and `RUNTIME_GVISOR` are folders
+//! with a checkout of these extensions; without it, an extension is left out. `REAL_ONLY` names the kinds or
+//! programs to judge, separated by commas.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -19,24 +20,27 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::sync::Mutex;
+use std::{env, fs, thread};
 
 use extension_contract::GARDENER_VERSION;
 use gardener_testbed::assets;
-use gardener_testbed::port;
 use serde_json::{Value, json};
 
 /// What comes before the results in `REAL.md` is written by people.
 const MARKER: &str = "<!-- results -->";
 /// What the library can do besides the core of the contract.
 const FEATURES: &str = "migrate,force-deletion,retry,cluster,failed-shoot,keeps-state";
+/// How many controllers are judged at the same time. Most limit themselves to five requests a second.
+const AT_ONCE: usize = 3;
+
 /// A controller to judge.
 struct Row {
     /// Name of the program in the results.
     program: &'static str,
     /// Value of `--controllers`, where the program has several.
     controller: &'static str,
-    /// Value of `--disable-webhooks`: webhooks need kinds and a network that a test bed lacks.
+    /// Value of `--disable-webhooks`, where the program has any: webhooks need kinds and a network that a test bed lacks.
     webhooks: &'static str,
     kind: &'static str,
     spec: fn() -> Value,
@@ -65,7 +69,7 @@ const LOCAL: Row = Row {
     finalizer: None,
 };
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 4] = [
     Row {
         controller: "operatingsystemconfig",
         kind: "OperatingSystemConfig",
@@ -91,23 +95,10 @@ const ROWS: [Row; 5] = [
         finalizer: Some("extensions.gardener.cloud/local-ext-shoot"),
         ..LOCAL
     },
-    Row {
-        controller: "controlplane",
-        // It deploys the webhooks of Shoots, and waits until they work, unless the Shoot is hibernated.
-        webhooks: "controlplane,node,networkpolicy,prometheus,rollout-speedup,calico-self-hosted-shoot",
-        cluster: || {
-            let mut cluster = (LOCAL.cluster)();
-            cluster["shoot"]["spec"]["hibernation"] = json!({ "enabled": true });
-            cluster
-        },
-        kind: "ControlPlane",
-        spec: || json!({ "type": "local", "region": "local", "secretRef": secret() }),
-        ..LOCAL
-    },
 ];
 
 /// Extensions in repositories of their own, and the variables that name a checkout of each.
-const FOREIGN: [(&str, Row); 2] = [
+const FOREIGN: [(&str, Row); 3] = [
     (
         "OS_GARDENLINUX",
         Row {
@@ -120,9 +111,21 @@ const FOREIGN: [(&str, Row); 2] = [
         },
     ),
     (
+        "OS_SUSE_CHOST",
+        Row {
+            program: "os-suse-chost",
+            controller: "operatingsystemconfig",
+            webhooks: "",
+            kind: "OperatingSystemConfig",
+            spec: || json!({ "type": "suse-chost", "purpose": "provision" }),
+            ..LOCAL
+        },
+    ),
+    (
         "RUNTIME_GVISOR",
         Row {
             program: "runtime-gvisor",
+            webhooks: "",
             kind: "ContainerRuntime",
             spec: || {
                 let pool = json!({ "name": "pool", "selector": { "matchLabels": { "a": "b" } } });
@@ -134,24 +137,40 @@ const FOREIGN: [(&str, Row); 2] = [
 ];
 
 #[test]
-#[ignore = "builds Gardener's provider-local and judges real controllers, for half an hour"]
+#[ignore = "builds Gardener's provider-local and judges real controllers, for a quarter of an hour"]
 fn controllers_on_gardeners_library_keep_every_must() {
     let progress = |line: &str| eprintln!("{line}");
     let only = env::var("REAL_ONLY").unwrap_or_default();
-    let is_wanted = |row: &Row| only.is_empty() || only.split(',').any(|kind| kind == row.kind);
-    let mut judged = Vec::new();
+    let is_wanted = |row: &Row| only.is_empty() || only.split(',').any(|name| [row.kind, row.program].contains(&name));
+    let mut programs = Vec::new();
     for row in ROWS.iter().filter(|row| is_wanted(row)) {
-        let program = assets::provider_local(&progress).unwrap();
-        judged.push(judge(row, GARDENER_VERSION, &program));
+        programs.push((row, GARDENER_VERSION.to_owned(), assets::provider_local(&progress).unwrap()));
     }
     for (variable, row) in FOREIGN.iter().filter(|(_, row)| is_wanted(row)) {
         if let Some(checkout) = env::var_os(variable).map(PathBuf::from) {
             let (version, program) = build(row.program, &checkout);
-            judged.push(judge(row, &version, &program));
+            programs.push((row, version, program));
         } else {
             eprintln!("{variable} names no checkout: {} is left out", row.program);
         }
     }
+    let (queue, judged) = (Mutex::new(programs), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let next = || queue.lock().unwrap().pop();
+                while let Some((row, version, program)) = next() {
+                    let report = judge(row, &program);
+                    let mut judged = judged.lock().unwrap();
+                    if let (Ok(report), Some(_)) = (&report, env::var_os("MOCK_KEEP")) {
+                        keep(row.program, &version, report);
+                    }
+                    judged.push(report);
+                }
+            });
+        }
+    });
+    let judged = judged.into_inner().unwrap();
     let wrong: Vec<_> =
         judged.into_iter().flat_map(|judged| judged.map_or_else(|why| vec![why], |report| broken(&report))).collect();
     assert!(wrong.is_empty(), "not judged, or rules of level must that Gardener's library breaks: {wrong:?}");
@@ -176,8 +195,8 @@ fn build(name: &str, checkout: &Path) -> (String, PathBuf) {
     (format!("{} ({})", version.trim(), String::from_utf8_lossy(&git.stdout).trim()), program)
 }
 
-/// Judges a controller with the program of this crate. Returns its report, or why there is none. With `MOCK_KEEP`, writes it to `REAL.md`.
-fn judge(row: &Row, version: &str, program: &Path) -> Result<Value, String> {
+/// Judges a controller with the program of this crate. Returns its report, or why there is none.
+fn judge(row: &Row, program: &Path) -> Result<Value, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &Value| {
         let path = folder.path().join(name);
@@ -203,11 +222,7 @@ fn judge(row: &Row, version: &str, program: &Path) -> Result<Value, String> {
     let status = kit.status().unwrap();
     // A controller that was not judged does not keep the others from it.
     let report = fs::read_to_string(&report).map_err(|_| format!("{}: not judged, {status}", row.kind))?;
-    let report = serde_json::from_str(&report).unwrap();
-    if env::var_os("MOCK_KEEP").is_some() {
-        keep(row.program, version, &report);
-    }
-    Ok(report)
+    Ok(serde_json::from_str(&report).unwrap())
 }
 
 /// The command line of a controller, without leader election and webhooks.
@@ -219,20 +234,24 @@ fn command(row: &Row, program: &Path, folder: &Path) -> String {
         program.display(),
     );
     if !row.controller.is_empty() {
-        let (port, folder) = (port::free().unwrap(), folder.display());
+        let _ = write!(command, " --controllers {}", row.controller);
+    }
+    if !row.webhooks.is_empty() {
+        // Two controllers at the same time need two ports, and a shell's process ID is that of its controller.
+        let (port, folder) = ("$((20000 + $$ % 12000))", folder.display());
         let _ = write!(
             command,
-            " --controllers {} --disable-webhooks {} --webhook-config-mode url --webhook-config-url \
+            " --disable-webhooks {} --webhook-config-mode url --webhook-config-url \
              127.0.0.1:{port} --webhook-config-server-port {port} --webhook-config-server-host 127.0.0.1 \
              --webhook-config-namespace garden --webhook-config-cert-dir {folder}/certificates",
-            row.controller, row.webhooks,
+            row.webhooks,
         );
     }
     if row.program == LOCAL.program {
         let folder = folder.display();
         let _ = write!(command, " --backupbucket-local-dir {folder} --backupbucket-container-mount-path {folder}");
     }
-    command
+    format!("sh -c 'exec {command}'")
 }
 
 /// Writes the results of a controller to `REAL.md`, and keeps those of others.
