@@ -186,8 +186,8 @@ fn waiting(object: &Explanation, now: Timestamp) -> Option<Paragraph> {
     let since = waits.since.map(|since| format!(" ({})", age(since, now))).unwrap_or_default();
     let text = format!("{sign} {} {}: {}{since}", object.kind, object.name, waits.why);
     let line = Paragraph::new(4, 3).words(&text, colour);
-    // What is due at once has no news.
-    let script = waits.script.as_ref().filter(|next| next.at.is_none_or(|at| at > now));
+    // What is due at once is no news.
+    let script = waits.script.as_ref().filter(|next| next.at.is_none_or(|at| at.duration_since(now).as_secs() > 0));
     Some(script.into_iter().fold(line, |line, next| {
         let at = next.at.map(|at| format!("in {}: ", age(now, at))).unwrap_or_default();
         line.words(&format!("— {at}{}", next.what), None)
