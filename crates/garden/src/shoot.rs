@@ -96,7 +96,8 @@ impl Shoot {
         wait::until(DONE_WITHIN, &format!("the Shoot {} has no error {code}", self.name), check).await
     }
 
-    /// Returns when a condition of the Shoot is False with this code.
+    /// Returns when a condition of the Shoot is False with this code. While the Shoot is created, gardenlet calls it
+    /// Progressing for a while.
     pub(crate) async fn has_unmet(&self, condition: &str, code: &str) -> Result<(), GardenError> {
         let check = async || {
             let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
@@ -105,7 +106,7 @@ impl Shoot {
             if has_code && text(&found, "status") == Some("False") { Ok(()) } else { Err(found.to_string()) }
         };
         let what = format!("the condition {condition} of the Shoot {} is not False with {code}", self.name);
-        wait::until(HEALTHY_WITHIN, &what, check).await
+        wait::until(DONE_WITHIN, &what, check).await
     }
 
     /// The Shoot when gardenlet has ended the operation that its last change demands, well or not.
