@@ -9,7 +9,9 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use extension_contract::json::text;
+use gardener_testbed::manifests;
 use mock_fleet::cargo;
 use mock_fleet::signals::Interrupts;
 use mock_garden::isolation::Isolation;
@@ -82,7 +84,7 @@ pub(crate) enum Command {
     Kubectl(visit::Kubectl),
     /// Show the output of one of a garden's processes
     Logs(visit::Logs),
-    /// End one of a garden's processes, and start it again: of a fresh build, if the garden was started from a checkout
+    /// End one of a garden's processes, and start it again; with --gardener-dir, of a fresh build
     Restart(visit::Restart),
     /// Run the inside of a garden
     #[command(hide = true)]
@@ -125,9 +127,13 @@ async fn session(
 ) -> Result<ExitCode> {
     // What the machine lacks is said before minutes are lost.
     let isolation = Isolation::find()?;
-    if let Some(missing) = shoots.iter().find(|file| !file.is_file()) {
-        bail!("{} is no file: give the manifest of a Shoot", missing.display());
+    for file in &shoots {
+        ensure!(file.is_file(), "{} is no file: give the manifest of a Shoot", file.display());
+        let has_shoot = manifests::read(file)?.iter().any(|object| text(object, "kind") == Some("Shoot"));
+        ensure!(has_shoot, "{} has no Shoot: give the manifest of a Shoot", file.display());
     }
+    let is_full = matches!(work, Work::Test { full: true, .. });
+    ensure!(!is_full || args.seeds != Some(1), "a Shoot moves between two Seeds in a full test: leave out --seeds 1");
     let names = Which::names()?;
     let reservation = Reservation::take(&names, &args.which.name)?;
     let own = reservation.keep(&env::current_exe()?)?;
@@ -139,7 +145,7 @@ async fn session(
     let endless = matches!(work, Work::Up);
     let wanted = Wanted {
         sources: cargo::root().to_owned(),
-        seeds: args.seeds.unwrap_or(if matches!(work, Work::Test { full: true, .. }) { 2 } else { 1 }),
+        seeds: args.seeds.unwrap_or(if is_full { 2 } else { 1 }),
         shoots,
         feature_gates: args.feature_gates.clone(),
         work,

@@ -39,8 +39,11 @@ pub fn heading(namespace: &str, shoot: Option<&Value>) -> String {
     let Some(shoot) = shoot else { return namespace.to_owned() };
     let field = |path| text(shoot, path).unwrap_or_default();
     let mut heading = format!("{namespace}: Shoot {}/{}", field("metadata.namespace"), field("metadata.name"));
-    if let Some(last) = get(shoot, "status.lastOperation") {
-        let _ = write!(heading, ", {}", operation(last));
+    // Not its progress: gardenlet writes a Cluster at the begin and the end of an operation.
+    if let (Some(kind), Some(state)) =
+        (text(shoot, "status.lastOperation.type"), text(shoot, "status.lastOperation.state"))
+    {
+        let _ = write!(heading, ", {kind} {state}");
     }
     if get(shoot, "spec.hibernation.enabled") == Some(&Value::Bool(true)) {
         heading.push_str(", hibernated");

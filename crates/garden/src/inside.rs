@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use extension_contract::json::text;
 use gardener_testbed::gardener_apiserver;
 use gardener_testbed::manifests;
 use gardener_testbed::supervisor::Supervisor;
@@ -109,13 +110,10 @@ impl Inside<'_> {
 
     async fn create_shoots(&self, garden: &Client) -> Result<Infallible, GardenError> {
         let mut shoots = Vec::new();
-        for file in &self.settings.wanted.shoots {
-            for manifest in manifests::read(file)? {
-                let manifest = with_all_waits(manifest);
-                objects::apply(garden, &manifest).await?;
-                if manifest.get("kind").and_then(Value::as_str) == Some("Shoot") {
-                    shoots.push(Shoot::of(garden, &manifest));
-                }
+        for manifest in self.shoots()? {
+            objects::apply(garden, &manifest).await?;
+            if text(&manifest, "kind") == Some("Shoot") {
+                shoots.push(Shoot::of(garden, &manifest));
             }
         }
         for shoot in shoots {
@@ -244,7 +242,25 @@ impl Inside<'_> {
         for file in EXAMPLES {
             objects::apply_all(garden, &manifests::read(&sources.join("example").join(file))?).await?;
         }
-        objects::apply_all(garden, &self.seeds.others).await
+        objects::apply_all(garden, &self.seeds.others).await?;
+        // What Gardener refuses is said before the Seed takes a minute. A Shoot that names a Seed has to wait for it.
+        for manifest in self.shoots()? {
+            if text(&manifest, "kind") != Some("Shoot") {
+                objects::apply(garden, &manifest).await?;
+            } else if text(&manifest, "spec.seedName").is_none() {
+                objects::would_be_accepted(garden, &manifest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects of the files that the user gives.
+    fn shoots(&self) -> Result<Vec<Value>, GardenError> {
+        let mut objects = Vec::new();
+        for file in &self.settings.wanted.shoots {
+            objects.extend(manifests::read(file)?.into_iter().map(with_all_waits));
+        }
+        Ok(objects)
     }
 
     async fn start_gardenlet(&self, seed: &Seed) -> Result<(), GardenError> {

@@ -26,8 +26,17 @@ pub(crate) async fn apply_all(client: &Client, objects: &[Value]) -> Result<(), 
 
 /// Applies an object. Sends it again while that may help.
 pub(crate) async fn apply(client: &Client, object: &Value) -> Result<(), GardenError> {
+    send(client, object, Mode::Apply).await
+}
+
+/// Whether the API server would accept an object, which is not stored. Asks again while that may help.
+pub(crate) async fn would_be_accepted(client: &Client, object: &Value) -> Result<(), GardenError> {
+    send(client, object, Mode::DryRun).await
+}
+
+async fn send(client: &Client, object: &Value, mode: Mode) -> Result<(), GardenError> {
     let mut refused = None;
-    let sent = async || match manifests::apply(client, object, Mode::Apply).await {
+    let sent = async || match manifests::apply(client, object, mode).await {
         Ok(_) => Ok(()),
         Err(error) if is_final(&error) => {
             refused = Some(error);

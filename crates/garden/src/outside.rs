@@ -66,7 +66,7 @@ impl Reservation {
         match file.try_lock() {
             Ok(()) => Ok(Self { names: names.to_owned(), name: name.to_owned(), file }),
             Err(TryLockError::WouldBlock) => Err(GardenError::Unusable(format!(
-                "a garden named {name} runs: end it with `cargo xtask garden down`, or give another --name"
+                "a garden named {name} runs: end it with `cargo xtask garden down --name {name}`, or give another --name"
             ))),
             Err(TryLockError::Error(error)) => Err(GardenError::system(doing())(error)),
         }
@@ -99,7 +99,7 @@ fn open(names: &Path, name: &str) -> std::io::Result<File> {
 /// No garden of this name runs.
 pub fn find(names: &Path, name: &str) -> Result<Running, GardenError> {
     let none = || {
-        let start = "start one with `cargo xtask garden up`";
+        let start = format!("start one with `cargo xtask garden up --name {name}`");
         GardenError::Unusable(format!("no garden named {name} runs: {start}"))
     };
     let mut file = File::open(names.join(name)).map_err(|_| none())?;

@@ -21,15 +21,20 @@ const HELLO: &str = "mock-hello";
 const IN_PODS: [&str; 5] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "gardener-resource-manager"];
 
+/// Checks that programs can be built out of a checkout, into the folder `built`, which may not exist yet.
+pub(super) fn check(checkout: &Path, built: &Path) -> Result<()> {
+    ensure!(
+        checkout.join("cmd/gardenlet").is_dir(),
+        "{} is no checkout of Gardener: it has no folder cmd/gardenlet",
+        checkout.display()
+    );
+    fs::create_dir_all(built).with_context(|| format!("cannot create {}", built.display()))
+}
+
 /// Locates or builds all programs. Gardener's come out of a checkout, if there is one, into the folder `built`.
 pub(super) fn build(own: PathBuf, gardener: Option<&Path>, built: &Path) -> Result<Parts> {
     if let Some(checkout) = gardener {
-        ensure!(
-            checkout.join("cmd/gardenlet").is_dir(),
-            "{} is no checkout of Gardener: it has no folder cmd/gardenlet",
-            checkout.display()
-        );
-        fs::create_dir_all(built).with_context(|| format!("cannot create {}", built.display()))?;
+        check(checkout, built)?;
     }
     let found = GardenPrograms::locate(gardener.map(|checkout| (checkout, built)), &|step| say!("{step}"))?;
     let mut programs = found.files().to_vec();

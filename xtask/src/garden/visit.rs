@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use gardener_testbed::assets::GardenPrograms;
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use gardener_testbed::assets::{GARDENER, GardenPrograms};
 use mock_garden::isolation::Isolation;
 use mock_garden::{Layout, Settings, control, outside};
 use mock_view::say;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::{Which, absolute};
+use super::{Which, absolute, programs};
 
 /// How often a log is read, and a garden that ends is looked after.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -112,7 +112,9 @@ fn of_shoot(layout: &Layout, shoot: &str) -> Result<PathBuf> {
     let is_meant = |file: &&PathBuf| told(file).is_ok_and(|told| told == shoot || told.ends_with(&format!("/{shoot}")));
     match awake.iter().filter(is_meant).collect::<Vec<_>>()[..] {
         [file] => Ok(file.clone()),
-        [] if awake.is_empty() => bail!("no Shoot is awake"),
+        [] if awake.is_empty() => {
+            bail!("no Shoot is awake, {shoot} neither: it sleeps, is being created, or does not exist")
+        }
         [] => bail!(
             "no Shoot {shoot} is awake: use one of {}",
             awake.iter().flat_map(told).collect::<Vec<_>>().join(", ")
@@ -125,9 +127,7 @@ fn of_shoot(layout: &Layout, shoot: &str) -> Result<PathBuf> {
 pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
     let path = layout.log(&args.process);
-    let Ok(mut log) = File::open(&path) else {
-        bail!("no process {} runs: use one of {}", args.process, processes(&layout)?.join(", "));
-    };
+    let Ok(mut log) = File::open(&path) else { return Err(no_process(&args.process, &processes(&layout)?)) };
     let mut text = Vec::new();
     loop {
         text.clear();
@@ -141,6 +141,15 @@ pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Why there is no such process. What runs in Pods has no process of its own.
+fn no_process(name: &str, running: &[String]) -> Error {
+    anyhow!(
+        "no process {name} runs: use one of {}; what gardenlet installs runs in Pods: see `cargo xtask garden kubectl --seed get \
+         pods --all-namespaces`",
+        running.join(", ")
+    )
 }
 
 /// The processes that have a log.
@@ -157,13 +166,20 @@ fn processes(layout: &Layout) -> Result<Vec<String>> {
 /// Ends a process and starts it again.
 pub(super) async fn restart(args: &Restart) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
+    let running = processes(&layout)?;
+    if !running.contains(&args.process) {
+        return Err(no_process(&args.process, &running));
+    }
     if let Some(checkout) = args.gardener_dir.clone().map(absolute).transpose()? {
         let built = Which::names()?.join(format!("{}.built", args.which.name));
-        std::fs::create_dir_all(&built).with_context(|| format!("cannot create {}", built.display()))?;
-        let program = GardenPrograms::rebuild(&args.process, &checkout, &built, &|step| say!("{step}"))?;
+        programs::check(&checkout, &built)?;
+        // The second Seed has a `gardenlet-2` of the same program.
+        let name = args.process.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        let program = GardenPrograms::rebuild(name, &checkout, &built, &|step| say!("{step}"))?;
         let program = program.with_context(|| {
-            let known = gardener_testbed::assets::GARDENER.join(", ");
-            format!("{} is no program of Gardener: use one of {known}", args.process)
+            let of_gardener = |process: &&String| GARDENER.iter().any(|program| process.starts_with(program));
+            let known: Vec<_> = running.iter().filter(of_gardener).map(String::as_str).collect();
+            format!("{} is no program of Gardener: use one of {}", args.process, known.join(", "))
         })?;
         outside::replace(&layout, &program)?;
     }

@@ -114,12 +114,15 @@ fn paragraphs(key: &Key, operand: &Operand, detail: Detail, now: Timestamp) -> V
     if mark == Mark::Done || detail < Detail::Steps {
         return paragraphs;
     }
-    if let Some(steps) = steps(operand, now) {
+    let errors = list(&operand.object, "status.lastErrors");
+    let goes_on = text(&operand.object, "status.lastOperation.state") == Some("Processing");
+    // After a failure, the description repeats the errors.
+    if let Some(steps) = steps(operand, now).filter(|_| goes_on || errors.is_empty()) {
         paragraphs.push(Paragraph::new(2, 2).words(&steps, None));
     }
-    for error in list(&operand.object, "status.lastErrors") {
+    for error in errors {
         let description = text(error, "description").unwrap_or_default();
-        paragraphs.push(Paragraph::new(2, 2).words(&format!("✗ {description}"), Some(Color::Red)));
+        paragraphs.push(Paragraph::new(2, 4).words(&format!("✗ {description}"), Some(Color::Red)));
     }
     if detail == Detail::Objects && !operand.objects.is_empty() {
         paragraphs.push(kinds(&operand.objects));

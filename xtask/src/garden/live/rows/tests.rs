@@ -80,6 +80,15 @@ fn shoot_in_work_shows_steps_errors_and_objects() {
 }
 
 #[test]
+fn shoot_that_has_failed_shows_its_error_once() {
+    let why = "task \"Waiting until x\" failed: the credentials have expired";
+    let mut failed = shoot("a", "Failed", 47, why);
+    set(&mut failed, "status.lastErrors", json!([{"description": why}]));
+    let lines = lines(&known(&[failed]), WIDE);
+    assert_eq!(lines[1..], [format!("  ✗ {why}")]);
+}
+
+#[test]
 fn shoot_takes_a_line_before_gardenlet_begins_and_when_it_is_done() {
     let mut hibernated = shoot("a", "Succeeded", 100, "done");
     set(&mut hibernated, "status.hibernated", true);
