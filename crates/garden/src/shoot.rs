@@ -96,17 +96,17 @@ impl Shoot {
         wait::until(DONE_WITHIN, &format!("the Shoot {} has no error {code}", self.name), check).await
     }
 
-    /// Returns when a condition of the Shoot is False with this code. While the Shoot is created, gardenlet calls it
-    /// Progressing for a while.
+    /// Returns when a condition of the Shoot does not hold, with this code. Until a Shoot is created, gardenlet writes
+    /// Progressing in place of False (`PardonConditions` in `pkg/gardenlet/controller/shoot/care/health.go`).
     pub(crate) async fn has_unmet(&self, condition: &str, code: &str) -> Result<(), GardenError> {
         let check = async || {
             let shoot = objects::get(&self.api, &self.name).await?.ok_or("it does not exist")?;
             let found = objects::condition(&shoot, condition).cloned().unwrap_or_default();
             let has_code = list(&found, "codes").iter().any(|found| found == code);
-            if has_code && text(&found, "status") == Some("False") { Ok(()) } else { Err(found.to_string()) }
+            if has_code && text(&found, "status") != Some("True") { Ok(()) } else { Err(found.to_string()) }
         };
-        let what = format!("the condition {condition} of the Shoot {} is not False with {code}", self.name);
-        wait::until(DONE_WITHIN, &what, check).await
+        let what = format!("the condition {condition} of the Shoot {} does not fail with {code}", self.name);
+        wait::until(HEALTHY_WITHIN, &what, check).await
     }
 
     /// The Shoot when gardenlet has ended the operation that its last change demands, well or not.
