@@ -8,6 +8,7 @@ use gardener_testbed::bed::BedError;
 use gardener_testbed::manifests::ManifestsError;
 use gardener_testbed::process::ProcessError;
 use gardener_testbed::requests::MetricsError;
+use gardener_testbed::said;
 
 /// Why a garden cannot do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum GardenError {
         source: io::Error,
     },
     /// An API server refused a request, or could not be reached.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {}", said(.source))]
     Request {
         /// What was attempted.
         doing: String,

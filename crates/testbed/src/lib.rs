@@ -28,4 +28,4 @@ pub mod supervisor;
 pub mod usage;
 pub mod workspace;
 
-pub use causes::causes;
+pub use causes::{causes, said};

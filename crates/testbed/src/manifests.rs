@@ -12,6 +12,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use serde_saphyr::{UserMessageFormatter, budget, options};
 
+use crate::causes::said;
+
 /// The field manager of applied objects.
 const FIELD_MANAGER: &str = "gardener-testbed";
 
@@ -45,7 +47,7 @@ pub enum ManifestsError {
     #[error("a manifest needs apiVersion, kind and metadata.name: {0}")]
     NoObject(serde_json::Error),
     /// The API server rejected a request, or could not be reached.
-    #[error("cannot {doing} {object}: {source}")]
+    #[error("cannot {doing} {object}: {}", said(.source))]
     Refused {
         /// What was attempted.
         doing: &'static str,
