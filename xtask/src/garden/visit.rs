@@ -143,7 +143,7 @@ pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
     }
 }
 
-/// Why there is no such process. What runs in Pods has no process of its own.
+/// The error for a process that does not run. Controllers that gardenlet installs run in Pods, and have no log here.
 fn no_process(name: &str, running: &[String]) -> Error {
     anyhow!(
         "no process {name} runs: use one of {}; what gardenlet installs runs in Pods: see `cargo xtask garden kubectl --seed get \

@@ -86,8 +86,8 @@ async fn labels_and_annotations_of_others_survive(scene: Scene) -> Result<(), Fa
             asked = scene.ask("a", "reconcile").await?;
         }
     }
-    // A slow controller reads the object only now, and a loss takes a change after that. Pauses that grow let it write in
-    // between if it writes only what is as it was read.
+    // A slow controller reads the object only now, and it can lose only a change that comes after that. Each change makes the
+    // API server refuse a write with an older resourceVersion. Growing pauses give such a controller the time to write.
     let timestamp = annotation(&asked, TIMESTAMP_ANNOTATION);
     let (mut newest, mut pause) = (CHANGES, Duration::from_millis(10));
     loop {
