@@ -1,28 +1,39 @@
 //! The ports of the seed's kubelets: stands for the part of a kubelet's server that `kubectl logs` needs. Leaves out
-//! following a log, logs of earlier containers, authentication of clients, and all other requests, which are refused in
-//! words.
+//! logs of earlier containers, limits by time or bytes, authentication of clients, and all other requests, which are
+//! refused in words. A log that is followed goes on until the client leaves, also after the end of its container.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, ready};
+use futures::{Stream, StreamExt as _, stream};
 use http::{Request, Response, Uri};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use mock_hollow::node::KUBELET_PORT;
 use rcgen::CertifiedKey;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
-use crate::kubelet_port::{config, refusal};
+use crate::kubelet_port::{Body, body, config, refusal};
 use crate::player::Seed;
+
+/// Pause between two looks at a log that is followed.
+const LOOK: Duration = Duration::from_millis(200);
+/// How many bytes of such a log are read at once.
+const CHUNK: usize = 16 * 1024;
 
 /// Listens at the port of each node. Returns what serves for ever.
 pub(crate) async fn serve(seed: &Arc<Seed>) -> Result<impl Future<Output = ()> + use<>, Error> {
@@ -61,12 +72,32 @@ async fn serve_node(seed: Arc<Seed>, listener: TcpListener, acceptor: TlsAccepto
 }
 
 /// The log that a request asks for, or a refusal.
-pub(crate) async fn answer(root: &Path, uri: &Uri) -> Response<Full<Bytes>> {
-    let log = match log_file(root, uri.path()) {
-        Some(file) => tokio::fs::read(file).await.ok(),
-        None => None,
-    };
-    log.map_or_else(|| refusal(uri.path()), |log| Response::new(Full::from(tail(&log, lines(uri)).to_vec())))
+pub(crate) async fn answer(root: &Path, uri: &Uri) -> Response<Body> {
+    let Some(file) = log_file(root, uri.path()) else { return refusal(uri.path()) };
+    let (Ok(mut file), mut log) = (File::open(file).await, Vec::new()) else { return refusal(uri.path()) };
+    if file.read_to_end(&mut log).await.is_err() {
+        return refusal(uri.path());
+    }
+    let log = Bytes::copy_from_slice(tail(&log, parameter(uri, "tailLines")));
+    if parameter(uri, "follow") != Some(true) {
+        return Response::new(body(log));
+    }
+    let log = stream::once(ready(log)).chain(appended(file));
+    Response::new(StreamBody::new(log.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync())
+}
+
+/// What is appended to a file from now on.
+fn appended(file: File) -> impl Stream<Item = Bytes> {
+    stream::unfold(file, async |mut file| {
+        let mut bytes = Vec::with_capacity(CHUNK);
+        loop {
+            match file.read_buf(&mut bytes).await {
+                Ok(0) => sleep(LOOK).await,
+                Ok(_) => return Some((Bytes::from(bytes), file)),
+                Err(_) => return None,
+            }
+        }
+    })
 }
 
 /// The file with the output of a container, written by all of its runs.
@@ -82,9 +113,10 @@ fn log_file(root: &Path, path: &str) -> Option<PathBuf> {
     }
 }
 
-/// How many lines a request asks for, if not for all.
-fn lines(uri: &Uri) -> Option<usize> {
-    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("tailLines="))?.parse().ok()
+/// A parameter of a request.
+fn parameter<T: FromStr>(uri: &Uri, name: &str) -> Option<T> {
+    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(found, _)| *found == name)?.1.parse().ok()
 }
 
 /// The last lines of a log.
@@ -120,7 +152,9 @@ mod tests {
         let file = log_file(root, "/containerLogs/n/pod/c");
         assert_eq!(file.as_deref(), Some(Path::new("/r/logs/n_pod_c.log")));
         assert_eq!(log_file(root, "/exec/n/pod/c"), None);
-        assert_eq!(lines(&"/containerLogs/n/pod/c?follow=true&tailLines=5".parse().unwrap()), Some(5));
+        let uri = "/containerLogs/n/pod/c?follow=true&tailLines=5".parse().unwrap();
+        assert_eq!((parameter(&uri, "tailLines"), parameter(&uri, "follow")), (Some(5), Some(true)));
+        assert_eq!(parameter::<bool>(&"/containerLogs/n/pod/c".parse().unwrap(), "follow"), None);
     }
 
     #[tokio::test]
@@ -131,5 +165,22 @@ mod tests {
         std::fs::create_dir(root.path().join("logs")).unwrap();
         std::fs::write(log_of(root.path(), "n", "pod", "c"), "line\n").unwrap();
         assert_eq!(answer(root.path(), &uri).await.status(), http::StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn log_that_is_followed_shows_what_is_appended() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("logs")).unwrap();
+        let file = log_of(root.path(), "n", "pod", "c");
+        std::fs::write(&file, "old\nnew\n").unwrap();
+        let uri = "/containerLogs/n/pod/c?tailLines=1&follow=true".parse().unwrap();
+        let mut log = answer(root.path(), &uri).await.into_body();
+        let mut next = async || log.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(next().await, "new\n");
+        for line in ["further\n", "last\n"] {
+            let mut file = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+            std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+            assert_eq!(next().await, line);
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,6 +32,14 @@ use crate::{kubelet_logs, port_forward};
 
 /// The authority of a Shoot's kubelets. Its common name is also the name of its Secret.
 const AUTHORITY: &str = "ca-kubelet";
+
+/// What a kubelet answers: a text, or a log that grows.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A text as an answer.
+pub(crate) fn body(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).boxed_unsync()
+}
 
 /// The nodes of a Shoot.
 #[derive(Clone)]
@@ -127,14 +136,14 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Answers one request.
-async fn answer(nodes: &Nodes, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(nodes: &Nodes, request: Request<Incoming>) -> Response<Body> {
     let Nodes { seed, namespace, shoot_pods } = nodes;
     let ["", "portForward", pod_namespace, pod, ..] = request.uri().path().split('/').collect::<Vec<_>>()[..] else {
         return kubelet_logs::answer(&shoot_pods::root(seed, namespace), request.uri()).await;
     };
     let pod = Arc::new(shoot_pods.named(namespace, pod_namespace, pod));
     let Some(accepted) = accepted(request.headers()) else {
-        let mut answer = Response::new(Full::from("this kubelet speaks SPDY/3.1 only"));
+        let mut answer = Response::new(body("this kubelet speaks SPDY/3.1 only"));
         *answer.status_mut() = StatusCode::BAD_REQUEST;
         return answer;
     };
@@ -148,12 +157,12 @@ async fn answer(nodes: &Nodes, request: Request<Incoming>) -> Response<Full<Byte
 }
 
 /// The answer that begins a forwarding, if the client offers the protocol.
-fn accepted(offer: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+fn accepted(offer: &HeaderMap) -> Option<Response<Body>> {
     let protocol = offer.get(UPGRADE)?.to_str().ok()?;
     if !protocol.eq_ignore_ascii_case("SPDY/3.1") {
         return None;
     }
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(body(""));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
@@ -163,14 +172,14 @@ fn accepted(offer: &HeaderMap) -> Option<Response<Full<Bytes>>> {
 }
 
 /// Why a request is not served.
-pub(crate) fn refusal(path: &str) -> Response<Full<Bytes>> {
+pub(crate) fn refusal(path: &str) -> Response<Body> {
     let what = path.split('/').nth(1).unwrap_or_default();
     let text = match what {
         "containerLogs" => "there are no logs: this Pod is only reported as running",
         "exec" | "attach" | "run" => "nothing can be executed: this Pod is only reported as running",
         _ => "this kubelet serves port forwardings and logs only",
     };
-    let mut answer = Response::new(Full::from(text));
+    let mut answer = Response::new(body(text));
     // An API server passes on the text of server errors alone.
     *answer.status_mut() = StatusCode::NOT_IMPLEMENTED;
     answer
