@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result};
 use extension_contract::kinds;
 use futures::StreamExt as _;
 use futures::stream::Stream;
+use gardener_testbed::causes;
 use k8s_openapi::jiff::Timestamp;
 use mock_core::process::client::connect;
 use mock_explain::watch::Change;
-use mock_explain::{Explanation, History, Ours, Reader, Seed, Watching, explain, words};
+use mock_explain::{Explanation, History, Ours, Outage, Reader, Seed, Watching, explain, words};
 use mock_fleet::kinds::ALL;
 use mock_view::say;
 use serde_json::{Value, json};
@@ -165,9 +166,12 @@ async fn watch(
     let mut watching = Watching::default();
     let (mut look, mut read) = (interval(LOOK), Instant::now());
     let mut told = BTreeMap::new();
+    let mut outage = Outage::default();
     loop {
         look.tick().await;
-        note(&mut changes, &mut watching).await;
+        for line in note(&mut changes, &mut watching, &mut outage).await {
+            eprintln!("{line}");
+        }
         let objects = watching.objects(namespace);
         if read.elapsed() >= READ {
             seed = reader.context(objects, namespace, Vec::new()).await;
@@ -205,19 +209,30 @@ async fn watch(
     }
 }
 
-/// Notes the events that come within a moment. A watch that fails is said, and starts again by itself.
-async fn note(changes: &mut (impl Stream<Item = Change> + Unpin), watching: &mut Watching) {
+/// Notes the events that come within a moment. Returns what to say of watches that fail: they start again by themselves.
+async fn note(
+    changes: &mut (impl Stream<Item = Change> + Unpin),
+    watching: &mut Watching,
+    outage: &mut Outage,
+) -> Vec<String> {
     let moment = tokio::time::sleep(LOOK / 2);
     tokio::pin!(moment);
+    let (mut failures, mut lines) = (Vec::new(), Vec::new());
     loop {
         tokio::select! {
-            () = &mut moment => return,
+            () = &mut moment => break,
             change = changes.next() => match change {
-                Some((kind, Ok(event))) => watching.apply(kind, event),
-                // A kind whose CRD is missing or that the user may not read.
-                Some((kind, Err(error))) => eprintln!("cannot watch {}, retrying: {error}", kind.name),
-                None => return,
+                Some((kind, Ok(event))) => {
+                    if watching.apply(kind, event) {
+                        lines.extend(outage.work(kind.name).map(str::to_owned));
+                    }
+                }
+                // Also a kind whose CRD is missing or that the user may not read.
+                Some((kind, Err(error))) => failures.push((kind.name, causes(&error))),
+                None => break,
             },
         }
     }
+    lines.extend(outage.fail(failures));
+    lines
 }

@@ -22,6 +22,8 @@ use crate::seed::{Found, Seed};
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 8;
+/// The group of a garden's API.
+const GARDEN_GROUP: &str = "core.gardener.cloud";
 
 /// Why a seed cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,12 @@ pub enum ReadError {
         "this cluster has no extension kinds of Gardener ({GROUP}): use the kubeconfig of a seed, or install the CRDs"
     )]
     NoSeed,
+    /// The server knows none of Gardener's extension kinds, because it is that of a garden.
+    #[error(
+        "this is the API server of a garden, which has no extension objects: use the kubeconfig of a seed, and name this \
+         one with --garden-kubeconfig"
+    )]
+    Garden,
     /// The user may list none of the extension kinds.
     #[error("this user may not list extension objects: grant it the permissions in `cargo xtask explain --help`")]
     Forbidden,
@@ -64,8 +72,10 @@ impl Reader {
 
     /// Finds the namespace of a Shoot; see [`find::namespace`].
     pub async fn find(&self, wanted: &str) -> Result<String, ReadError> {
-        let unread = |source| if is_not_served(&source) { ReadError::NoSeed } else { request("the Clusters", source) };
-        let clusters = self.clusters(None).await.map_err(unread)?;
+        let clusters = match self.clusters(None).await {
+            Err(source) if is_not_served(&source) => return Err(self.no_seed().await),
+            clusters => clusters.map_err(|source| request("the Clusters", source))?,
+        };
         let namespaces: Api<v1::Namespace> = Api::all(self.client.clone());
         // A user may lack the permission for namespaces, which are only a second choice.
         let is_namespace = !wanted.contains('/') && matches!(namespaces.get_metadata_opt(wanted).await, Ok(Some(_)));
@@ -88,7 +98,7 @@ impl Reader {
             }
         }
         if missing == kinds::ALL.len() {
-            return Err(ReadError::NoSeed);
+            return Err(self.no_seed().await);
         }
         if unread.len() + missing == kinds::ALL.len() {
             return Err(ReadError::Forbidden);
@@ -97,6 +107,13 @@ impl Reader {
             objects = within(objects, namespace);
         }
         Ok(self.context(objects, namespace, unread).await)
+    }
+
+    /// What the cluster is that does not serve extension kinds.
+    async fn no_seed(&self) -> ReadError {
+        let groups = self.client.list_api_groups().await;
+        let mut groups = groups.iter().flat_map(|groups| &groups.groups);
+        if groups.any(|group| group.name == GARDEN_GROUP) { ReadError::Garden } else { ReadError::NoSeed }
     }
 
     /// Reads what the rules for these objects need besides the objects. What cannot be read is only noted.
@@ -179,7 +196,7 @@ impl Reader {
 
 async fn garden(client: &Client) -> kube::Result<Garden> {
     let list = async |kind| {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("core.gardener.cloud", "v1beta1", kind));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GARDEN_GROUP, "v1beta1", kind));
         let list = Api::<DynamicObject>::all_with(client.clone(), &resource).list(&ListParams::default()).await?;
         list.items.iter().map(json).collect::<kube::Result<Vec<_>>>()
     };

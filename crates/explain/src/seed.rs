@@ -99,7 +99,9 @@ impl Seed {
             && match found.kind.has_cluster {
                 HasCluster::Never => false,
                 HasCluster::Always => true,
-                HasCluster::InShootNamespaces => self.shoot_namespaces.contains(namespace),
+                HasCluster::InShootNamespaces => {
+                    self.clusters.contains_key(namespace) || self.shoot_namespaces.contains(namespace)
+                }
             };
         match self.clusters.get(namespace) {
             _ if !belongs => ClusterOf::Unneeded,

@@ -13,6 +13,7 @@ use crate::act::Who;
 use crate::garden::Garden;
 use crate::heartbeat::Heartbeat;
 use crate::secrets::Secret;
+use crate::seed::ClusterOf;
 use crate::{Explanation, Found, History, Ours, Seed, explain, words};
 
 mod garden;
@@ -347,4 +348,11 @@ fn gist_stays_while_only_time_passes_and_changes_with_the_time_out() {
 fn span_has_the_units_that_suit_its_size() {
     let spans = [3_450, 12_900, 125_000, 7_260_000, 180_000_000].map(SignedDuration::from_millis).map(words::span);
     assert_eq!(spans, ["3.4 s", "12 s", "2 min 5 s", "2 h 1 min", "2 d 2 h"]);
+}
+
+#[test]
+fn namespace_with_a_cluster_is_that_of_a_shoot_although_its_labels_are_unknown() {
+    let seed = Seed { shoot_namespaces: BTreeSet::new(), ..seed() };
+    let record = Found { kind: &kinds::DNS_RECORD, object: ready(&kinds::DNS_RECORD) };
+    assert!(matches!(seed.cluster_of(&record), ClusterOf::Known(_)));
 }

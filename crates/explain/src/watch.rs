@@ -52,8 +52,9 @@ impl Reader {
 }
 
 impl Watching {
-    /// Notes an event.
-    pub fn apply(&mut self, kind: &'static Kind, event: Event<DynamicObject>) {
+    /// Notes an event. Returns whether the API server has answered: the start of a list is no answer yet.
+    pub fn apply(&mut self, kind: &'static Kind, event: Event<DynamicObject>) -> bool {
+        let is_answer = !matches!(event, Event::Init);
         match event {
             Event::Init => drop(self.listed.insert(kind.name, BTreeSet::new())),
             Event::InitApply(object) => {
@@ -83,6 +84,7 @@ impl Watching {
                 }
             }
         }
+        is_answer
     }
 
     /// The objects that exist, of one namespace or of all.

@@ -212,8 +212,25 @@ async fn every_reason_is_found_on_a_real_api_server_with_the_documented_permissi
     bed.stop().await.unwrap();
 }
 
+/// Returns when a cluster cannot be read for this reason.
+async fn until_unread(reader: &Reader, expected: impl Fn(&ReadError) -> bool) {
+    let mut last = String::new();
+    let unread = async {
+        loop {
+            let (read, found) = (reader.read(None).await.err(), reader.find("dev/a").await.err());
+            last = format!("{read:?}, {found:?}");
+            if read.is_some_and(|error| expected(&error)) && found.is_some_and(|error| expected(&error)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), unread).await;
+    assert!(ended.is_ok(), "the last errors are {last}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn cluster_without_extension_kinds_is_no_seed_and_without_registrations_no_garden() {
+async fn cluster_without_extension_kinds_is_no_seed_or_a_garden_and_without_registrations_no_garden() {
     let bed = start_bed().await;
     let reader = Reader::new(bed.client(), Some(bed.client()));
     let seed = reader.read(None).await.unwrap();
@@ -222,11 +239,19 @@ async fn cluster_without_extension_kinds_is_no_seed_and_without_registrations_no
     let definitions: Api<CustomResourceDefinition> = Api::all(bed.client());
     definitions.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     // The API server serves the kinds a moment longer.
-    while !matches!(reader.read(None).await, Err(ReadError::NoSeed))
-        || !matches!(reader.find("dev/a").await, Err(ReadError::NoSeed))
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_unread(&reader, |error| matches!(error, ReadError::NoSeed)).await;
+
+    let names = json!({ "kind": "Shoot", "plural": "shoots" });
+    let schema = json!({ "openAPIV3Schema": { "type": "object" } });
+    let version = json!({ "name": "v1beta1", "served": true, "storage": true, "schema": schema });
+    let of_garden = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": "shoots.core.gardener.cloud" },
+        "spec": { "group": "core.gardener.cloud", "scope": "Namespaced", "names": names, "versions": [version] },
+    });
+    apply(&bed.client(), &of_garden, Mode::Apply).await.unwrap();
+    until_unread(&reader, |error| matches!(error, ReadError::Garden)).await;
     bed.stop().await.unwrap();
 }
 
