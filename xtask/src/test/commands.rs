@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use mock_fleet::cargo;
 use mock_view::say;
+use mock_view::words::duration;
 
 use super::steps::Outcome::{self, Failed, Passed};
 
@@ -95,17 +97,24 @@ pub(super) fn begin_xtask(
     let mut program = program()?;
     program.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = program.spawn().with_context(|| format!("cannot start {}", program.get_program().display()))?;
-    // A full pipe would stop the command.
-    let output = thread::spawn(|| child.wait_with_output());
     let command = arguments.join(" ");
+    say!("$ cargo xtask {command}   # beside the next steps, which its output follows");
+    // A full pipe would stop the command.
+    let output = thread::spawn(move || {
+        let begun = Instant::now();
+        child.wait_with_output().map(|output| (output, begun.elapsed()))
+    });
     Ok(move || {
-        say!("$ cargo xtask {command}");
-        let output =
+        let (output, took) =
             output.join().map_err(|_| anyhow!("the thread that reads the output of {command} has panicked"))??;
         let [lines, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
         say!("{}{}", errors, lines.trim_end());
         let kept = lines.lines().filter(|line| keep(line)).map(str::to_owned).collect();
-        Ok(summed_up(output.status.success(), kept))
+        Ok(match summed_up(output.status.success(), kept) {
+            // The step's own time is that of the wait for its end.
+            Passed(summary) => Passed(format!("{summary}, {} in all", duration(took))),
+            other => other,
+        })
     })
 }
 
