@@ -127,11 +127,12 @@ async fn session(
 ) -> Result<ExitCode> {
     // What the machine lacks is said before minutes are lost.
     let isolation = Isolation::find()?;
+    let mut has_shoot = shoots.is_empty();
     for file in &shoots {
         ensure!(file.is_file(), "{} is no file: give the manifest of a Shoot", file.display());
-        let has_shoot = manifests::read(file)?.iter().any(|object| text(object, "kind") == Some("Shoot"));
-        ensure!(has_shoot, "{} has no Shoot: give the manifest of a Shoot", file.display());
+        has_shoot |= manifests::read(file)?.iter().any(|object| text(object, "kind") == Some("Shoot"));
     }
+    ensure!(has_shoot, "the files of --shoot have no Shoot: give the manifest of one");
     let is_full = matches!(work, Work::Test { full: true, .. });
     ensure!(!is_full || args.seeds != Some(1), "a Shoot moves between two Seeds in a full test: leave out --seeds 1");
     let names = Which::names()?;
@@ -142,7 +143,7 @@ async fn session(
     let parts = programs::build(own, gardener.as_deref(), &built)?;
 
     let mut interrupts = Interrupts::listen()?;
-    let endless = matches!(work, Work::Up);
+    let (endless, is_load) = (matches!(work, Work::Up), matches!(work, Work::Load { .. }));
     let wanted = Wanted {
         sources: cargo::root().to_owned(),
         seeds: args.seeds.unwrap_or(if is_full { 2 } else { 1 }),
@@ -153,7 +154,7 @@ async fn session(
     let mut garden = Outside::start(reservation, isolation, &parts, wanted).await?;
     let mut screen = Screen::new();
     let shown = async {
-        live::show(&mut garden, &mut screen).await;
+        live::show(&mut garden, &mut screen, is_load).await;
         garden.ended().await
     };
     let ended = tokio::select! {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use extension_contract::json::text;
-use gardener_testbed::gardener_apiserver;
+use futures::future::join_all;
 use gardener_testbed::manifests;
 use gardener_testbed::supervisor::Supervisor;
+use gardener_testbed::{causes, gardener_apiserver};
 use kube::Client;
 use serde_json::Value;
 
@@ -116,11 +117,14 @@ impl Inside<'_> {
                 shoots.push(Shoot::of(garden, &manifest));
             }
         }
-        for shoot in shoots {
-            self.steps.run(&format!("Shoot {}: reconciled", shoot.name), shoot.succeeds(self.say)).await?;
-        }
-        let ready = self.layout.ready();
-        fs::write(&ready, "").map_err(GardenError::system(format!("write {}", ready.display())))?;
+        let seen = shoots.iter().map(async |shoot| {
+            let name = format!("Shoot {}: reconciled", shoot.name);
+            // A Shoot that fails is there to be looked at.
+            if let Err(why) = self.steps.run(&name, shoot.succeeds(self.say)).await {
+                (self.say)(News::Error(causes(&why)));
+            }
+        });
+        join_all(seen).await;
         std::future::pending().await
     }
 
@@ -171,6 +175,9 @@ impl Inside<'_> {
         let garden = self.client(&self.garden).await?;
         self.steps.run("Gardener's API is served", self.gardener_api(&garden)).await?;
         self.steps.run("registrations and examples are accepted", self.examples(&garden)).await?;
+        if !self.settings.wanted.shoots.is_empty() {
+            self.steps.run("the files of --shoot are accepted", self.files_of_user(&garden)).await?;
+        }
         for seed in &self.seeds.list {
             self.start_gardenlet(seed).await?;
         }
@@ -242,8 +249,12 @@ impl Inside<'_> {
         for file in EXAMPLES {
             objects::apply_all(garden, &manifests::read(&sources.join("example").join(file))?).await?;
         }
-        objects::apply_all(garden, &self.seeds.others).await?;
-        // What Gardener refuses is said before the Seed takes a minute. A Shoot that names a Seed has to wait for it.
+        objects::apply_all(garden, &self.seeds.others).await
+    }
+
+    /// Applies the objects beside the user's Shoots, and asks whether Gardener would accept the Shoots: what it refuses is
+    /// said before the Seed takes a minute. A Shoot that names a Seed has to wait for it.
+    async fn files_of_user(&self, garden: &Client) -> Result<(), GardenError> {
         for manifest in self.shoots()? {
             if text(&manifest, "kind") != Some("Shoot") {
                 objects::apply(garden, &manifest).await?;

@@ -102,10 +102,4 @@ impl Layout {
     pub fn control(&self) -> PathBuf {
         self.0.join("control")
     }
-
-    /// A file that exists once everything is ready to be used.
-    #[must_use]
-    pub fn ready(&self) -> PathBuf {
-        self.0.join("ready")
-    }
 }

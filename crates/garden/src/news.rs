@@ -12,8 +12,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 pub enum News {
     /// A step of this name has begun.
     Begun(String),
-    /// The step that has begun last has ended: a line about it.
-    Ended(String),
+    /// A step has ended.
+    Ended {
+        /// Its name.
+        step: String,
+        /// A line about it.
+        line: String,
+    },
     /// Lines that a person may need as long as the garden runs, such as the name of a kubeconfig.
     Line(String),
     /// A line about what gardenlet is at. The next such line replaces it.
@@ -48,10 +53,11 @@ impl News {
         for (source, news) in sources {
             let sender = sender.clone();
             tokio::spawn(async move {
-                let mut lines = source.map(|source| BufReader::new(source).lines());
+                // Another program may not write UTF-8.
+                let mut lines = source.map(|source| BufReader::new(source).split(b'\n'));
                 while let Some(lines) = &mut lines
-                    && let Ok(Some(line)) = lines.next_line().await
-                    && sender.send(news(line)).is_ok()
+                    && let Ok(Some(line)) = lines.next_segment().await
+                    && sender.send(news(String::from_utf8_lossy(&line).into_owned())).is_ok()
                 {}
             });
         }
@@ -71,14 +77,14 @@ mod tests {
     async fn news_are_what_a_process_tells_on_both_pipes_until_it_ends() {
         let told = [News::Begun("a".to_owned()), News::Line("\nexport A=b\n".to_owned())];
         let mut command = Command::new("printf");
-        command.arg("%s\n").args(told.iter().map(News::encoded)).arg("plain");
+        command.arg("%b\n").args(told.iter().map(|news| news.encoded().replace('\\', "\\\\"))).arg(r"pl\377in");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut news = News::of(&mut process);
         let mut read = Vec::new();
         while let Some(one) = news.recv().await {
             read.push(one);
         }
-        assert_eq!(read, [&told[..], &[News::Line("plain".to_owned())]].concat());
+        assert_eq!(read, [&told[..], &[News::Line("pl\u{fffd}in".to_owned())]].concat());
 
         let mut command = Command::new("sh");
         command.args(["-c", "echo it failed >&2"]);

@@ -51,10 +51,30 @@ impl Seeds {
             let of_backups = backups::of_seed(&manifest);
             json_patch::merge(&mut manifest, &of_backups);
             let list = (1..=wanted.seeds).map(|number| Seed::new(number, &manifest)).collect();
-            return Ok(Self { list, others });
+            return Self { list, others }.for_shoots(&wanted.shoots);
         }
         let (manifest, others) = read(&examples.join(FILE))?;
-        Ok(Self { list: vec![Seed::new(1, &manifest)], others })
+        Self { list: vec![Seed::new(1, &manifest)], others }.for_shoots(&wanted.shoots)
+    }
+
+    /// The same Seeds. Fails if a Shoot of these files names another one: no gardenlet would look after it.
+    fn for_shoots(self, files: &[PathBuf]) -> Result<Self, GardenError> {
+        for file in files {
+            for object in manifests::read(file)?.iter().filter(|object| text(object, "kind") == Some("Shoot")) {
+                let Some(named) = text(object, "spec.seedName") else { continue };
+                if self.list.iter().all(|seed| seed.name() != named) {
+                    let seeds: Vec<_> = self.list.iter().map(Seed::name).collect();
+                    let shoot = text(object, "metadata.name").unwrap_or_default();
+                    let problem = format!(
+                        "spec.seedName of the Shoot {shoot} is {named}, but the Seeds with a gardenlet are {}: leave it \
+                         out, or name one of these",
+                        seeds.join(", ")
+                    );
+                    return Err(GardenError::File { file: file.clone(), problem });
+                }
+            }
+        }
+        Ok(self)
     }
 }
 

@@ -30,7 +30,8 @@ const CONDITIONS: [&str; 5] = [
     "SystemComponentsHealthy",
 ];
 
-/// A controller that runs ends each of gardenlet's steps much earlier.
+/// A step of gardenlet that lasts so long counts as stuck. gardenlet looks every 5 s whether a Network or an Extension is
+/// ready.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// The longest text of a step that is shown. gardenlet lists all steps that it is at.

@@ -44,7 +44,7 @@ impl<'a> Steps<'a> {
         let failure = result.as_ref().err().map(|error| causes(error));
         let verdict = if failure.is_some() { "FAILED: " } else { "" };
         let line = self.line(&format!("{verdict}{name} ({:.1} s)", took.as_secs_f64()));
-        (self.say)(News::Ended(line));
+        (self.say)(News::Ended { step: name.to_owned(), line });
         self.done.borrow_mut().push(Step { name: name.to_owned(), took, failure });
         result
     }

@@ -27,24 +27,24 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Extension objects are explained while gardenlets work on so many Shoots at most. Of more, a terminal shows less.
 const EXPLAINED: usize = 8;
 
-/// Shows what the inside of a garden tells. Returns when it has ended; the last picture stays on the screen.
-pub(super) async fn show(garden: &mut Outside, screen: &mut Screen) {
+/// Shows what the inside of a garden tells. Returns when it has ended. The last picture is then still on the screen.
+pub(super) async fn show(garden: &mut Outside, screen: &mut Screen, is_load: bool) {
     if screen.is_live() {
-        return draw(garden, screen).await;
+        return draw(garden, screen, is_load).await;
     }
     while let Some(news) = garden.news().await {
         match news {
             News::Begun(_) => {}
-            News::Ended(line) | News::Line(line) | News::Passing(line) => say!("{line}"),
+            News::Ended { line, .. } | News::Line(line) | News::Passing(line) => say!("{line}"),
             News::Error(line) => eprintln!("{line}"),
         }
     }
 }
 
-async fn draw(garden: &mut Outside, screen: &mut Screen) {
+async fn draw(garden: &mut Outside, screen: &mut Screen, is_load: bool) {
     let (operated, following) = Operated::follow(garden.layout());
     let mut following = std::pin::pin!(following);
-    let mut known = Known::default();
+    let mut known = Known::of(is_load);
     let mut objects = Objects::new(garden.layout());
     let [mut frame, mut look] = [FRAME, LOOK].map(|pause| {
         let mut interval = interval(pause);
@@ -61,7 +61,10 @@ async fn draw(garden: &mut Outside, screen: &mut Screen) {
             Some((seed, change)) = objects.changes.next() => objects.apply(&seed, change),
             _ = look.tick() => {
                 known.see(operated.all());
-                objects.explain(&mut known).await;
+                // The watches of a picture would be a part of the load.
+                if !is_load {
+                    objects.explain(&mut known).await;
+                }
             }
             _ = frame.tick() => {
                 screen.draw(|size, coloured| rows::picture(&known, size, coloured, Timestamp::now()));

@@ -127,7 +127,9 @@ fn of_shoot(layout: &Layout, shoot: &str) -> Result<PathBuf> {
 pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
     let path = layout.log(&args.process);
-    let Ok(mut log) = File::open(&path) else { return Err(no_process(&args.process, &processes(&layout)?)) };
+    let Ok(mut log) = File::open(&path) else {
+        return Err(no_process(&args.process, &processes(&layout)?, &args.which.name));
+    };
     let mut text = Vec::new();
     loop {
         text.clear();
@@ -144,10 +146,10 @@ pub(super) async fn logs(args: &Logs) -> Result<ExitCode> {
 }
 
 /// The error for a process that does not run. Controllers that gardenlet installs run in Pods, and have no log here.
-fn no_process(name: &str, running: &[String]) -> Error {
+fn no_process(name: &str, running: &[String], garden: &str) -> Error {
     anyhow!(
-        "no process {name} runs: use one of {}; what gardenlet installs runs in Pods: see `cargo xtask garden kubectl --seed get \
-         pods --all-namespaces`",
+        "no process {name} runs: use one of {}; what gardenlet installs runs in Pods: see `cargo xtask garden kubectl --name \
+         {garden} --seed get pods --all-namespaces`",
         running.join(", ")
     )
 }
@@ -168,7 +170,7 @@ pub(super) async fn restart(args: &Restart) -> Result<ExitCode> {
     let layout = Layout::new(args.which.running()?.folder);
     let running = processes(&layout)?;
     if !running.contains(&args.process) {
-        return Err(no_process(&args.process, &running));
+        return Err(no_process(&args.process, &running, &args.which.name));
     }
     if let Some(checkout) = args.gardener_dir.clone().map(absolute).transpose()? {
         let built = Which::names()?.join(format!("{}.built", args.which.name));

@@ -4,7 +4,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use extension_contract::json::get;
+use extension_contract::TIMESTAMP_ANNOTATION;
+use extension_contract::json::{annotation, get};
 use gardener_testbed::manifests;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
@@ -25,9 +26,10 @@ const ENDLESS: &str = "64-shoot-never-ending-deletion.yaml";
 const MISBEHAVING: &str = "65-shoot-misbehaving-extension.yaml";
 const NEVER_READY: &str = "68-shoot-extension-never-ready.yaml";
 
-/// The kind whose quota is exceeded, and what an Event says of the attempt that succeeds. The object itself may have been
-/// reconciled again.
-const ENOUGH: (&str, &str) = ("Infrastructure", "rule 2 (enough), attempt 3");
+/// What an Event says of an attempt, in the stories that end well. The objects may have been reconciled again.
+const ENOUGH: &str = "rule 2 (enough), attempt 3";
+const SLOWED: &str = "rule 1 (slow), attempt 1";
+const FLAPPED: &str = "rule 1 (flap), attempt 1";
 
 /// All of them. Those in front succeed; the last one but one may not, see [`misbehaves`].
 const CREATED: [&str; 6] = [QUOTA, SLOW, FLAPPING, ENDLESS, MISBEHAVING, NEVER_READY];
@@ -37,6 +39,9 @@ const ALL_WELL: usize = 4;
 /// and `pkg/gardenlet/operation/botanist/flow.go`).
 const EXTENSION: &str = "Waiting until extension resources hibernated before kube-apiserver hibernation are ready";
 const NETWORK: &str = "Waiting until shoot network plugin has been reconciled";
+
+/// Limit for a misbehaving Network to lose its timestamp. Its Shoot has to be created before.
+const STRIPPED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Gardener permits to force a deletion that has failed with this code (`pkg/api/core/validation/shoot.go`).
 const IN_USE: &str = "ERR_INFRA_DEPENDENCIES";
@@ -71,12 +76,16 @@ pub(super) async fn told(stage: &Stage<'_>) -> Result<(), GardenError> {
     };
     let name = "an exceeded quota, a slow cloud and a flapping network end well";
     let shoots = stage.steps.run(name, created).await?;
-    let [quota, _, _, endless, misbehaving, never_ready] = shoots.as_slice() else {
+    let [quota, slow, flapping, endless, misbehaving, never_ready] = shoots.as_slice() else {
         return Err(GardenError::Unusable("a story has no Shoot".to_owned()));
     };
-    let (kind, _) = ENOUGH;
-    let name = format!("the {kind} whose quota was exceeded succeeded at its third attempt");
-    stage.steps.run(&name, took_attempts(stage, quota)).await?;
+    let shown = async {
+        for (shoot, attempt) in [(quota, ENOUGH), (slow, SLOWED), (flapping, FLAPPED)] {
+            has_event(stage, shoot, attempt).await?;
+        }
+        Ok(())
+    };
+    stage.steps.run("their Events show the attempts that their scripts tell", shown).await?;
     let waits = never_ready.waits_at(EXTENSION, stage.say);
     stage.steps.run("gardenlet waits for an Extension that never gets ready", waits).await?;
     stage.steps.run("gardenlet waits for a Network that misbehaves", misbehaves(stage, misbehaving)).await?;
@@ -85,29 +94,39 @@ pub(super) async fn told(stage: &Stage<'_>) -> Result<(), GardenError> {
     no_bucket(stage).await
 }
 
-/// Whether an Event shows as many attempts as the story tells.
-async fn took_attempts(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
-    let (kind, success) = ENOUGH;
+/// Fails unless an Event of an object of the Shoot contains `text`.
+async fn has_event(stage: &Stage<'_>, shoot: &Shoot, text: &str) -> Result<(), GardenError> {
     let events: Api<Event> = Api::namespaced(stage.seed_of(shoot).await?.clone(), &shoot.technical_id().await?);
-    let of_kind = ListParams::default().fields(&format!("involvedObject.kind={kind}"));
-    let events = events.list(&of_kind).await.map_err(GardenError::request(format!("list the Events of the {kind}")))?;
+    let doing = GardenError::request(format!("list the Events of the Shoot {}", shoot.name));
+    let events = events.list(&ListParams::default()).await.map_err(doing)?;
     let said: Vec<_> = events.into_iter().filter_map(|event| event.message).collect();
-    if said.iter().any(|message| message.contains(success)) {
+    if said.iter().any(|message| message.contains(text)) {
         return Ok(());
     }
-    Err(GardenError::Unusable(format!("the Events of the {kind} of the Shoot {} are {said:?}", shoot.name)))
+    let of_script: Vec<_> = said.iter().filter(|message| message.contains("rule ")).collect();
+    Err(GardenError::Unusable(format!("no Event of the Shoot {} says {text:?}: {of_script:?}", shoot.name)))
 }
 
-/// Returns when gardenlet waits for the Network. The script is about reconciliations after the first one, which gardenlet
-/// itself begins if something else in the creation fails.
+/// Returns when gardenlet waits for a Network that has lost its timestamp. The script is about reconciliations after the
+/// first one, which gardenlet itself begins if something else in the creation fails.
 async fn misbehaves(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+    let stripped = async {
+        let networks = objects::extension(stage.seed_of(shoot).await?, "Network", &shoot.technical_id().await?);
+        let check = async || match objects::get(&networks, &shoot.name).await? {
+            Some(network) if annotation(&network, TIMESTAMP_ANNOTATION).is_none() => Ok(()),
+            _ => Err("it still has it, or does not exist".to_owned()),
+        };
+        let what = format!("the Network of the Shoot {} does not lose its timestamp", shoot.name);
+        wait::until(STRIPPED_WITHIN, &what, check).await?;
+        shoot.waits_at(NETWORK, stage.say).await
+    };
     let requested = async {
         shoot.succeeds(&|_| {}).await?;
         shoot.request_reconciliation().await?;
         std::future::pending::<Result<Infallible, GardenError>>().await
     };
     tokio::select! {
-        waits = shoot.waits_at(NETWORK, stage.say) => waits,
+        waits = stripped => waits,
         failed = requested => failed.map(|never| match never {}),
     }
 }

@@ -13,8 +13,12 @@ use serde_json::{Value, json};
 pub(super) struct Known {
     /// When the first step began.
     pub(super) begun: Option<Timestamp>,
-    /// The step that goes on, and since when.
-    pub(super) step: Option<(String, Timestamp)>,
+    /// The steps that go on, and since when.
+    pub(super) steps: Vec<(String, Timestamp)>,
+    /// Whether many Shoots are created, so that the picture shows only some of them.
+    is_load: bool,
+    /// Where a load is.
+    pub(super) passing: Option<String>,
     /// What gardenlets work on, by kind, namespace and name: Seeds before Shoots.
     pub(super) operands: BTreeMap<Key, Operand>,
 }
@@ -32,21 +36,30 @@ pub(super) struct Operand {
 }
 
 impl Known {
+    /// Nothing is known yet, of a load or of another garden.
+    pub(super) fn of(is_load: bool) -> Self {
+        Self { is_load, ..Self::default() }
+    }
+
     /// Notes what the inside tells. Returns what stays on the screen.
     pub(super) fn hear(&mut self, news: News, now: Timestamp) -> Option<String> {
         match news {
             News::Begun(step) => {
                 self.begun.get_or_insert(now);
-                self.step = Some((step, now));
+                self.steps.push((step, now));
                 None
             }
-            News::Ended(line) => {
-                self.step = None;
+            News::Ended { step, line } => {
+                self.steps.retain(|(known, _)| *known != step);
+                self.passing = None;
                 Some(line)
             }
             News::Line(line) | News::Error(line) => Some(line),
-            // The picture shows it better.
-            News::Passing(_) => None,
+            // Of a few Shoots, the picture shows it better.
+            News::Passing(line) => {
+                self.passing = Some(line).filter(|_| self.is_load);
+                None
+            }
         }
     }
 
@@ -64,9 +77,8 @@ impl Known {
     /// The Shoots that gardenlets work on, as Clusters, by Seed and by the namespace that they have there.
     pub(super) fn shoots_in_work(&self) -> BTreeMap<String, BTreeMap<String, Value>> {
         let mut seeds = BTreeMap::<String, BTreeMap<_, _>>::new();
-        for Operand { object, .. } in
-            self.operands.values().filter(|operand| progress(&operand.object) != Progress::Done)
-        {
+        let is_in_work = |operand: &&Operand| matches!(progress(&operand.object), Progress::Running(_));
+        for Operand { object, .. } in self.operands.values().filter(is_in_work) {
             if let (Some(seed), Some(namespace)) = (text(object, "status.seedName"), text(object, "status.technicalID"))
             {
                 let cluster = json!({"metadata": {"name": namespace}, "spec": {"shoot": object}});
@@ -136,17 +148,36 @@ mod tests {
     }
 
     #[test]
+    fn load_shows_how_many_shoots_there_are_until_its_step_ends() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut known = Known::of(true);
+        assert_eq!(known.hear(News::Passing("3 of 50".to_owned()), now), None);
+        assert_eq!(known.passing.as_deref(), Some("3 of 50"));
+        known.hear(News::Ended { step: String::new(), line: String::new() }, now);
+        assert_eq!(known.passing, None);
+    }
+
+    #[test]
+    fn gardenlet_does_not_work_on_a_shoot_that_has_failed() {
+        let mut failed = shoot("A", "");
+        failed["status"]["lastOperation"]["state"] = json!("Failed");
+        let mut known = Known::default();
+        known.see([failed]);
+        assert!(known.shoots_in_work().is_empty());
+    }
+
+    #[test]
     fn ended_steps_and_lines_stay_and_the_rest_passes() {
         let now = Timestamp::UNIX_EPOCH;
         let mut known = Known::default();
         let line = || "a".to_owned();
         assert_eq!(known.hear(News::Begun(line()), now), None);
-        assert_eq!(known.step, Some((line(), now)));
+        assert_eq!(known.hear(News::Begun("b".to_owned()), now), None);
+        assert_eq!(known.steps, [(line(), now), ("b".to_owned(), now)]);
         assert_eq!(known.hear(News::Passing(line()), now), None);
-        assert_eq!(known.hear(News::Line(line()), now), Some(line()));
-        assert!(known.step.is_some());
-        assert_eq!(known.hear(News::Ended(line()), now), Some(line()));
-        assert_eq!(known.step, None);
+        assert_eq!((known.passing.take(), known.hear(News::Line(line()), now)), (None, Some(line())));
+        assert_eq!(known.hear(News::Ended { step: line(), line: line() }, now), Some(line()));
+        assert_eq!(known.steps, [("b".to_owned(), now)]);
         assert_eq!(known.hear(News::Error(line()), now), Some(line()));
     }
 }

@@ -64,14 +64,15 @@ pub(super) fn picture(known: &Known, size: Size, coloured: bool, now: Timestamp)
     // A Seed that is ready has a line of its step.
     let mut shown: Vec<_> =
         known.operands.iter().filter(|((kind, ..), operand)| kind != "Seed" || operand.mark() != Mark::Done).collect();
-    let step = step(known, now).map(|step| step.lines(columns, coloured)).unwrap_or_default();
+    let steps = steps_of(known, now);
+    let steps: Vec<_> = steps.iter().flat_map(|step| step.lines(columns, coloured)).collect();
     let of = |(key, operand): &(&Key, &Operand), detail: Detail| {
         let paragraphs = paragraphs(key, operand, detail, now);
         paragraphs.iter().flat_map(|paragraph| paragraph.lines(columns, coloured)).collect::<Vec<_>>()
     };
     for detail in [Detail::Objects, Detail::Steps, Detail::Name] {
         let operands = shown.iter().flat_map(|operand| of(operand, detail));
-        let lines: Vec<_> = step.iter().cloned().chain(operands).collect();
+        let lines: Vec<_> = steps.iter().cloned().chain(operands).collect();
         if lines.len() <= size.rows {
             return lines.join("\n");
         }
@@ -82,19 +83,22 @@ pub(super) fn picture(known: &Known, size: Size, coloured: bool, now: Timestamp)
         Mark::InWork => 1,
         Mark::Done => 2,
     });
-    let room = size.rows.saturating_sub(step.len() + 1);
+    let room = size.rows.saturating_sub(steps.len() + 1);
     let (first, others) = shown.split_at(room.min(shown.len()));
-    let lines = step.into_iter().chain(first.iter().flat_map(|operand| of(operand, Detail::Name)));
+    let lines = steps.into_iter().chain(first.iter().flat_map(|operand| of(operand, Detail::Name)));
     lines.chain(more(others).lines(columns, coloured)).collect::<Vec<_>>().join("\n")
 }
 
-/// The step that goes on.
-fn step(known: &Known, now: Timestamp) -> Option<Paragraph> {
-    let (step, since) = known.step.as_ref()?;
-    let begun = now.duration_since(known.begun.unwrap_or(*since)).as_secs();
-    let line =
-        Paragraph::new(0, 1).piece(&format!("[{begun:>6} s]"), None).words("…", Some(Color::Yellow)).words(step, None);
-    Some(line.words(&format!("({})", age(*since, now)), None))
+/// The steps that go on, and where a load is.
+fn steps_of(known: &Known, now: Timestamp) -> Vec<Paragraph> {
+    let line = |(step, since): &(String, Timestamp)| {
+        let begun = now.duration_since(known.begun.unwrap_or(*since)).as_secs();
+        let time = Paragraph::new(0, 1).piece(&format!("[{begun:>6} s]"), None);
+        let named = time.words("… next:", Some(Color::Yellow)).words(step, None);
+        named.words(&format!("({})", age(*since, now)), None)
+    };
+    let passing = known.passing.iter().map(|passing| Paragraph::new(2, 2).words(passing.trim_start(), None));
+    known.steps.iter().map(line).chain(passing).collect()
 }
 
 /// A sentence for those that have no line.

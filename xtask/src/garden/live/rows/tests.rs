@@ -56,11 +56,17 @@ fn shoot_in_work_shows_steps_errors_and_objects() {
         "lastError": {"description": "too many", "codes": ["ERR_INFRA_QUOTA_EXCEEDED"]},
         "lastOperation": {"type": "Create", "state": "Error"},
     });
+    let retried = json!({
+        "observedGeneration": 1,
+        "lastError": {"description": "too many"},
+        "lastOperation": {"type": "Create", "state": "Processing"},
+    });
     known.explain(BTreeMap::from([(
         "a".to_owned(),
         vec![
             object("Network", "a", &json!({"observedGeneration": 1})),
             object("ControlPlane", "a", &failed),
+            object("Infrastructure", "a", &retried),
             object("DNSRecord", "a-external", &succeeded),
             object("DNSRecord", "a-internal", &succeeded),
         ],
@@ -71,10 +77,11 @@ fn shoot_in_work_shows_steps_errors_and_objects() {
             "… garden-dev/a  Create Processing   47 %  █████████░░░░░░░░░░░",
             "  Deploying x (30 s), Waiting until y (30 s)",
             "  ✗ quota exceeded",
-            "  ✗ ControlPlane  ✓ DNSRecord × 2  … Network",
+            "  ✗ ControlPlane  ✓ DNSRecord × 2  ✗ Infrastructure  … Network",
             "    … Network a: status.lastOperation must be present (10 s)",
             "    ✗ ControlPlane a: status.lastError must be absent, but is \"too many\" with codes",
             "      [\"ERR_INFRA_QUOTA_EXCEEDED\"] (10 s)",
+            "    ✗ Infrastructure a: status.lastError must be absent, but is \"too many\" with codes [] (10 s)",
         ]
     );
 }
@@ -114,10 +121,10 @@ fn shoot_takes_a_line_before_gardenlet_begins_and_when_it_is_done() {
 fn step_that_goes_on_has_its_time_and_that_of_all_steps() {
     let mut known = Known::default();
     known.hear(News::Begun("the first".to_owned()), "2026-01-01T00:00:00Z".parse().unwrap());
-    known.hear(News::Ended(String::new()), now());
+    known.hear(News::Ended { step: "the first".to_owned(), line: String::new() }, now());
     assert!(lines(&known, WIDE).is_empty());
     known.hear(News::Begun("the Seed is ready".to_owned()), "2026-01-01T00:01:33Z".parse().unwrap());
-    assert_eq!(lines(&known, WIDE), ["[   100 s] … the Seed is ready (7 s)"]);
+    assert_eq!(lines(&known, WIDE), ["[   100 s] … next: the Seed is ready (7 s)"]);
 }
 
 #[test]
