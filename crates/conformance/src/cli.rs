@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use self::args::{Args, Place};
 use self::interrupts::Interrupts;
 use crate::finding::Finding;
+use crate::first;
 use crate::judge::{Judge, unless_it_ends};
 use crate::launcher::Controller;
 use crate::report::{self, Report};
@@ -49,31 +50,45 @@ fn run(args: &Args) -> Result<u8, Failed> {
     for file in &args.report {
         report::has_format(file)?;
     }
+    for file in args.report.iter().chain(&args.junit) {
+        report::has_folder(file)?;
+    }
     if args.rules {
         return list(args, &rules);
     }
     let place = args.place()?;
     let subject = args.subject()?;
-    let runtime = Runtime::new()?;
-    let report = match place {
-        Place::Own { command } => {
-            // Building the servers takes minutes, the first time. It blocks.
-            let assets = gardener_testbed::assets::Assets::locate(&|line| tell(format_args!("{line}")))?;
-            runtime.block_on(own::judge(args, &assets, command, subject, rules))?
-        }
-        Place::Cluster { kubeconfig } => match runtime.block_on(cluster::judge(args, kubeconfig, subject, rules))? {
-            Some(report) => report,
-            None => return Ok(KEPT),
-        },
+    select::any_applies(&rules, &subject)?;
+    let untried = |why: &Failed| Report::untried(&subject, &rules, &first_line(why));
+    let ended = match judge(args, place, subject.clone(), rules.clone()) {
+        Ok(Some(ended)) => ended,
+        Ok(None) => return Ok(KEPT),
+        Err(why) => Ended { report: untried(&why), interrupted: false, trouble: Some(why) },
     };
-    print(&report.terminal())?;
+    let Ended { report, trouble, .. } = ended;
+    if report.tried() > 0 || trouble.is_none() {
+        print(&report.terminal())?;
+    }
     for file in &args.report {
         report.write(file)?;
     }
     if let Some(file) = &args.junit {
         report.write_junit(file)?;
     }
-    Ok(code(&report, args.fail_on))
+    trouble.map_or_else(|| Ok(code(&report, args.fail_on)), Err)
+}
+
+/// Puts the controller to the test. Returns `None` if the run should only say what it would create.
+fn judge(args: &Args, place: Place<'_>, subject: Subject, rules: Vec<Rule>) -> Result<Option<Ended>, Failed> {
+    let runtime = Runtime::new()?;
+    match place {
+        Place::Own { command } => {
+            // Building the servers takes minutes, the first time. It blocks.
+            let assets = gardener_testbed::assets::Assets::locate(&|line| tell(format_args!("{line}")))?;
+            runtime.block_on(own::judge(args, &assets, command, subject, rules)).map(Some)
+        }
+        Place::Cluster { kubeconfig } => runtime.block_on(cluster::judge(args, kubeconfig, subject, rules)),
+    }
 }
 
 /// The exit code of a run that fails on this level.
@@ -108,6 +123,8 @@ struct Ended {
     report: Report,
     /// Whether a signal has ended it.
     interrupted: bool,
+    /// Why the run is not complete, or has left something behind.
+    trouble: Option<Failed>,
 }
 
 /// Puts a controller to the test until a signal comes. `place` says where.
@@ -118,7 +135,7 @@ async fn test(
     shared: Option<Controller>,
     place: String,
     interrupts: &mut Interrupts,
-) -> Result<Ended, Failed> {
+) -> Ended {
     let (done, total) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let count = total.clone();
     let announce = move |Finding { rule, verdict, took }: &Finding| {
@@ -127,37 +144,49 @@ async fn test(
     };
     let judge = Judge::new(suite.clone(), rules, announce);
     total.store(judge.tested(), Ordering::Relaxed);
-    let run = async {
-        first_object(&judge, shared, args.parallel).await?;
-        Ok::<_, Failed>("the controller had ended before")
+    let run = try_rules(args, suite, &judge, shared);
+    let (otherwise, interrupted, trouble) = tokio::select! {
+        ended = run => match ended {
+            Ok(()) => ("the controller had ended before".to_owned(), false, None),
+            Err(why) => (first_line(&why), false, Some(why)),
+        },
+        () = interrupts.next() => ("the run was interrupted".to_owned(), true, None),
     };
-    let (otherwise, interrupted) = tokio::select! {
-        ended = run => (ended?, false),
-        () = interrupts.next() => ("the run was interrupted", true),
-    };
-    let report = Report::new(suite.subject(), place, judge.findings(otherwise));
-    Ok(Ended { report, interrupted })
+    let report = Report::new(suite.subject(), place, judge.findings(&otherwise));
+    Ended { report, interrupted, trouble }
 }
 
-/// Awaits a first object, then runs the rules. Without the first object no rule is tried.
-async fn first_object(judge: &Judge, mut shared: Option<Controller>, parallel: usize) -> Result<(), Failed> {
-    if let Err(why) = unless_it_ends(shared.as_mut(), judge.serves_a_first_object()).await? {
-        if let Some(shared) = &shared {
-            let end = shared.log().end();
-            let log = if end.is_empty() { "is empty".to_owned() } else { format!("ends with:\n{end}") };
-            tell(format_args!("the controller's log {log}"));
+/// Awaits a first object, then tries the rules. If the controller does not serve the first object, no rule is tried.
+async fn try_rules(
+    args: &Args,
+    suite: &Arc<Suite>,
+    judge: &Judge,
+    mut shared: Option<Controller>,
+) -> Result<(), Failed> {
+    match unless_it_ends(shared.as_mut(), first::object(suite.clone())).await? {
+        Ok(None) => {}
+        Ok(Some(unmet)) => tell(format_args!(
+            "the controller calls the first object a success, but gardenlet does not: {unmet}; the rules tell more, and \
+             most will wait in vain"
+        )),
+        Err(why) => {
+            if let Some(shared) = &shared {
+                let end = shared.log().end();
+                let log = if end.is_empty() { "is empty".to_owned() } else { format!("ends with:\n{end}") };
+                tell(format_args!("the controller's log {log}"));
+            }
+            return Err(format!("no rule is tried: {}", why.message().unwrap_or_default()).into());
         }
-        let why = why.message().unwrap_or_default();
-        return Err(format!(
-            "the controller does not serve a first object, so no rule is tried: {why}\ncheck that it uses this API \
-             server, and serves this type and class"
-        )
-        .into());
     }
-    if let Err(why) = judge.run(shared, parallel).await {
+    if let Err(why) = judge.run(shared, args.parallel).await {
         tell(format_args!("the run is incomplete: {}", why.message().unwrap_or_default()));
     }
     Ok(())
+}
+
+/// The first line of a message, which may show a log below it.
+fn first_line(failed: &Failed) -> String {
+    failed.message().and_then(|message| message.lines().next()).unwrap_or_default().to_owned()
 }
 
 /// Prints to standard output. A reader that has ended is no error.

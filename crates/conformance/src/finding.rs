@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::rule::Rule;
+use crate::subject::Lack;
 
 /// How many requests of a failure the reports for people show.
 const SHOWN: usize = 20;
@@ -36,6 +37,16 @@ pub enum Verdict {
     NotSupported(String),
     /// The kit could not find out. The text says why.
     NotJudged(String),
+}
+
+/// The verdict about a rule that does not apply.
+impl From<Lack> for Verdict {
+    fn from(lack: Lack) -> Self {
+        match lack {
+            Lack::OfKind(_, reason) => Self::NotApplicable(reason.to_owned()),
+            Lack::OfController(feature) => Self::NotSupported(format!("needs {}", feature.remedy())),
+        }
+    }
 }
 
 impl Verdict {

@@ -14,7 +14,7 @@ use crate::launcher::Controller;
 use crate::object::excerpt;
 use crate::rule::Rule;
 use crate::scene::Scene;
-use crate::subject::{Feature, Lack};
+use crate::subject::Feature;
 use crate::suite::Suite;
 
 /// Limit of one rule, if the subject's patience is short. Most rules need a few seconds.
@@ -41,11 +41,7 @@ impl Judge {
         let judge = Self { suite, rules, findings: Mutex::default(), announce: Box::new(announce) };
         for rule in &judge.rules {
             if let Some(lack) = judge.suite.subject().lacks(rule.needs) {
-                let verdict = match lack {
-                    Lack::OfKind(_, reason) => Verdict::NotApplicable(reason.to_owned()),
-                    Lack::OfController(feature) => Verdict::NotSupported(format!("needs {}", feature.remedy())),
-                };
-                judge.note(Finding { rule: *rule, verdict, took: Duration::ZERO });
+                judge.note(Finding { rule: *rule, verdict: lack.into(), took: Duration::ZERO });
             }
         }
         judge
@@ -55,14 +51,6 @@ impl Judge {
     #[must_use]
     pub fn tested(&self) -> usize {
         self.rules.iter().filter(|rule| self.applies(rule)).count()
-    }
-
-    /// Fails if a first object does not get ready. No rule could hold then, and each would wait until its limit.
-    pub async fn serves_a_first_object(&self) -> Result<(), Failed> {
-        let scene = Scene::create(self.suite.clone(), "first_object").await?;
-        scene.create_annotated("a", "reconcile").await?;
-        // Rules notice a missing finalizer.
-        scene.until_served("a", None).await.map(drop)
     }
 
     /// Runs all rules, `parallel` at the same time. `shared` is the controller that the kit has started, if it has. Rules
@@ -121,18 +109,21 @@ impl Judge {
         let waits = if rule.needs.contains(&Feature::Restart) { WAITS_FOR_STARTS } else { WAITS };
         let limit = SHORTEST_LIMIT.max(self.suite.subject().patience * waits);
         let proof = tokio::time::timeout(limit, (rule.holds)(scene.clone())).await;
-        if let Some(ended) = scene.ended() {
-            return Verdict::NotJudged(format!("two at the same time must not listen on the same port: {ended}"));
-        }
-        let seen = match proof {
-            Ok(Ok(())) => return Verdict::Passed,
-            Ok(Err(why)) => message(&why),
-            Err(_) => format!("it took longer than {} s", limit.as_secs()),
+        let seen = match (scene.ended(), proof) {
+            (Some(ended), _) if scene.had_neighbours() => {
+                let ports = "do two at the same time listen on one port?";
+                return Verdict::NotJudged(format!("a controller ended beside another one; {ports} {ended}"));
+            }
+            (Some(ended), _) => ended.to_owned(),
+            (None, Ok(Ok(()))) => return Verdict::Passed,
+            (None, Ok(Err(why))) => message(&why),
+            (None, Err(_)) => format!("it took longer than {} s", limit.as_secs()),
         };
         if let Some(refusal) = scene.refusal() {
             return Verdict::NotJudged(refusal.to_owned());
         }
         let (objects, requests) = (objects(&scene).await, requests(&scene).unwrap_or_default());
+        let seen = apart_from(&seen, &objects);
         Verdict::Failed(Box::new(Failure { seen, objects, requests }))
     }
 }
@@ -151,6 +142,13 @@ pub(crate) async fn unless_it_ends<T>(
 
 fn message(failed: &Failed) -> String {
     failed.message().unwrap_or("the rule failed without a message").to_owned()
+}
+
+/// What was seen, without the lines that repeat an object: the failure has the objects as well.
+fn apart_from(seen: &str, objects: &[Value]) -> String {
+    let objects: Vec<_> = objects.iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = seen.lines().filter(|line| !objects.iter().any(|object| object == line)).collect();
+    lines.join("\n").trim_end_matches(':').to_owned()
 }
 
 /// The relevant fields of the rule's objects. Empty if they cannot be read any more.
@@ -181,4 +179,17 @@ fn requests(scene: &Scene) -> Result<Vec<Written>, Failed> {
     // The audit log has them in the order of their answers.
     requests.sort_by_key(|request| request.at.0);
     Ok(requests.iter().map(Written::of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seen_does_not_repeat_an_object_that_has_not_changed_since() {
+        let (old, new) = (json!({ "a": 1 }), json!({ "a": 2 }));
+        let seen = format!("gave up waiting for b of a:\n{old}");
+        assert_eq!(apart_from(&seen, &[new.clone(), old]), "gave up waiting for b of a");
+        assert_eq!(apart_from(&seen, &[new]), seen);
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -56,7 +57,16 @@ impl CommandLine {
     /// Splits a command line into words, as a shell does.
     pub fn split(command: &str) -> Result<Vec<String>, Failed> {
         let words = shlex::split(command).filter(|words| !words.is_empty());
-        Ok(words.ok_or_else(|| format!("`{command}` is no command line: close its quotes, and name a program"))?)
+        let words =
+            words.ok_or_else(|| format!("`{command}` is no command line: close its quotes, and name a program"))?;
+        match words.iter().find(|word| names_kubeconfig(word)) {
+            Some(word) if !words.iter().any(|word| has_variable(word, "KUBECONFIG")) => Err(format!(
+                "--command has `{word}` without $KUBECONFIG, so the controller would use another API server than the \
+                 kit's: write $KUBECONFIG there, and put the command in single quotes, so that your shell keeps it"
+            )
+            .into()),
+            _ => Ok(words),
+        }
     }
 
     fn command(&self, type_: &str) -> Result<Command, Failed> {
@@ -74,6 +84,16 @@ fn with_variable(text: &str, name: &str, value: &str) -> String {
     text.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
 }
 
+fn has_variable(text: &str, name: &str) -> bool {
+    with_variable(text, name, "") != text
+}
+
+/// Whether a word, or a command of a shell, has the flag that names the kubeconfig.
+fn names_kubeconfig(word: &str) -> bool {
+    let mut flags = word.split_whitespace().map(|word| word.split('=').next().unwrap_or_default());
+    flags.any(|flag| matches!(flag, "--kubeconfig" | "-kubeconfig"))
+}
+
 impl Launcher for CommandLine {
     fn shared(&self, bed: &TestBed, log: &Path) -> Result<Controller, Failed> {
         self.further(bed, log, &self.type_)
@@ -84,7 +104,7 @@ impl Launcher for CommandLine {
     }
 
     fn serves_any_type(&self) -> bool {
-        self.words.iter().any(|word| with_variable(word, "TYPE", "") != *word)
+        self.words.iter().any(|word| has_variable(word, "TYPE"))
     }
 }
 
@@ -94,7 +114,29 @@ pub struct Controller {
     host: Host,
     log: Log,
     /// Where to note that the controller has ended although it was not stopped.
-    noting: Option<Arc<OnceLock<String>>>,
+    noting: Option<Arc<Ends>>,
+}
+
+/// Whether controllers of a rule have ended by themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// How the first one has ended.
+    first: OnceLock<String>,
+    running: AtomicUsize,
+    /// Whether two have run at the same time.
+    overlapped: AtomicBool,
+}
+
+impl Ends {
+    /// How the first one has ended.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.first.get().map(String::as_str)
+    }
+
+    /// Whether two have run at the same time.
+    pub(crate) fn overlapped(&self) -> bool {
+        self.overlapped.load(Ordering::Relaxed)
+    }
 }
 
 /// What the controller runs in.
@@ -134,8 +176,11 @@ impl Controller {
     }
 
     /// Notes there, when this value is dropped, that the controller has ended by itself, if it has.
-    pub(crate) fn noting_its_end(mut self, ended: Arc<OnceLock<String>>) -> Self {
-        self.noting = Some(ended);
+    pub(crate) fn noting_its_end(mut self, ends: Arc<Ends>) -> Self {
+        if ends.running.fetch_add(1, Ordering::Relaxed) > 0 {
+            ends.overlapped.store(true, Ordering::Relaxed);
+        }
+        self.noting = Some(ends);
         self
     }
 
@@ -155,9 +200,11 @@ impl Controller {
 
     /// Notes that the controller has ended by itself, if it has. It may end from now on.
     fn note_end(&mut self) {
-        if let (Some(ended), Err(why)) = (self.noting.take(), self.still_runs()) {
-            ended.get_or_init(|| why.message().unwrap_or_default().to_owned());
+        let Some(ends) = self.noting.take() else { return };
+        if let Err(why) = self.still_runs() {
+            ends.first.get_or_init(|| why.message().unwrap_or_default().to_owned());
         }
+        ends.running.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns when the controller has ended by itself, with the end of its log.
@@ -270,8 +317,12 @@ mod tests {
         let expected = ["--kubeconfig=/k/c.yaml", "--name=two words"].map(str::to_owned).to_vec();
         assert_eq!(words("my-controller --kubeconfig=$KUBECONFIG '--name=two words'"), (expected, false));
         assert_eq!(words("my-controller --type ${TYPE}"), (vec!["--type".to_owned(), "b".to_owned()], true));
-        for bad in ["", "a 'b"] {
+        for bad in ["", "a 'b", "a --kubeconfig=", "a -kubeconfig /home/me/.kube/config", "sh -c 'a --kubeconfig \"\"'"]
+        {
             assert!(CommandLine::split(bad).is_err(), "{bad}");
+        }
+        for good in ["a", "a --garden-kubeconfig=/b", "sh -c 'a --kubeconfig \"$KUBECONFIG\"'"] {
+            assert!(CommandLine::split(good).is_ok(), "{good}");
         }
     }
 

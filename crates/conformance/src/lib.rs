@@ -15,6 +15,7 @@ mod clean_up;
 pub mod cli;
 pub mod eventually;
 pub mod finding;
+mod first;
 pub mod judge;
 pub mod launcher;
 pub mod object;

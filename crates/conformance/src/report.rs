@@ -8,13 +8,14 @@ mod terminal;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, io};
 
 use extension_contract::GARDENER_VERSION;
 use serde::Serialize;
 
 use crate::finding::{Failure, Finding, Verdict};
-use crate::rule::Level;
+use crate::rule::{Level, Rule};
 use crate::subject::Subject;
 
 pub use rules::{markdown as rules_as_markdown, text as rules_as_text};
@@ -52,6 +53,22 @@ impl Report {
     pub fn new(subject: &Subject, place: String, findings: Vec<Finding>) -> Self {
         let features = subject.features.iter().map(ToString::to_string).collect();
         Self { subject: format!("{} of type {}", subject.kind.name, subject.type_), features, place, findings }
+    }
+
+    /// A report of rules of which none was tried, and why.
+    #[must_use]
+    pub fn untried(subject: &Subject, rules: &[Rule], why: &str) -> Self {
+        let finding = |rule: &Rule| {
+            let verdict = subject.lacks(rule.needs).map_or_else(|| Verdict::NotJudged(why.to_owned()), Into::into);
+            Finding { rule: *rule, verdict, took: Duration::ZERO }
+        };
+        Self::new(subject, "no API server".to_owned(), rules.iter().map(finding).collect())
+    }
+
+    /// How many rules have a verdict.
+    #[must_use]
+    pub fn tried(&self) -> usize {
+        self.count("passed") + self.failures(Level::May).count()
     }
 
     /// The version of Gardener whose contract the rules state.
@@ -141,6 +158,16 @@ impl Report {
 pub fn has_format(file: &Path) -> Result<(), ReportError> {
     let is_known = matches!(file.extension().and_then(|extension| extension.to_str()), Some("json" | "md"));
     if is_known { Ok(()) } else { Err(ReportError::UnknownFormat(file.display().to_string())) }
+}
+
+/// Whether the file's folder exists. A run takes minutes: its end is late to find out.
+pub fn has_folder(file: &Path) -> Result<(), ReportError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.map_or(Ok(true), |folder| fs::metadata(folder).map(|folder| folder.is_dir())) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ReportError::Unwritable(file.display().to_string(), io::ErrorKind::NotADirectory.into())),
+        Err(error) => Err(ReportError::Unwritable(file.display().to_string(), error)),
+    }
 }
 
 /// Writes text to a file.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use extension_contract::{FORCE_DELETION_ANNOTATION, SHOOT_NAMESPACE};
 use gardener_testbed::manifests::{self, Mode};
+use gardener_testbed::said;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, DynamicObject, GetParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -14,7 +15,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::eventually::eventually;
-use crate::launcher::Controller;
+use crate::launcher::{Controller, Ends};
 use crate::object::merged;
 use crate::subject;
 use crate::suite::Suite;
@@ -31,8 +32,8 @@ pub struct Scene {
     namespace: String,
     /// The first request of the rule that the API server refused, or what else keeps the rule from a verdict.
     refusal: Arc<OnceLock<String>>,
-    /// How a controller of the rule has ended that the rule did not stop.
-    ended: Arc<OnceLock<String>>,
+    /// The ends of the controllers that the rule has started.
+    ends: Arc<Ends>,
 }
 
 impl Scene {
@@ -52,14 +53,14 @@ impl Scene {
     /// Creates the namespace of a rule, and its Cluster.
     pub async fn create(suite: Arc<Suite>, rule: &str) -> Result<Self, Failed> {
         let namespace = Self::namespace_in(suite.run(), rule);
-        let scene = Self { suite, namespace, refusal: Arc::default(), ended: Arc::default() };
+        let scene = Self { suite, namespace, refusal: Arc::default(), ends: Arc::default() };
         scene.create_namespace().await?;
         Ok(scene)
     }
 
     /// A namespace of an earlier scene.
     pub(crate) fn existing(suite: Arc<Suite>, namespace: String) -> Self {
-        Self { suite, namespace, refusal: Arc::default(), ended: Arc::default() }
+        Self { suite, namespace, refusal: Arc::default(), ends: Arc::default() }
     }
 
     /// The same suite in a namespace that need not exist.
@@ -78,7 +79,7 @@ impl Scene {
     /// between, is no such refusal: the controller may have caused it.
     fn sent<T>(&self, doing: &str, result: kube::Result<T>) -> Result<T, Failed> {
         result.map_err(|error| {
-            let why = format!("cannot {doing} in {}: {error}", self.namespace);
+            let why = format!("cannot {doing} in {}: {}", self.namespace, said(&error));
             if !matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
                 self.refusal.get_or_init(|| why.clone());
             }
@@ -213,13 +214,17 @@ impl Scene {
 
     /// Starts one more controller, for the rule's [`own_type`](Self::own_type).
     pub fn start_controller(&self) -> Result<Controller, Failed> {
-        Ok(self.suite.start_further(&self.own_type())?.noting_its_end(self.ended.clone()))
+        Ok(self.suite.start_further(&self.namespace, &self.own_type())?.noting_its_end(self.ends.clone()))
     }
 
-    /// How a controller of the rule has ended that the rule did not stop. The rule then says nothing: two controllers may
-    /// have wanted the same port.
+    /// How a controller of the rule has ended that the rule did not stop.
     pub(crate) fn ended(&self) -> Option<&str> {
-        self.ended.get().map(String::as_str)
+        self.ends.first()
+    }
+
+    /// Whether controllers of the rule have run beside another one. They may have wanted the same port.
+    pub(crate) fn had_neighbours(&self) -> bool {
+        self.suite.serves_any_type() || self.ends.overlapped()
     }
 
     /// The type of the controllers that the rule starts: the namespace's name, or the subject's type if the controller

@@ -124,8 +124,8 @@ impl Suite {
     /// out a request whose connection ends, and would create something after the clean-up.
     pub(crate) async fn create<T: Send + 'static>(
         &self,
-        request: impl Future<Output = kube::Result<T>> + Send + 'static,
-    ) -> Result<kube::Result<T>, Failed> {
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failed> {
         self.creations.spawn(request).await.map_err(|error| error.to_string().into())
     }
 
@@ -162,13 +162,13 @@ impl Suite {
     /// Starts the controller that serves the subject's type for all rules.
     pub fn start_shared(&self) -> Result<Controller, Failed> {
         let (bed, launcher) = self.own()?;
-        launcher.shared(bed, &self.new_log()?)
+        launcher.shared(bed, &self.new_log("shared")?)
     }
 
-    /// Starts one more controller, for another type.
-    pub fn start_further(&self, type_: &str) -> Result<Controller, Failed> {
+    /// Starts one more controller, for the rule of this namespace and maybe for another type.
+    pub fn start_further(&self, namespace: &str, type_: &str) -> Result<Controller, Failed> {
         let (bed, launcher) = self.own()?;
-        launcher.further(bed, &self.new_log()?, type_)
+        launcher.further(bed, &self.new_log(namespace)?, type_)
     }
 
     fn own(&self) -> Result<(&TestBed, &dyn Launcher), Failed> {
@@ -178,11 +178,11 @@ impl Suite {
         }
     }
 
-    /// The path of a new log file.
-    pub fn new_log(&self) -> Result<PathBuf, Failed> {
+    /// The path of a new log file. Its name contains `of`, such as the namespace of the rule that starts the controller.
+    pub fn new_log(&self, of: &str) -> Result<PathBuf, Failed> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         match &self.ground {
-            Ground::Own { logs, .. } => Ok(logs.join(format!("controller-{number}.log"))),
+            Ground::Own { logs, .. } => Ok(logs.join(format!("controller-{number}-{of}.log"))),
             Ground::Cluster { .. } => Err("the kit starts no controller here, so there is no log".into()),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use extension_contract::watched;
 use futures::{Stream, StreamExt};
+use gardener_testbed::said;
 use kube::api::{WatchEvent, WatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -79,15 +80,18 @@ impl Scene {
             return Ok(vec![now]);
         }
         let of_object = WatchParams::default().fields(&format!("metadata.name={}", self.full_name(name)));
-        let mut events = Box::pin(self.api().watch(&of_object, &version(before)).await?);
+        // An API server may have forgotten old versions. That is not the controller's fault.
+        let untold = |why: &str| self.not_judged(&format!("the versions of {name} cannot be read: {why}"));
+        let watch = self.api().watch(&of_object, &version(before)).await;
+        let mut events = Box::pin(watch.map_err(|error| untold(&said(&error)))?);
         let mut versions = Vec::new();
         while version(versions.last().unwrap_or(before)) != version(&now) {
-            let event = timeout(self.suite().subject().patience, events.next()).await;
-            match event.ok().flatten().ok_or("the API server does not tell how the object has changed")?? {
+            let event = timeout(self.suite().subject().patience, events.next()).await.ok().flatten();
+            match event.ok_or_else(|| untold("the watch shows none"))?.map_err(|error| untold(&said(&error)))? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => versions.push(json!(object)),
                 WatchEvent::Deleted(_) => versions.push(Value::Null),
                 WatchEvent::Bookmark(_) => {}
-                WatchEvent::Error(status) => return Err(status.message.as_str().into()),
+                WatchEvent::Error(status) => return Err(untold(&status.message)),
             }
         }
         Ok(versions)

@@ -157,6 +157,6 @@ impl MockScene {
 
     /// Starts one more controller with these arguments alone.
     pub(crate) fn start_bare(&self, arguments: &[&str]) -> Result<Controller, Failed> {
-        self.mock.host().start(self.suite().bed()?, &self.suite().new_log()?, arguments)
+        self.mock.host().start(self.suite().bed()?, &self.suite().new_log(self.namespace())?, arguments)
     }
 }

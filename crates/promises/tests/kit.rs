@@ -197,7 +197,7 @@ async fn controller_that_does_not_start_or_ends_is_not_judged() {
         (format!("timeout 2 {network}"), "the controller ended (exit status: 124)"),
         (
             format!("{network} --admin-address 127.0.0.1:{port}"),
-            "must not listen on the same port: the controller ended",
+            "do two at the same time listen on one port? the controller ended",
         ),
     ] {
         let mut command = kit(folder.path());
@@ -206,4 +206,88 @@ async fn controller_that_does_not_start_or_ends_is_not_judged() {
         assert_eq!(code, Some(2), "{controller}: {table}{log}");
         assert!(format!("{table}{log}").contains(why), "{controller}: {table}{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_object_that_does_not_get_ready_ends_the_run_with_what_to_do_and_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = format!("{} --kubeconfig $KUBECONFIG", program("mock-network").display());
+    let failing = "rules: [{fail: {message: no room, retryAfter: 1h}}]";
+    let script = format!("apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\n{failing}\n");
+    fs::write(folder.path().join("script.yaml"), script).unwrap();
+    let mut unknown = spec();
+    unknown.as_object_mut().unwrap().insert("podCidr".to_owned(), json!("10.20.0.0/16"));
+    for (spec, controller, expected) in [
+        (
+            unknown,
+            network.clone(),
+            ["unknown field \"spec.podCidr\"", "correct the first object in the file of --spec"],
+        ),
+        (
+            spec(),
+            "sleep 60".to_owned(),
+            ["status.observedGeneration must be metadata.generation", "has not touched the object"],
+        ),
+        (spec(), format!("{network} --script script.yaml"), ["no room", "the controller reports an error"]),
+    ] {
+        fs::write(folder.path().join("network.yaml"), spec.to_string()).unwrap();
+        let mut command = kit(folder.path());
+        command.args(["--command", &controller, "--patience", "3s", "--report", "report.json", "--junit", "junit.xml"]);
+        let (code, table, log) = ended(command.spawn().unwrap()).await;
+        assert_eq!((code, table.as_str()), (Some(2), ""), "{controller}: {table}{log}");
+        let error = log.rsplit_once("error: no rule is tried: ").unwrap_or_else(|| panic!("{log}")).1;
+        assert!(expected.iter().all(|words| error.contains(words)), "{controller}: {log}");
+        let report = fs::read(folder.path().join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        let reason = report.pointer("/rules/0/reason").and_then(Value::as_str).unwrap();
+        assert!(reason.contains(expected[0]), "{reason}");
+        assert!(fs::read_to_string(folder.path().join("junit.xml")).unwrap().contains("not judged: "));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_that_the_first_object_breaks_as_well_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();
+    let rules = "rules: [{misbehave: {fault: OldObservedGeneration}}]";
+    let script = format!("apiVersion: mock.extensions.gardener.cloud/v1alpha1\nkind: Script\n{rules}\n");
+    fs::write(folder.path().join("script.yaml"), script).unwrap();
+    let mut command = kit(folder.path());
+    let controller = program("mock-network");
+    command.arg("--command").arg(format!("{} --kubeconfig $KUBECONFIG --script script.yaml", controller.display()));
+    command.args(["--run", "annotated_create_*", "--patience", "3s"]);
+    let (code, table, log) = ended(command.spawn().unwrap()).await;
+    assert_eq!(code, Some(1), "{table}{log}");
+    assert!(log.contains("the controller calls the first object a success, but gardenlet does not"), "{log}");
+    assert!(table.contains("status.observedGeneration must be metadata.generation"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_of_the_command_line_are_found_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();
+    for (flags, why) in [
+        (["--command", "true --kubeconfig="].as_slice(), "without $KUBECONFIG"),
+        (&["--command", "true", "--report", "missing/report.json"], "cannot write missing/report.json: No such file"),
+        (&["--command", "true", "--junit", "network.yaml/a.xml"], "cannot write network.yaml/a.xml: not a directory"),
+        (&["--command", "true", "--run", "new_generation_*"], "none of the rules of --run applies:\n  new_generation_"),
+    ] {
+        let (code, table, log) = ended(kit(folder.path()).args(flags).spawn().unwrap()).await;
+        assert_eq!((code, table.as_str()), (Some(2), ""), "{flags:?}: {table}{log}");
+        assert!(log.starts_with("error: ") && log.contains(why), "{flags:?}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controller_that_ends_by_itself_under_a_rule_breaks_the_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("network.yaml"), spec().to_string()).unwrap();
+    // The shared controller is the first one. Each further one ends at once.
+    let once = "test -e once && { echo it is here already; exit 4; }; touch once";
+    let controller = format!("sh -c '{once}; exec {} --kubeconfig $KUBECONFIG'", program("mock-network").display());
+    let mut command = kit(folder.path());
+    command.args(["--command", &controller, "--run", "request_from_before_the_start_is_served", "--patience", "3s"]);
+    let (code, table, log) = ended(command.spawn().unwrap()).await;
+    assert_eq!(code, Some(1), "{table}{log}");
+    assert!(table.contains("the controller ended (exit status: 4)"), "{table}{log}");
 }

@@ -15,6 +15,8 @@ use crate::supervisor::Supervisor;
 
 /// How many lines [`last_lines`] returns.
 const LAST_LINES: usize = 12;
+/// How many characters of a line [`last_lines`] returns. A line may have the stack of an error.
+const LONGEST_LINE: usize = 400;
 
 /// Why waiting for a process failed.
 #[derive(Debug, thiserror::Error)]
@@ -258,10 +260,14 @@ impl Process {
     }
 }
 
-/// The last 12 lines of a log, each indented by two spaces.
+/// The last 12 lines of a log, each indented by two spaces and cut at 400 characters.
 #[must_use]
 pub fn last_lines(log: &str) -> String {
-    let lines: Vec<_> = log.lines().map(|line| format!("  {line}")).collect();
+    let shown = |line: &str| match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("  {}…", line.get(..end).unwrap_or_default()),
+        None => format!("  {line}"),
+    };
+    let lines: Vec<_> = log.lines().map(shown).collect();
     lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
 }
 

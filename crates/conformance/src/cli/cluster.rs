@@ -12,9 +12,8 @@ use libtest_mimic::Failed;
 
 use super::args::Args;
 use super::interrupts::Interrupts;
-use super::{names, tell, test};
+use super::{Ended, names, tell, test};
 use crate::clean_up::clean_up;
-use crate::report::Report;
 use crate::rule::Rule;
 use crate::subject::Subject;
 use crate::suite::{RUN_LABEL, Suite};
@@ -26,7 +25,7 @@ pub(super) async fn judge(
     kubeconfig: &Path,
     subject: Subject,
     rules: Vec<Rule>,
-) -> Result<Option<Report>, Failed> {
+) -> Result<Option<Ended>, Failed> {
     let unusable = |error: &dyn std::fmt::Display| format!("cannot use --kubeconfig {}: {error}", kubeconfig.display());
     let config = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(&error))?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
@@ -43,8 +42,8 @@ pub(super) async fn judge(
     // From here on, a signal ends the run only after the clean-up.
     let mut interrupts = Interrupts::listen()?;
     let suite = Arc::new(Suite::on_cluster(client, subject, run.clone()));
-    let ended = test(args, &suite, rules, None, server, &mut interrupts).await;
-    if ended.as_ref().is_ok_and(|ended| ended.interrupted) {
+    let mut ended = test(args, &suite, rules, None, server, &mut interrupts).await;
+    if ended.interrupted {
         tell(format_args!("interrupted: removing what the run has created; interrupt again to leave it"));
     }
     let cleaned = tokio::select! {
@@ -54,9 +53,11 @@ pub(super) async fn judge(
     if let Err(why) = cleaned {
         let left = "the run has left objects behind";
         let by_hand = by_hand(&run, suite.subject().kind);
-        return Err(format!("{left}: {}\nremove them with:\n{by_hand}", why.message().unwrap_or_default()).into());
+        let left = format!("{left}: {}\nremove them with:\n{by_hand}", why.message().unwrap_or_default());
+        let earlier = ended.trouble.as_ref().and_then(Failed::message).map(|why| format!("{why}\n"));
+        ended.trouble = Some(format!("{}{left}", earlier.unwrap_or_default()).into());
     }
-    Ok(Some(ended?.report))
+    Ok(Some(ended))
 }
 
 /// Fails if the cluster cannot be asked for objects of the kind. Nothing was created then.

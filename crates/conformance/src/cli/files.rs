@@ -14,7 +14,8 @@ pub(super) fn spec(file: &Path, kind: &Kind) -> Result<(Value, Vec<Value>), Fail
     let spec = match (first.get("kind").and_then(Value::as_str), first.get("spec")) {
         (Some(name), Some(spec)) if name == kind.name => spec.clone(),
         (Some(name), Some(_)) => {
-            return Err(format!("{}: the first object is a {name}, expected a {}", file.display(), kind.name).into());
+            let expected = kind.name;
+            return Err(format!("{}: the kind of the first object is {name}, not {expected}", file.display()).into());
         }
         _ => first,
     };
@@ -85,9 +86,7 @@ mod tests {
         let whole = read("{kind: Worker, metadata: {name: w}, spec: {type: a}}\n---\n{kind: Secret}").unwrap();
         assert_eq!(whole, (json!({ "type": "a" }), vec![json!({ "kind": "Secret" })]));
         assert!(message(read("")).contains("is empty"));
-        assert!(
-            message(read("{kind: Network, spec: {}}")).ends_with("the first object is a Network, expected a Worker")
-        );
+        assert!(message(read("{kind: Network, spec: {}}")).ends_with("the first object is Network, not Worker"));
         assert!(message(read("- a")).ends_with("expected fields and their values"));
     }
 

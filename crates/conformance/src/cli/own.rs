@@ -11,11 +11,10 @@ use libtest_mimic::Failed;
 
 use super::args::Args;
 use super::interrupts::Interrupts;
-use super::{names, tell, test};
+use super::{Ended, names, tell, test};
 use crate::eventually::eventually;
 use crate::judge::CONTROLLER;
 use crate::launcher::CommandLine;
-use crate::report::Report;
 use crate::rule::Rule;
 use crate::subject::Subject;
 use crate::suite::Suite;
@@ -30,7 +29,7 @@ pub(super) async fn judge(
     words: Vec<String>,
     subject: Subject,
     rules: Vec<Rule>,
-) -> Result<Report, Failed> {
+) -> Result<Ended, Failed> {
     let mut interrupts = Interrupts::listen()?;
     let options = Options { users: vec![CONTROLLER.to_owned()], ..Options::default() };
     let bed = Arc::new(TestBed::start(assets, options).await?);
@@ -47,7 +46,7 @@ pub(super) async fn judge(
     let suite = Arc::new(Suite::logging_to(logs, bed, subject, launcher).await?);
     let shared = suite.start_shared()?;
     let place = "the kit's own API server".to_owned();
-    Ok(test(args, &suite, rules, Some(shared), place, &mut interrupts).await?.report)
+    Ok(test(args, &suite, rules, Some(shared), place, &mut interrupts).await)
 }
 
 /// Applies an object. If its kind is not served yet, its definition may have come a moment ago.

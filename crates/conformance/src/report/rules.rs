@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::finding::Verdict;
 use crate::report::Report;
 use crate::rule::{Level, Rule};
 use crate::subject::Subject;
@@ -18,8 +19,9 @@ pub fn text(rules: &[Rule], subject: Option<&Subject>) -> String {
             let Rule { name, level, source, sentence, otherwise, .. } = rule;
             let _ = writeln!(text, "{name}\n  level:  {level}\n  needs:  {}\n  source: {source}", needs(rule));
             let _ = writeln!(text, "  {sentence}\n  Otherwise: {otherwise}");
-            if let Some(reason) = subject.and_then(|subject| subject.lacks(rule.needs)) {
-                let _ = writeln!(text, "  {reason}");
+            if let Some(lack) = subject.and_then(|subject| subject.lacks(rule.needs)) {
+                let verdict = Verdict::from(lack);
+                let _ = writeln!(text, "  {}: {}", verdict.word(), verdict.reason().unwrap_or_default());
             }
             text.push('\n');
         }

@@ -15,7 +15,8 @@ rules! {
         from "extensions/pkg/predicate/default.go, extensions/pkg/controller/infrastructure/reconciler.go":
         "A controller that is killed in the middle of an operation finishes it after its next start."
         otherwise "gardenlet does not notice the restart, and waits until its timeout. Gardener's library loses a \
-                   request if it is killed right after it has removed the annotation.";
+                   request if it is killed right after it has removed the annotation, and keeps the annotation of a \
+                   migration if it is killed right before.";
 
     Should two_controllers_at_once_do_no_harm needs [Restart] from "pkg/extensions/customresources.go":
         "Two controllers that serve the same objects end with the same result."

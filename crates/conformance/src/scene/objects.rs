@@ -4,6 +4,7 @@ use extension_contract::{
     DELETION_CONFIRMATION_ANNOTATION, FORCE_DELETION_ANNOTATION, OPERATION_ANNOTATION, Reader, TIMESTAMP_ANNOTATION,
     readiness,
 };
+use gardener_testbed::manifests::{self, Mode};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
@@ -26,10 +27,22 @@ impl Scene {
         self.suite.subject().object(&self.namespace, name)
     }
 
+    /// An object with the run's labels, and with a merge patch over [`object`](Self::object).
+    fn labelled(&self, name: &str, patch: &Value) -> Value {
+        let labels = json!({ "metadata": { "labels": self.suite.labels() } });
+        merged(merged(self.object(name), &labels), patch)
+    }
+
+    /// Creates an object with gardenlet's annotation. Fields that its kind does not know are an error.
+    pub(crate) async fn create_strictly(&self, name: &str) -> Result<(), Failed> {
+        let (client, object) = (self.client(), self.labelled(name, &asking("reconcile")));
+        let create = async move { manifests::create(&client, &object, Mode::Apply).await };
+        Ok(self.suite.create(create).await?.map(drop)?)
+    }
+
     /// Creates an object with a merge patch over [`object`](Self::object).
     pub async fn create_object(&self, name: &str, patch: &Value) -> Result<Value, Failed> {
-        let labels = json!({ "metadata": { "labels": self.suite.labels() } });
-        let object: DynamicObject = serde_json::from_value(merged(merged(self.object(name), &labels), patch))?;
+        let object: DynamicObject = serde_json::from_value(self.labelled(name, patch))?;
         let api = self.api();
         let create = async move { api.create(&PostParams::default(), &object).await };
         Ok(json!(self.sent(&format!("create {name}"), self.suite.create(create).await?)?))
@@ -163,7 +176,7 @@ impl Scene {
             let object = self.get(name).await?;
             match check(&object) {
                 Ok(()) => Ok(object),
-                Err(what) => Err(format!("gave up waiting for {what} of {name}: {}", excerpt(&object)).into()),
+                Err(what) => Err(format!("gave up waiting for {what} of {name}:\n{}", excerpt(&object)).into()),
             }
         })
         .await

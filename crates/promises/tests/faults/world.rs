@@ -126,7 +126,7 @@ impl World {
     fn start_program(&self, mut command: Command, kubeconfig: &Path, arguments: &[&str]) -> Result<Controller, Failed> {
         command.arg("--kubeconfig").arg(kubeconfig).args(["--log-format", "json"]).args(arguments);
         command.env_remove("RUST_LOG").env("HOME", "/nowhere");
-        let log = self.scene.suite().new_log()?;
+        let log = self.scene.suite().new_log(self.scene.namespace())?;
         Ok(Controller(Process::start(self.bed().supervisor(), self.name(), command, log)?))
     }
 
