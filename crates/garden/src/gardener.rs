@@ -41,8 +41,9 @@ pub(crate) fn controller_manager(kubeconfig: &str, folder: &Path) -> Result<Reci
         "gardenClientConnection": {"kubeconfig": kubeconfig, "qps": 100, "burst": 130},
         "controllers": {
             "seed": {"syncPeriod": "10s"},
+            // gardenlet calls the condition Progressing at the end of each flow, until the next check.
             "seedExtensionsCheck": {
-                "syncPeriod": "10s",
+                "syncPeriod": "2s",
                 "conditionThresholds": [{"type": "ExtensionsReady", "duration": "10s"}],
             },
         },

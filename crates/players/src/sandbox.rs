@@ -146,7 +146,7 @@ pub(crate) async fn share_network(seed: &Seed, gateway: Ipv4Addr, reported: Ipv4
     let args = &seed.args;
     let bridge = bridge(args.pod_net);
     // Fails if it exists.
-    seed.tools.ip(&format!("link add {bridge} type bridge\n"), None, true).await?;
+    seed.tools.ip(&new_bridge(&bridge, gateway), None, true).await?;
     let prefix = args.pod_net.prefix_len();
     let lines = format!(
         "addr replace {gateway}/{prefix} dev {bridge}\nlink set {bridge} up\n\
@@ -172,6 +172,13 @@ async fn connect(tools: &Tools, net: Ipv4Net, address: Ipv4Addr, process: u32, n
     tools.ip(&inside, Some(process), false).await
 }
 
+/// Makes a bridge with a hardware address of its own. Without one, it takes the lowest of its ports. A new Pod may change
+/// that, and all other Pods reach nothing until they have asked for the address again, which takes up to a minute.
+fn new_bridge(bridge: &str, gateway: Ipv4Addr) -> String {
+    let [a, b, c, d] = gateway.octets();
+    format!("link add name {bridge} address 02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x} type bridge\n")
+}
+
 /// Name of the bridge of a Pod network. A second seed beside this one has another.
 fn bridge(net: Ipv4Net) -> String {
     let [a, b, ..] = net.network().octets();
@@ -180,7 +187,31 @@ fn bridge(net: Ipv4Net) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process;
+
     use super::*;
+
+    #[test]
+    fn bridge_keeps_its_address_when_a_port_with_a_lower_one_comes() {
+        let mut lines = new_bridge("bridge", "10.0.0.1".parse().unwrap());
+        lines +=
+            "link add name port address 02:00:00:00:00:01 type veth peer name other\nlink set port master bridge\n";
+        let unshare = || {
+            let mut unshare = process::Command::new("unshare");
+            unshare.args(["--user", "--map-root-user", "--net"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            unshare
+        };
+        if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
+            eprintln!("not proven: this machine does not let users create namespaces");
+            return;
+        }
+        let mut child = unshare().args(["sh", "-c", "ip -batch - && ip -oneline link show bridge"]).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains("link/ether 02:00:0a:00:00:01 "), "{output:?}");
+    }
 
     #[test]
     fn names_of_links_are_short_enough_for_linux() {
