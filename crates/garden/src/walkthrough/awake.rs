@@ -63,7 +63,7 @@ async fn sleep_and_wake(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenEr
 }
 
 /// Looks at the Shoot as its owner does: at its conditions, and at its nodes with a kubeconfig that Gardener hands out.
-async fn seen_by_its_owner(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
+pub(super) async fn seen_by_its_owner(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), GardenError> {
     stage.steps.run("its nodes are ready", nodes_are_ready(stage, shoot)).await?;
     stage.steps.run("all of its conditions hold", shoot.is_healthy()).await
 }
@@ -90,7 +90,7 @@ async fn web_server_answers(stage: &Stage<'_>, shoot: &Shoot) -> Result<(), Gard
 }
 
 /// A kubeconfig of the Shoot, through the gateway of its Seed.
-async fn kubeconfig(stage: &Stage<'_>, shoot: &Shoot) -> Result<Value, GardenError> {
+pub(super) async fn kubeconfig(stage: &Stage<'_>, shoot: &Shoot) -> Result<Value, GardenError> {
     let seed = stage.seed_of(shoot).await?;
     let kubeconfig = kubeconfigs::through(kubeconfigs::gateway(seed).await?, &shoot.admin_kubeconfig().await?);
     kubeconfig

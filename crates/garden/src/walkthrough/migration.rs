@@ -2,34 +2,39 @@
 //! (`docs/operations/control_plane_migration.md`).
 
 use extension_contract::json::get;
-use gardener_testbed::manifests;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::Stage;
+use super::{Stage, awake};
 use crate::error::GardenError;
-use crate::objects;
 use crate::shoot::Shoot;
+use crate::{access, objects};
 
-const FILE: &str = "56-shoot-hibernated.yaml";
+const FILE: &str = "55-shoot.yaml";
 const NAME: &str = "moving";
 
 /// The kind whose controller keeps a state. A new object would get another one.
 const KEEPS_STATE: &str = "Infrastructure";
 
-/// Creates a Shoot on the first Seed, and moves it to the second one.
+/// What the owner of the Shoot has written to it. It lives in the Shoot's etcd, whose backup moves.
+const NOTE: &str = "note";
+
+/// Creates an awake Shoot on the first Seed, and moves it to the second one.
 pub(super) async fn moved(stage: &Stage<'_>) -> Result<(), GardenError> {
     let [(from, source), (to, target), ..] = stage.seeds.as_slice() else {
         return Err(GardenError::Unusable("a Shoot moves between two Seeds: use --seeds 2".to_owned()));
     };
     let created = async {
-        let manifest = on_seed(manifests::read_one(&stage.examples().join(FILE))?, from);
-        objects::apply(&stage.garden, &manifest).await?;
-        let shoot = Shoot::of(&stage.garden, &manifest);
-        stage.succeeds(&shoot).await.map(|()| shoot)
+        let on_seed = json!({"metadata": {"name": NAME}, "spec": {"seedName": from}});
+        let shoot = stage.apply_changed(FILE, &on_seed).await?;
+        stage.succeeds(&shoot).await?;
+        notes(stage, &shoot).await?.create(&PostParams::default(), &note()).await.map_err(noting())?;
+        Ok(shoot)
     };
-    let shoot = stage.steps.run(&format!("a Shoot is created on the Seed {from}"), created).await?;
+    let shoot = stage.steps.run(&format!("an awake Shoot is created on the Seed {from}"), created).await?;
     let namespace = shoot.technical_id().await?;
     let before = state(source, &namespace).await?;
 
@@ -46,18 +51,29 @@ pub(super) async fn moved(stage: &Stage<'_>) -> Result<(), GardenError> {
         Err(GardenError::Unusable(format!("the state of its {KEEPS_STATE} was {before}, and is {after}")))
     };
     stage.steps.run(&format!("the state of its {KEEPS_STATE} is carried over"), carried_over).await?;
+    let kept = async { notes(stage, &shoot).await?.get(NOTE).await.map(drop).map_err(noting()) };
+    stage.steps.run("what its owner has written to it is there", kept).await?;
     stage.steps.run(&format!("nothing of it is left on the Seed {from}"), is_gone(source, &namespace)).await?;
     let reconciled = async {
         shoot.request_reconciliation().await?;
         stage.succeeds(&shoot).await
     };
-    stage.steps.run(&format!("it is reconciled on the Seed {to}"), reconciled).await
+    stage.steps.run(&format!("it is reconciled on the Seed {to}"), reconciled).await?;
+    awake::seen_by_its_owner(stage, &shoot).await?;
+    stage.delete(&shoot, "it is deleted there").await
 }
 
-/// The Shoot with another name, on a Seed.
-fn on_seed(mut manifest: Value, seed: &str) -> Value {
-    json_patch::merge(&mut manifest, &json!({"metadata": {"name": NAME}, "spec": {"seedName": seed}}));
-    manifest
+/// The ConfigMaps in the Shoot.
+async fn notes(stage: &Stage<'_>, shoot: &Shoot) -> Result<Api<ConfigMap>, GardenError> {
+    Ok(Api::default_namespaced(access::client(&awake::kubeconfig(stage, shoot).await?).await?))
+}
+
+fn note() -> ConfigMap {
+    ConfigMap { metadata: ObjectMeta { name: Some(NOTE.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
+}
+
+fn noting() -> impl FnOnce(kube::Error) -> GardenError {
+    GardenError::request(format!("write or read the ConfigMap {NOTE} of the Shoot {NAME}"))
 }
 
 /// The `status.state` of the Shoot's object that keeps one.
