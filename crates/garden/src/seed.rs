@@ -184,9 +184,7 @@ impl Seed {
 /// gardenlet has the latter created at the same time as the first extensions. Until it exists, their Pods are refused, and
 /// the ReplicaSet controller tries again less and less often, which may take a minute.
 pub(crate) fn of_chart() -> [Value; 3] {
-    let class = |name: &str, value: u32| {
-        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
-    };
+    let class = |name: &str, value: u32| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value});
     [
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "garden"}}),
         class("gardener-system-critical", 999_998_950),
