@@ -172,6 +172,10 @@ async fn watch(
         for line in note(&mut changes, &mut watching, &mut outage).await {
             eprintln!("{line}");
         }
+        // What was seen before an outage may have changed.
+        if outage.goes_on() {
+            continue;
+        }
         let objects = watching.objects(namespace);
         if read.elapsed() >= READ {
             seed = reader.context(objects, namespace, Vec::new()).await;

@@ -26,6 +26,12 @@ impl Outage {
         new.into_iter().map(line).collect()
     }
 
+    /// Whether the whole seed cannot be watched.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.failing.len() == kinds::ALL.len()
+    }
+
     /// Notes that the watch of a kind works. Returns a line if it was the last one that failed.
     pub fn work(&mut self, kind: &str) -> Option<&'static str> {
         let is_end = self.failing.remove(kind) && self.failing.is_empty();
@@ -45,9 +51,10 @@ mod tests {
     fn outage_is_told_once_and_its_end_once() {
         let mut outage = Outage::default();
         assert_eq!(outage.fail(all("refused")), ["cannot watch the seed, trying again: refused"]);
-        assert!(outage.fail(all("reset")).is_empty());
+        assert!(outage.fail(all("reset")).is_empty() && outage.goes_on());
         let ends: Vec<_> = kinds::ALL.iter().filter_map(|kind| outage.work(kind.name)).collect();
         assert_eq!(ends, ["watching all kinds again"]);
+        assert!(!outage.goes_on());
         assert_eq!(outage.work("Worker"), None);
     }
 

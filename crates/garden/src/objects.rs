@@ -51,7 +51,10 @@ async fn send(client: &Client, object: &Value, mode: Mode) -> Result<(), GardenE
 /// Whether the same object is refused for ever.
 fn is_final(error: &ManifestsError) -> bool {
     match error {
-        ManifestsError::Refused { source: kube::Error::Api(status), .. } => matches!(status.code, 400 | 422),
+        // Gardener's API server answers 500 for an unknown field.
+        ManifestsError::Refused { source: kube::Error::Api(status), .. } => {
+            matches!(status.code, 400 | 422) || status.message.contains("field not declared in schema")
+        }
         ManifestsError::Refused { .. } => false,
         _ => true,
     }

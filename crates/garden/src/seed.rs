@@ -179,10 +179,10 @@ impl Seed {
 }
 
 /// What the gardenlet chart creates in the seed cluster beside gardenlet (`charts/gardener/gardenlet/templates`), and the
-/// PriorityClass of extensions (`pkg/component/seed/system/system.go`).
+/// `PriorityClass` of extensions (`pkg/component/seed/system/system.go`).
 ///
 /// gardenlet has the latter created at the same time as the first extensions. Until it exists, their Pods are refused, and
-/// the ReplicaSet controller tries again less and less often, which may take a minute.
+/// the `ReplicaSet` controller tries again less and less often, which may take a minute.
 pub(crate) fn of_chart() -> [Value; 3] {
     let class = |name: &str, value: u32| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value});
     [

@@ -235,13 +235,13 @@ pub fn progress(shoot: &Value) -> Progress {
         && annotation(shoot, "gardener.cloud/operation").is_none();
     match text(shoot, "status.lastOperation.state") {
         Some("Succeeded") if noticed => Progress::Done,
-        Some("Failed") if noticed => Progress::Failed(describe(shoot)),
+        Some("Failed") if noticed => Progress::Failed(described(shoot)),
         _ => Progress::Running(describe(shoot)),
     }
 }
 
 /// The last operation of a Shoot in one line, with its errors.
-pub(crate) fn describe(shoot: &Value) -> String {
+pub(crate) fn described(shoot: &Value) -> String {
     let operation = |field: &str| text(shoot, &format!("status.lastOperation.{field}"));
     let Some(kind) = operation("type") else { return "gardenlet has not begun".to_owned() };
     let percent = get(shoot, "status.lastOperation.progress").and_then(Value::as_i64).unwrap_or_default();
@@ -250,7 +250,12 @@ pub(crate) fn describe(shoot: &Value) -> String {
     let errors: Vec<_> = errors.filter_map(|error| text(error, "description")).collect();
     let said =
         if errors.is_empty() { operation("description").unwrap_or_default().to_owned() } else { errors.join("; ") };
-    format!("{kind} {state}, {percent} %: {}", shortened(&said.replace('\n', " ")))
+    format!("{kind} {state}, {percent} %: {}", said.replace('\n', " "))
+}
+
+/// The same, as a line that changes often.
+pub(crate) fn describe(shoot: &Value) -> String {
+    shortened(&described(shoot))
 }
 
 /// The codes of a Shoot's errors.

@@ -176,7 +176,7 @@ pub(crate) fn refusal(path: &str) -> Response<Body> {
     let what = path.split('/').nth(1).unwrap_or_default();
     let text = match what {
         "containerLogs" => "there are no logs: this Pod is only reported as running",
-        "exec" | "attach" | "run" => "nothing can be executed: this Pod is only reported as running",
+        "exec" | "attach" | "run" => "nothing can be executed in the Pods of a garden",
         _ => "this kubelet serves port forwardings and logs only",
     };
     let mut answer = Response::new(body(text));

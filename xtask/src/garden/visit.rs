@@ -67,6 +67,7 @@ pub(super) async fn down(which: &Which) -> Result<ExitCode> {
     while which.running().is_ok_and(|now| now.folder == running.folder) {
         sleep(PAUSE).await;
     }
+    say!("the garden {} has ended", which.name);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "setup", "logs"], help_heading = "Where to judge")]
     kubeconfig: Option<PathBuf>,
     /// Say what a run with --kubeconfig creates, and stop
-    #[arg(long, requires = "kubeconfig", help_heading = "Where to judge")]
+    #[arg(long, requires = "kubeconfig", conflicts_with = "command", help_heading = "Where to judge")]
     pub(super) dry_run: bool,
     /// Judge this command on the kit's own API server. $KUBECONFIG stands for the kubeconfig; $TYPE, if the controller
     /// can serve any type, for the type. No shell reads it

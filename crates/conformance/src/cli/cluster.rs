@@ -44,8 +44,9 @@ pub(super) async fn judge(
     let suite = Arc::new(Suite::on_cluster(client, subject, run.clone()));
     let mut ended = test(args, &suite, rules, None, server, &mut interrupts).await;
     if ended.interrupted {
-        tell(format_args!("interrupted: removing what the run has created; interrupt again to leave it"));
+        tell(format_args!("interrupted: interrupt again to leave what the run has created"));
     }
+    tell(format_args!("removing what the run has created"));
     let cleaned = tokio::select! {
         cleaned = clean_up(&suite) => cleaned,
         () = interrupts.next() => Err("interrupted again".into()),
@@ -69,7 +70,7 @@ async fn answers(client: &Client, subject: &Subject) -> Result<(), String> {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             Err(format!("the cluster has no {}.{GROUP}: is it a seed?", subject.kind.plural))
         }
-        Err(error) => Err(causes(&error)),
+        Err(error) => Err(format!("the server of its context does not answer as wanted: {}", causes(&error))),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Deletion of an object by gardenlet or another user.
 
-use extension_contract::{TIMESTAMP_ANNOTATION, readiness};
+use extension_contract::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION, readiness};
 use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::object::{annotation, ensure, excerpt, finalizers, in_a_second};
+use crate::object::{annotation, asking, ensure, excerpt, finalizers, in_a_second, merged};
 use crate::rule::rules;
 use crate::scene::{A_SECOND, Scene};
 
@@ -86,11 +86,12 @@ async fn confirmation_without_a_deletion_is_served(scene: Scene) -> Result<(), F
 }
 
 async fn deletion_without_the_finalizer_is_ignored(scene: Scene) -> Result<(), Failed> {
-    // While the object has another type, the controller does not add its finalizer.
-    scene.create_object("a", &json!({ "spec": { "type": "parked" } })).await?;
-    scene.patch("a", json!({ "metadata": { "finalizers": ["t.example.org/other"] } })).await?;
+    // With wait-for-state, the controller does not add its finalizer. The spec stays as it is: gardener-resource-manager's
+    // webhooks refuse a change of it during a deletion.
+    let of_another = json!({ "metadata": { "finalizers": ["t.example.org/other"] } });
+    scene.create_object("a", &merged(asking("wait-for-state"), &of_another)).await?;
     scene.delete("a").await?;
-    let before = scene.patch("a", json!({ "spec": { "type": scene.suite().subject().type_ } })).await?;
+    let before = scene.patch("a", json!({ "metadata": { "annotations": { OPERATION_ANNOTATION: null } } })).await?;
     scene.unchanged("a", &before, "there is no finalizer to remove").await?;
     scene.drop_finalizers("a").await
 }
