@@ -13,6 +13,7 @@ use kube::api::{DeleteParams, DynamicObject, GetParams, Patch, PatchParams, Post
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::eventually::eventually;
 use crate::launcher::{Controller, Ends};
@@ -22,6 +23,8 @@ use crate::suite::Suite;
 
 /// The API version of the objects in a Cluster.
 const GARDEN: &str = "core.gardener.cloud/v1beta1";
+/// Time for a controller's cache to get a Cluster that the API server's cache has.
+const IN_CONTROLLERS_CACHE: Duration = Duration::from_millis(500);
 /// The resolution of times in a status.
 pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
 
@@ -143,7 +146,12 @@ impl Scene {
         // From the cache, controllers watch it. Gardener's library drops events of an object whose Cluster it does not
         // know yet (`extensions/pkg/predicate/preconditions.go`); gardenlet writes the Cluster long before.
         let in_cache = || async { Ok(self.clusters().get_with(&self.namespace, &GetParams::any()).await?) };
-        eventually(self.suite.subject().patience, in_cache).await.map(drop)
+        eventually(self.suite.subject().patience, in_cache).await?;
+        if !self.suite.serves_any_type() {
+            // Nobody can see the cache of a controller that is not ours.
+            sleep(IN_CONTROLLERS_CACHE).await;
+        }
+        Ok(())
     }
 
     async fn create_namespace_labelled(&self, labels: &Value) -> Result<(), Failed> {
