@@ -172,7 +172,7 @@ async fn connect(tools: &Tools, net: Ipv4Net, address: Ipv4Addr, process: u32, n
     tools.ip(&inside, Some(process), false).await
 }
 
-/// Makes a bridge with a hardware address of its own. Without one, it takes the lowest of its ports. A new Pod may change
+/// Makes a bridge with a fixed hardware address. Otherwise, a bridge takes the lowest one of its ports. A new Pod may change
 /// that, and all other Pods reach nothing until they have asked for the address again, which takes up to a minute.
 fn new_bridge(bridge: &str, gateway: Ipv4Addr) -> String {
     let [a, b, c, d] = gateway.octets();
