@@ -122,8 +122,11 @@ impl Inside<'_> {
             // A Shoot that fails is there to be looked at.
             if let Err(why) = self.steps.run(&name, shoot.succeeds(self.say)).await {
                 (self.say)(News::Error(causes(&why)));
-                if let Ok(id) = shoot.technical_id().await {
-                    let [seed, garden] = ["seed", "garden"].map(|cluster| self.layout.kubeconfig(cluster));
+                // Without a Seed, there is nothing to explain.
+                if let (Ok(id), Ok(seed)) = (shoot.technical_id().await, shoot.seed().await)
+                    && let Ok(cluster) = self.settings.cluster_of(Some(&seed))
+                {
+                    let [seed, garden] = [cluster, "garden"].map(|cluster| self.layout.kubeconfig(cluster));
                     let files = format!("--kubeconfig {} --garden-kubeconfig {}", seed.display(), garden.display());
                     (self.say)(News::Line(format!(
                         "look at it with `cargo xtask explain {id} {files}`; the garden stays"

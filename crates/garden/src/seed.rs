@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn shoot_of_a_seed_without_a_gardenlet_is_refused_with_the_seeds_that_have_one() {
+        let why = Seeds::read(&wanted(1, &["67-shoot-no-bucket.yaml"])).unwrap_err().to_string();
+        assert!(why.contains("67-shoot-no-bucket.yaml") && why.contains("with a gardenlet are mock:"), "{why}");
+    }
+
+    #[test]
     fn seed_has_backups_if_there_are_several_or_a_shoot_names_the_one_that_has() {
         let names = |wanted: &Wanted| -> Vec<_> {
             let seeds = Seeds::read(wanted).unwrap().list;
